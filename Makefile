@@ -1,0 +1,43 @@
+# make demo and make test set everything up themselves; PYTHON chooses the interpreter (3.11 to 3.13).
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: help install demo test test-slow engines lint format types bench clean
+
+help:
+	@echo "make demo   train, evaluate, pack, check and predict on the built-in example"
+	@echo "make test   run the test suite (make test-slow: everything, with the old engines)"
+	@echo "make lint   formatting, lint and types        make bench   ratios against peers"
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml .ci/constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: install
+	@$(BIN)/python -m kerazoo.demo -o demo --overwrite
+
+test: install
+	$(BIN)/python -m pytest
+
+test-slow: install
+	$(BIN)/python -m pytest -m 'not bench'
+
+bench: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[bench]'
+	$(BIN)/python -m pytest -m bench -s
+
+lint: install
+	$(BIN)/ruff format --check zoo packaging tests
+	$(BIN)/ruff check zoo packaging tests
+	$(BIN)/pyright
+
+format: install
+	$(BIN)/ruff format zoo packaging tests
+	$(BIN)/ruff check --fix zoo packaging tests
+
+clean:
+	rm -rf .venv demo build dist

@@ -1,0 +1,102 @@
+"""Writing results: all of it or nothing, and never over something that exists unless asked."""
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from bmzpack.errors import UserError
+
+
+def refuse_existing(target: Path, overwrite: bool) -> None:
+    """Raise UserError where ``target`` exists and may not be replaced."""
+    if target.exists() and not overwrite:
+        raise UserError(f"{target} exists already: choose another name with -o, or replace it with --overwrite.")
+
+
+@contextlib.contextmanager
+def new_file(target: str | os.PathLike[str], overwrite: bool = False) -> Iterator[Path]:
+    """Give a temporary path beside ``target``, which becomes ``target`` when the block ends without an exception.
+
+    Parameters
+    ----------
+    target
+        The file to be written; its folder is made where it is missing.
+    overwrite
+        Whether an existing file may be replaced.
+
+    Yields
+    ------
+    Path
+        A path with the suffix of ``target``, in the same folder.
+
+    Raises
+    ------
+    UserError
+        ``target`` exists and ``overwrite`` is false, its folder cannot be written, or the disk is full.
+    """
+    target = Path(target)
+    refuse_existing(target, overwrite)
+    with _explained(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        try:
+            written = folder / target.name
+            yield written
+            os.replace(written, target)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def new_folder(target: str | os.PathLike[str], overwrite: bool = False) -> Iterator[Path]:
+    """Give a temporary folder beside ``target``, which becomes ``target`` when the block ends without an exception.
+
+    Parameters
+    ----------
+    target
+        The folder to be made.
+    overwrite
+        Whether an existing folder may be replaced.
+
+    Yields
+    ------
+    Path
+        An empty folder in the same parent.
+
+    Raises
+    ------
+    UserError
+        As for `new_file`.
+    """
+    target = Path(target)
+    refuse_existing(target, overwrite)
+    with _explained(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        try:
+            written = folder / target.name
+            written.mkdir()
+            yield written
+            if target.exists():
+                os.replace(target, folder / "replaced")
+            os.replace(written, target)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _explained(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise UserError(
+                f"The disk is full: {target} was not written. Free some space or choose another place with -o."
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+            raise UserError(f"{target} cannot be written ({error.strerror}): choose another place with -o.") from error
+        raise

@@ -1,0 +1,320 @@
+"""The configuration of a run: one pydantic model per concern, one YAML file per run. Nothing here imports TensorFlow."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from bmzpack.errors import UserError
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A part of the configuration; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+
+class ModelConfig(Section):
+    """Which network of the registry, and from which weights it starts."""
+
+    name: str
+    """A name of `kerazoo.list_models`."""
+    backbone: str | None = None
+    """An ImageNet encoder of `kerazoo.models.backbones`, for the networks that take one."""
+    weights: str | None = None
+    """`imagenet`, a local weights file (`.npz`, `.h5`, `.keras`), or none: random."""
+    arguments: dict[str, Any] = {}
+    """Further arguments of the network's builder, such as `filters`, `depth`, `dropout`."""
+
+
+class DataConfig(Section):
+    """Where images and annotations are, and how they are read."""
+
+    images: Path | None = None
+    """A folder of images (TIFF, PNG, JPEG), paired by stem with the masks."""
+    masks: Path | None = None
+    """A folder of annotations."""
+    table: Path | None = None
+    """Instead of the two folders: a CSV file with the columns `image`, `mask` and optionally `group`."""
+    axes: str | None = None
+    """The axes of an image file, such as `YX`, `YXC`, `CYX`, `ZYX`; needed only where they are ambiguous."""
+    channels: Annotated[int, Field(ge=1)] = 1
+    """Channels of every image, as the network sees them."""
+    channel_names: list[str] = []
+    """Names of the channels, for the bundle; by default `channel0`, ... ."""
+    annotation: Literal["labels", "classes", "binary"] = "labels"
+    """What a mask's values mean: one integer per object, one per class, or zero and not zero."""
+    classes: list[str] = []
+    """Names of the classes in the order of their values; for `classes` only."""
+    ignore: int | None = None
+    """A mask value that is neither trained nor scored."""
+
+
+class SplitConfig(Section):
+    """How pairs are divided into training and validation."""
+
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Fraction of the images (or groups) held out for validation."""
+    group: str | None = None
+    """A column of the CSV table: images of one group stay on one side."""
+    seed: int = 1
+
+
+class NormalisationConfig(Section):
+    """How pixel values are scaled before the network; every method can be expressed in the bundle."""
+
+    method: Literal["none", "scaling", "centering", "standardisation", "percentile"] = "standardisation"
+    """`scaling` to 0..1 by the data type's maximum; `centering`: scaling, then minus the mean of the training set; `standardisation`: zero mean and
+    unit variance; `percentile`: `low` to 0 and `high` to 1."""
+    scope: Literal["image", "dataset"] = "image"
+    """Whether mean and deviation are those of each image or of the training set (`standardisation` only)."""
+    low: Annotated[float, Field(ge=0, lt=100)] = 1.0
+    high: Annotated[float, Field(gt=0, le=100)] = 99.8
+    maximum: float | None = None
+    """What `scaling` divides by; by default the largest value of the images' integer type."""
+
+
+class AugmentationConfig(Section):
+    """Random changes of the training patches; 0 or false switches one off. Geometry is applied in one resampling."""
+
+    flip: bool = True
+    quarter_turns: bool = True
+    rotation: Annotated[float, Field(ge=0, le=180)] = 15.0
+    """Largest rotation in degrees."""
+    scale: Annotated[float, Field(ge=0, lt=1)] = 0.15
+    """Largest relative change of size."""
+    elastic: Annotated[float, Field(ge=0)] = 0.0
+    """Standard deviation of the elastic displacement in pixels."""
+    intensity: Annotated[float, Field(ge=0)] = 0.2
+    """Largest relative gain, and offset in standard deviations."""
+    gamma: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """Largest relative change of the exponent."""
+    blur: Annotated[float, Field(ge=0)] = 0.0
+    """Largest standard deviation of the blur in pixels."""
+    poisson: Annotated[float, Field(ge=0)] = 0.0
+    """Largest strength of the shot noise: its deviation at the mean intensity, in standard deviations of the image."""
+    gaussian: Annotated[float, Field(ge=0)] = 0.0
+    """Largest deviation of the camera noise, in standard deviations of the image."""
+
+
+class TargetsConfig(Section):
+    """What a mask becomes for the network."""
+
+    kind: Literal["classes", "foreground", "border"] = "border"
+    """`classes`: one class per mask value; `foreground`: object or not; `border`: background, interior and border of every object, from which
+    instances are found."""
+    border_width: Annotated[int, Field(ge=1)] = 2
+    """Width of the border class in pixels, inside the object."""
+
+
+class LossConfig(Section):
+    """The loss: a weighted sum of its terms."""
+
+    cross_entropy: Annotated[float, Field(ge=0)] = 1.0
+    dice: Annotated[float, Field(ge=0)] = 1.0
+    focal: Annotated[float, Field(ge=0)] = 0.0
+    focal_gamma: Annotated[float, Field(ge=0)] = 2.0
+    tversky: Annotated[float, Field(ge=0)] = 0.0
+    tversky_alpha: Probability = 0.3
+    """Weight of false positives; false negatives weigh one minus this."""
+    class_weights: list[float] | Literal["balanced"] | None = None
+    """One weight per class, or `balanced`: the inverse frequency in the training masks."""
+
+
+class TrainingConfig(Section):
+    """How the network is fitted."""
+
+    epochs: Annotated[int, Field(ge=1)] = 30
+    batch_size: Annotated[int, Field(ge=1)] = 8
+    patch_size: Annotated[int, Field(ge=8)] = 256
+    """Side of the training patches in pixels."""
+    steps_per_epoch: Annotated[int, Field(ge=1)] | None = None
+    """By default as many as show every training image once."""
+    loss: LossConfig = LossConfig()
+    optimizer: Literal["adamw", "adam", "rmsprop", "sgd"] = "adamw"
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    """For AdamW only."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """For SGD only."""
+    schedule: Literal["constant", "cosine", "plateau"] = "cosine"
+    warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
+    transfer: Literal["all", "head", "head_then_all"] = "all"
+    """Which weights are estimated when a backbone is pretrained: all of them, all but the backbone's, or one after the other (first half, second half
+    of the epochs)."""
+    early_stopping: Annotated[int, Field(ge=1)] | None = None
+    """Stop after so many epochs without a better validation loss."""
+    clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    """Largest norm of all gradients together."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """`auto`: bfloat16 where the processor has it in hardware, else float32."""
+    seed: int = 1
+    deterministic: bool = False
+    """The same result bit by bit on every run of the same machine; slower."""
+
+
+class DecodingConfig(Section):
+    """How the network's output becomes classes or a label image; thresholds are chosen on the validation part of the training data."""
+
+    threshold: Probability = 0.5
+    """Foreground probability above which a pixel belongs to an object."""
+    seed_threshold: Probability = 0.5
+    """Interior probability above which a pixel belongs to an object's seed (`border` targets)."""
+    minimum_size: Annotated[int, Field(ge=0)] = 0
+    """Smaller objects are removed, in pixels."""
+
+
+class Author(Section):
+    """Who made the model, for the bundle."""
+
+    name: str
+    affiliation: str | None = None
+    email: str | None = None
+    orcid: str | None = None
+    github_user: str | None = None
+
+
+class PublicationConfig(Section):
+    """What the bundle says about itself."""
+
+    name: str | None = None
+    """A descriptive title; by default made of model and images."""
+    description: str | None = None
+    authors: list[Author] = []
+    licence: str = "CC-BY-4.0"
+    """An SPDX identifier."""
+    tags: list[str] = []
+    cite: list[dict[str, str]] = []
+    """Further entries with `text` and `doi` or `url`; the network's paper is added."""
+    pixel_size: Annotated[float, Field(gt=0)] | None = None
+    """Micrometres per pixel of the training images."""
+
+
+class Config(Section):
+    """All that is needed to repeat a run."""
+
+    model: ModelConfig
+    data: DataConfig
+    split: SplitConfig = SplitConfig()
+    normalisation: NormalisationConfig = NormalisationConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    targets: TargetsConfig = TargetsConfig()
+    training: TrainingConfig = TrainingConfig()
+    decoding: DecodingConfig = DecodingConfig()
+    publication: PublicationConfig = PublicationConfig()
+
+    @property
+    def task(self) -> Literal["instances", "semantic"]:
+        """`instances` where the output is decoded to a label image, else `semantic`."""
+        return "instances" if self.targets.kind == "border" else "semantic"
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the network's output channels, background first."""
+        if self.targets.kind == "border":
+            return ["background", "interior", "border"]
+        if self.targets.kind == "foreground":
+            return ["background", "foreground"]
+        return list(self.data.classes)
+
+
+def read_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Config:
+    """Read a run's YAML file.
+
+    Parameters
+    ----------
+    path
+        The YAML file; relative paths in it are taken from its folder.
+    overrides
+        Changes of the form ``section.key=value``, the value in YAML.
+
+    Returns
+    -------
+    Config
+        The validated configuration, its paths absolute.
+
+    Raises
+    ------
+    UserError
+        The file is missing or not YAML, or a key or value is not accepted; the message names it, and the nearest known key.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"There is no configuration file {path}: write one with `kerazoo init`.")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not a YAML file: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no configuration: it should have the sections {', '.join(Config.model_fields)}.")
+    for override in overrides:
+        _apply(content, override)
+    return make_config(content, str(path), path.parent)
+
+
+def make_config(content: dict[str, Any], source: str = "the configuration", folder: Path | None = None) -> Config:
+    """Validate a nested dict as a `Config`; relative paths of the data are taken from ``folder``.
+
+    Raises
+    ------
+    UserError
+        A key or value is not accepted.
+    """
+    try:
+        config = Config.model_validate(content)
+    except pydantic.ValidationError as error:
+        raise UserError(f"{source}: {_sentence(error)}") from error
+    if folder is not None:
+        for key in ("images", "masks", "table"):
+            value = getattr(config.data, key)
+            if value is not None:
+                setattr(config.data, key, (folder / value).absolute())
+    return config
+
+
+def _apply(content: dict[str, Any], override: str) -> None:
+    key, separator, value = override.partition("=")
+    parts = key.strip().split(".")
+    if not separator or not all(parts):
+        raise UserError(f"--set {override}: write it as section.key=value, for example training.epochs=5.")
+    place = content
+    for part in parts[:-1]:
+        place = place.setdefault(part, {})
+        if not isinstance(place, dict):
+            raise UserError(f"--set {override}: {part} is a value and has no keys.")
+    try:
+        place[parts[-1]] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {override}: {value} is not a YAML value.") from error
+
+
+def _sentence(error: pydantic.ValidationError) -> str:
+    problems = []
+    for problem in error.errors():
+        where = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            known = _known_keys(problem["loc"][:-1])
+            near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.0)
+            problems.append(f"unknown key `{where}`; the nearest known one is `{near[0]}`" if near else f"unknown key `{where}`")
+        elif problem["type"] == "missing":
+            problems.append(f"`{where}` is missing")
+        else:
+            problems.append(f"`{where}`: {problem['msg'][0].lower()}{problem['msg'][1:]} (found {problem['input']!r})")
+    return "; ".join(problems) + "."
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    section: Any = Config
+    for part in location:
+        field = section.model_fields.get(part) if isinstance(section, type) and issubclass(section, BaseModel) else None
+        section = field.annotation if field else None
+    return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []
