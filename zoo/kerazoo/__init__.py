@@ -1,0 +1,37 @@
+"""A Keras 3 model zoo for microscopy: train on your images, pack for Fiji, ilastik and QuPath.
+
+Names are imported when first used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kerazoo.evaluation.evaluate import evaluate as evaluate
+    from kerazoo.evaluation.report import report as report
+    from kerazoo.export import export as export
+    from kerazoo.inference.predict import predict as predict
+    from kerazoo.models.registry import create_model as create_model
+    from kerazoo.models.registry import list_models as list_models
+    from kerazoo.training.fit import train as train
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "create_model": "kerazoo.models.registry",
+    "list_models": "kerazoo.models.registry",
+    "train": "kerazoo.training.fit",
+    "predict": "kerazoo.inference.predict",
+    "evaluate": "kerazoo.evaluation.evaluate",
+    "export": "kerazoo.export",
+    "report": "kerazoo.evaluation.report",
+}
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'kerazoo' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

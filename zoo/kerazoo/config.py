@@ -304,7 +304,9 @@ def _sentence(error: pydantic.ValidationError) -> str:
         if problem["type"] == "extra_forbidden":
             known = _known_keys(problem["loc"][:-1])
             near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.0)
-            problems.append(f"unknown key `{where}`; the nearest known one is `{near[0]}`" if near else f"unknown key `{where}`")
+            problems.append(
+                f"unknown key `{where}`; the nearest known one is `{near[0]}`" if near else f"unknown key `{where}`"
+            )
         elif problem["type"] == "missing":
             problems.append(f"`{where}` is missing")
         else:

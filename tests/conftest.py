@@ -1,0 +1,24 @@
+"""Fixtures for all tests: real data where it lies beside the checkout, else a skip that says so."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Callable[[str], Path]:
+    """A function from the name of a real data set to its folder; the test is skipped where the set is absent."""
+    root = Path(os.environ.get("KERAZOO_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+    def find(name: str) -> Path:
+        folder = root / name
+        if not folder.is_dir():
+            pytest.skip(f"needs the data set {name}: {folder} is absent (KERAZOO_DATA names another place)")
+        return folder
+
+    return find

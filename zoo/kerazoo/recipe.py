@@ -1,0 +1,38 @@
+"""What turns a raw image into classes or labels beside the network: kept in the run folder and in the bundle."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from kerazoo.config import DecodingConfig, Section
+from kerazoo.data.normalise import Normalisation
+
+
+class TileGeometry(Section):
+    """How the network may be fed, in pixels, the same for y and x; measured from the network, never typed."""
+
+    step: int
+    """Input sizes are multiples of this."""
+    halo: int
+    """Half width of the receptive field: so much of a tile's rim differs from the untiled result."""
+    margin: int = 0
+    """The output is smaller than the input by this on each side (valid convolutions)."""
+    minimum: int
+    """Smallest input size."""
+
+
+class Recipe(Section):
+    """Everything between an image file and a result, apart from the network's weights."""
+
+    model: str
+    """Name in the registry."""
+    task: Literal["instances", "semantic"]
+    channels: int
+    channel_names: list[str]
+    classes: list[str]
+    """Names of the output channels, background first."""
+    targets: Literal["classes", "foreground", "border"]
+    ignore: int | None = None
+    normalisation: Normalisation
+    decoding: DecodingConfig
+    geometry: TileGeometry
