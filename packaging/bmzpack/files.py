@@ -46,7 +46,7 @@ def new_file(target: str | os.PathLike[str], overwrite: bool = False) -> Iterato
         try:
             written = folder / target.name
             yield written
-            os.replace(written, target)
+            written.replace(target)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -82,8 +82,8 @@ def new_folder(target: str | os.PathLike[str], overwrite: bool = False) -> Itera
             written.mkdir()
             yield written
             if target.exists():
-                os.replace(target, folder / "replaced")
-            os.replace(written, target)
+                target.replace(folder / "replaced")
+            written.replace(target)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

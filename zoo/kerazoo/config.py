@@ -1,4 +1,4 @@
-"""The configuration of a run: one pydantic model per concern, one YAML file per run. Nothing here imports TensorFlow."""
+"""The configuration of a run: one pydantic model per concern, one YAML file per run."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ class NormalisationConfig(Section):
     """How pixel values are scaled before the network; every method can be expressed in the bundle."""
 
     method: Literal["none", "scaling", "centering", "standardisation", "percentile"] = "standardisation"
-    """`scaling` to 0..1 by the data type's maximum; `centering`: scaling, then minus the mean of the training set; `standardisation`: zero mean and
-    unit variance; `percentile`: `low` to 0 and `high` to 1."""
+    """`scaling` to 0..1 by the data type's maximum; `centering`: scaling, then minus the mean of the training set;
+    `standardisation`: zero mean and unit variance; `percentile`: `low` to 0 and `high` to 1."""
     scope: Literal["image", "dataset"] = "image"
     """Whether mean and deviation are those of each image or of the training set (`standardisation` only)."""
     low: Annotated[float, Field(ge=0, lt=100)] = 1.0
@@ -110,8 +110,8 @@ class TargetsConfig(Section):
     """What a mask becomes for the network."""
 
     kind: Literal["classes", "foreground", "border"] = "border"
-    """`classes`: one class per mask value; `foreground`: object or not; `border`: background, interior and border of every object, from which
-    instances are found."""
+    """`classes`: one class per mask value; `foreground`: object or not; `border`: background, interior and border of
+    every object, from which instances are found."""
     border_width: Annotated[int, Field(ge=1)] = 2
     """Width of the border class in pixels, inside the object."""
 
@@ -149,8 +149,8 @@ class TrainingConfig(Section):
     schedule: Literal["constant", "cosine", "plateau"] = "cosine"
     warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
     transfer: Literal["all", "head", "head_then_all"] = "all"
-    """Which weights are estimated when a backbone is pretrained: all of them, all but the backbone's, or one after the other (first half, second half
-    of the epochs)."""
+    """Which weights are estimated when a backbone is pretrained: all of them, all but the backbone's, or one after the
+    other (first half, second half of the epochs)."""
     early_stopping: Annotated[int, Field(ge=1)] | None = None
     """Stop after so many epochs without a better validation loss."""
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
@@ -163,7 +163,7 @@ class TrainingConfig(Section):
 
 
 class DecodingConfig(Section):
-    """How the network's output becomes classes or a label image; thresholds are chosen on the validation part of the training data."""
+    """How the network's output becomes classes or a label image; the thresholds are chosen on the validation images."""
 
     threshold: Probability = 0.5
     """Foreground probability above which a pixel belongs to an object."""
@@ -245,7 +245,8 @@ def read_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
     Raises
     ------
     UserError
-        The file is missing or not YAML, or a key or value is not accepted; the message names it, and the nearest known key.
+        The file is missing or not YAML, or a key or value is not accepted; the message names it, and the nearest
+        known key.
     """
     path = Path(path)
     if not path.is_file():

@@ -31,6 +31,9 @@ class Model:
     parameters: int
     """Count with the builder's default arguments."""
     paper: str
+    """Authors and year, for tables."""
+    citation: str
+    """Authors, year and title, for bundles."""
     doi: str
     backbones: tuple[str, ...] = ()
 
@@ -47,7 +50,8 @@ _MODELS = (
         task="segmentation",
         builder="kerazoo.models.unet:unet",
         parameters=31_043_586,
-        paper="Ronneberger, Fischer and Brox (2015), U-Net: Convolutional Networks for Biomedical Image Segmentation",
+        paper="Ronneberger et al. 2015",
+        citation="Ronneberger, Fischer and Brox (2015), U-Net: Convolutional Networks for Biomedical Image Segmentation",
         doi="10.1007/978-3-319-24574-4_28",
         backbones=IMAGENET_BACKBONES,
     ),
@@ -57,7 +61,8 @@ _MODELS = (
         task="segmentation",
         builder="kerazoo.models.unet:unet_2015",
         parameters=31_030_658,
-        paper="Ronneberger, Fischer and Brox (2015), U-Net: Convolutional Networks for Biomedical Image Segmentation",
+        paper="Ronneberger et al. 2015",
+        citation="Ronneberger, Fischer and Brox (2015), U-Net: Convolutional Networks for Biomedical Image Segmentation",
         doi="10.1007/978-3-319-24574-4_28",
     ),
 )

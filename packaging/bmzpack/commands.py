@@ -1,0 +1,41 @@
+"""How a command ends: what a user can mend is one sentence on standard error and exit code 2, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+
+import typer
+
+from bmzpack.errors import UserError
+
+
+def guarded(app: typer.Typer) -> None:
+    """Run a typer app as a program.
+
+    Exit codes: 0 done, 1 what was tested does not hold, 2 something that the user can mend, 130 interrupted.
+    """
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        app()
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt as interrupt:
+        print(str(interrupt) or "Interrupted.", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def import_tensorflow() -> None:
+    """Import TensorFlow without the lines that its libraries write to standard error before their log level counts."""
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as swallowed:
+        os.dup2(swallowed.fileno(), 2)
+        try:
+            import tensorflow  # noqa: F401
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)

@@ -1,0 +1,5 @@
+"""`python -m kerazoo` is the command `kerazoo`."""
+
+from kerazoo.cli import main
+
+main()

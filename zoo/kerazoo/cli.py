@@ -1,0 +1,188 @@
+"""The command `kerazoo`. Every command imports what it needs when it runs, so that help and listings are instant."""
+
+from __future__ import annotations
+
+import json as json_module
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from bmzpack.commands import guarded, import_tensorflow
+from bmzpack.errors import UserError
+
+app = typer.Typer(
+    name="kerazoo",
+    help="Train Keras networks on your microscopy images and pack them for Fiji, ilastik and QuPath.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")]
+Images = Annotated[Path, typer.Option("--images", help="Folder of images (TIFF, PNG, JPEG).")]
+Masks = Annotated[Path, typer.Option("--masks", help="Folder of masks, paired with the images by their stem.")]
+Axes = Annotated[
+    Optional[str],  # noqa: UP045 - typer reads the annotation at run time
+    typer.Option("--axes", help="Axes of the image files, such as YX, YXC, CYX, ZYX, where they are ambiguous."),
+]
+
+
+@app.command()
+def models(json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+    """List the networks of the zoo."""
+    import dataclasses
+
+    from kerazoo.models.registry import list_models
+
+    entries = list_models()
+    if json:
+        typer.echo(json_module.dumps([dataclasses.asdict(entry) for entry in entries], indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("name", "task", "parameters", "backbones", "paper")
+    for entry in entries:
+        table.add_row(
+            entry.name,
+            entry.task,
+            f"{entry.parameters:,}",
+            "\n".join(entry.backbones) or "-",
+            f"{entry.paper}\ndoi:{entry.doi}",
+        )
+    Console().print(table)
+
+
+@app.command()
+def init(
+    model: Annotated[str, typer.Argument(help="A network of `kerazoo models`.")],
+    images: Images,
+    masks: Masks,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The configuration to write.")],
+    backbone: Annotated[Optional[str], typer.Option(help="An ImageNet encoder of the network.")] = None,  # noqa: UP045
+    weights: Annotated[Optional[str], typer.Option(help="`imagenet` or a weights file.")] = None,  # noqa: UP045
+    axes: Axes = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Measure images and masks, and write a commented configuration."""
+    from kerazoo.init import write_config
+
+    path = write_config(
+        model, images, masks, output, backbone=backbone, weights=weights, axes=axes, overwrite=overwrite
+    )
+    typer.echo(f"{path} is written; look it over, then: kerazoo train {path}")
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="The configuration, as `kerazoo init` writes it.")],
+    output: Annotated[Optional[Path], typer.Option("-o", "--output", help="The run folder.")] = None,  # noqa: UP045
+    changes: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--set", help="A change such as training.epochs=5; may be repeated.", metavar="KEY=VALUE"),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train a network; the run folder defaults to runs/NAME of the configuration."""
+    from kerazoo.config import read_config
+
+    settings = read_config(config, changes or ())
+    run_path = output or Path("runs") / config.stem
+
+    import_tensorflow()
+    from kerazoo.training.fit import train as fit
+
+    run = fit(settings, run_path, resume=resume, overwrite=overwrite)
+    _print_scores(run.read("record").get("scores", {}), "validation")
+    typer.echo(f"The run is in {run.path}. Next: kerazoo report {run.path}; kerazoo export {run.path} -o model.zip")
+
+
+@app.command()
+def evaluate(
+    source: Annotated[Path, typer.Argument(help="A run folder or a bundle.")],
+    images: Images,
+    masks: Masks,
+    json: Annotated[Optional[Path], typer.Option("--json", help="Write the scores to this file.")] = None,  # noqa: UP045
+    overwrite: Overwrite = False,
+) -> None:
+    """Score a trained network on annotated images."""
+    import_tensorflow()
+    from kerazoo.evaluation.evaluate import evaluate as score
+
+    result = score(source, images, masks, json=json, overwrite=overwrite)
+    _print_scores(result["scores"], f"{len(result['per_image'])} images")
+
+
+@app.command()
+def predict(
+    source: Annotated[Path, typer.Argument(help="A run folder or a bundle.")],
+    images: Annotated[list[Path], typer.Argument(help="Images, 2D or stacks of planes.", metavar="IMAGE...")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")],
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Write the network's output too.")] = False,
+    tile: Annotated[Optional[int], typer.Option(help="Side of the tiles in pixels.")] = None,  # noqa: UP045
+    axes: Axes = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write label images or class maps of new images, as TIFF."""
+    import_tensorflow()
+    from kerazoo.inference.predict import predict as run_prediction
+
+    written = run_prediction(
+        source, images, output, probabilities=probabilities, tile=tile, axes=axes, overwrite=overwrite
+    )
+    for path in written:
+        typer.echo(str(path))
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The bundle to write, a .zip file.")],
+    formats: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Weights formats, separated by commas; by default all that this installation can write."),
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Pack a run as a BioImage Model Zoo bundle."""
+    import_tensorflow()
+    from kerazoo.export import export as pack_run
+
+    path = pack_run(run, output, formats=_names(formats), overwrite=overwrite)
+    typer.echo(f"{path} is written. Next: bmzpack test {path}")
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+    """Write one self-contained HTML page about a run."""
+    from kerazoo.evaluation.report import report as write_report
+
+    typer.echo(str(write_report(run)))
+
+
+def _names(text: str | None) -> list[str] | None:
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise UserError("--formats is empty: name weights formats such as keras_v3,onnx.")
+    return names
+
+
+def _print_scores(scores: dict[str, object], what: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("score", what)
+    for name, value in scores.items():
+        if isinstance(value, float | int):
+            table.add_row(name, f"{value:.4f}")
+    if table.row_count:
+        Console().print(table)
+
+
+def main() -> None:
+    """Run the command."""
+    guarded(app)
