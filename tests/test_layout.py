@@ -1,0 +1,38 @@
+"""The two source roots resolve, and nothing shadows the libraries that share a name with a folder."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import packaging.version
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_packaging_is_the_library():
+    assert not (ROOT / "packaging" / "__init__.py").exists()
+    assert packaging.version.Version("1.10") > packaging.version.Version("1.9")
+
+
+def test_packer_does_not_know_the_zoo():
+    for path in (ROOT / "packaging" / "bmzpack").rglob("*.py"):
+        assert "kerazoo." not in path.read_text(encoding="utf-8").replace("config.kerazoo", ""), path
+
+
+@pytest.mark.parametrize("module", ["kerazoo", "kerazoo.cli", "kerazoo.config", "kerazoo.training.run", "bmzpack.cli"])
+def test_light_modules_import_no_framework(module):
+    program = f"import sys, {module}; print([m for m in ('tensorflow', 'keras', 'torch', 'jax') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("command", "limit"), [("--help", 0.5), ("models", 1.0)])
+def test_commands_answer_at_once(command, limit):
+    def seconds() -> float:
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "kerazoo", command], check=True, capture_output=True, cwd=ROOT)
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(3)) < limit
