@@ -13,8 +13,9 @@ class TileGeometry(Section):
 
     step: int
     """Input sizes are multiples of this."""
-    halo: int
-    """Half width of the receptive field: so much of a tile's rim differs from the untiled result."""
+    halo: int | None
+    """Half width of the receptive field: so much of a tile's rim differs from the untiled result. None where
+    it is the whole image (global pooling)."""
     margin: int = 0
     """The output is smaller than the input by this on each side (valid convolutions)."""
     minimum: int
