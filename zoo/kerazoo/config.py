@@ -57,6 +57,8 @@ class DataConfig(Section):
     """Names of the classes in the order of their values; for `classes` only."""
     ignore: int | None = None
     """A mask value that is neither trained nor scored."""
+    empty_masks: bool = False
+    """Whether a mask without any object is accepted (an image with nothing on it) or refused (a forgotten one)."""
 
 
 class SplitConfig(Section):

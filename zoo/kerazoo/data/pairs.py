@@ -1,0 +1,247 @@
+"""Images and their annotations: found by name or by table, and loaded with every check that concerns files."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from bmzpack.errors import UserError
+from kerazoo.config import DataConfig
+from kerazoo.data.read import SUFFIXES, read_image, read_mask
+
+MASK_ENDINGS = ("_cp_masks", "_masks", "_mask", "_labels", "_label", "_instances", "_seg", "_gt")
+"""What a mask's stem may have more than its image's."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """An image file and its annotation file."""
+
+    id: str
+    """The image's stem; unique in its set."""
+    image: Path
+    mask: Path | None = None
+    group: str | None = None
+    """Images of one group stay on one side of the split."""
+    columns: dict[str, str] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+    """All columns of the pair's row, where it comes from a table."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """An image and its annotation, in memory."""
+
+    id: str
+    image: np.ndarray
+    """(y, x, channel), the file's dtype."""
+    mask: np.ndarray
+    """(y, x), int32: an object's number, a class index, or 0 and 1; and the ignored value."""
+
+
+def find_pairs(images: Path, masks: Path) -> list[Pair]:
+    """Pair the files of two folders by stem.
+
+    A mask has its image's stem, alone or followed by one of `MASK_ENDINGS`; the suffixes may differ. Both folders
+    may be the same one; then every mask needs such an ending.
+
+    Parameters
+    ----------
+    images, masks
+        The folders; files that are neither TIFF, PNG nor JPEG are passed over.
+
+    Returns
+    -------
+    list of Pair
+        Sorted by id.
+
+    Raises
+    ------
+    UserError
+        A folder is missing or empty, an image has no mask or more than one, or a mask has no image.
+    """
+    image_files, mask_files = _files(images, "images"), _files(masks, "masks")
+    if images.resolve() == masks.resolve():
+        image_files = [path for path in image_files if not stem_of(path).endswith(MASK_ENDINGS)]
+        mask_files = [path for path in mask_files if stem_of(path).endswith(MASK_ENDINGS)]
+    by_stem: dict[str, list[Path]] = defaultdict(list)
+    for path in mask_files:
+        by_stem[stem_of(path)].append(path)
+
+    pairs: dict[str, Pair] = {}
+    without_mask = []
+    for image in image_files:
+        stem = stem_of(image)
+        if stem in pairs:
+            raise UserError(f"{image} and {pairs[stem].image.name} have the same stem: remove or rename one of them.")
+        found = [path for ending in ("", *MASK_ENDINGS) for path in by_stem.pop(stem + ending, [])]
+        if len(found) > 1:
+            names = " and ".join(path.name for path in found)
+            raise UserError(f"{image} has {len(found)} masks in {masks}, {names}: remove or rename all but one.")
+        if found:
+            pairs[stem] = Pair(stem, image, found[0])
+        else:
+            without_mask.append(image)
+    if without_mask:
+        raise UserError(
+            f"{without_mask[0]} has no mask in {masks}{_and_more(without_mask, 'images')}: "
+            "give the mask the image's name, or move the image away."
+        )
+    without_image = [path for paths in by_stem.values() for path in paths]
+    if without_image:
+        raise UserError(
+            f"{without_image[0]} has no image in {images}{_and_more(without_image, 'masks')}: "
+            "give the mask the image's name, or move it away."
+        )
+    return sorted(pairs.values(), key=lambda pair: pair.id)
+
+
+def read_table(table: Path) -> list[Pair]:
+    """Pairs of a CSV file with the columns `image`, `mask` and optionally `group`.
+
+    Parameters
+    ----------
+    table
+        The file; relative paths in it are taken from its folder.
+
+    Returns
+    -------
+    list of Pair
+        In the table's order.
+
+    Raises
+    ------
+    UserError
+        The table or a file of it is missing, a column is missing, or an image is named twice.
+    """
+    if not table.is_file():
+        raise UserError(f"There is no table {table}: write a CSV file with the columns image, mask.")
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            columns, rows = list(reader.fieldnames or []), list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{table} is not a CSV file in UTF-8 ({error}): save it as one.") from error
+    for column in ("image", "mask"):
+        if column not in columns:
+            raise UserError(f"{table} has no column {column!r} (it has {', '.join(columns) or 'none'}): add it.")
+    if not rows:
+        raise UserError(f"{table} has no rows: add one line per image.")
+
+    stems = [stem_of(Path(row["image"] or "")) for row in rows]
+    unique = len(set(stems)) == len(stems)
+    pairs: dict[str, Pair] = {}
+    for line, (stem, row) in enumerate(zip(stems, rows, strict=True), start=2):
+        files = {}
+        for column in ("image", "mask"):
+            if not row[column]:
+                raise UserError(f"{table}, line {line}: the column {column!r} is empty; fill it or remove the line.")
+            files[column] = table.parent / row[column]
+            if not files[column].is_file():
+                raise UserError(f"{table}, line {line}: there is no file {files[column]}; correct or remove the line.")
+        name = stem if unique else row["image"]
+        if name in pairs:
+            raise UserError(f"{table}, line {line}: {row['image']} is named twice; remove one of the lines.")
+        known = {column: row[column] or "" for column in columns}
+        pairs[name] = Pair(name, files["image"], files["mask"], row.get("group") or None, known)
+    return list(pairs.values())
+
+
+def pairs_of(data: DataConfig) -> list[Pair]:
+    """The pairs that a configuration names, by table or by two folders.
+
+    Raises
+    ------
+    UserError
+        As for `read_table` and `find_pairs`, or the configuration names neither.
+    """
+    if data.table is not None:
+        if data.images is not None or data.masks is not None:
+            raise UserError("The configuration names both data.table and data.images or data.masks: keep one of them.")
+        return read_table(data.table)
+    if data.images is None or data.masks is None:
+        raise UserError("The configuration names no data: set data.images and data.masks, or data.table.")
+    return find_pairs(data.images, data.masks)
+
+
+def load_pair(pair: Pair, data: DataConfig) -> Sample:
+    """Read an image with its annotation and check both.
+
+    Parameters
+    ----------
+    pair
+        The files.
+    data
+        How they are read.
+
+    Returns
+    -------
+    Sample
+        Image (y, x, channel) of the file's dtype and mask (y, x) int32.
+
+    Raises
+    ------
+    UserError
+        As for `read_image` and `read_mask`, or: the image is constant, the mask has another size, no object or
+        (for classes) a value that is no class.
+    """
+    image = read_image(pair.image, axes=data.axes, channels=data.channels)
+    if image.min() == image.max():
+        raise UserError(f"{pair.image} is constant (all pixels are {image.flat[0]}): export it again or remove it.")
+    if pair.mask is None:
+        raise UserError(f"{pair.image} has no mask: add one or remove the image.")
+    mask = read_mask(pair.mask, data.annotation, ignore=data.ignore)
+    if mask.shape != image.shape[:2]:
+        raise UserError(
+            f"{pair.mask} is {_size(mask)} pixels, but its image {pair.image.name} is {_size(image)}: "
+            "export both at the same size."
+        )
+    _check_values(pair.mask, mask, data)
+    return Sample(pair.id, image, mask)
+
+
+def stem_of(path: Path) -> str:
+    """The name without suffix, and without the `.ome` before it."""
+    return path.stem.removesuffix(".ome")
+
+
+def _check_values(path: Path, mask: np.ndarray, data: DataConfig) -> None:
+    used = mask if data.ignore is None else mask[mask != data.ignore]
+    if used.size == 0:
+        raise UserError(f"{path} is empty: all its pixels have the ignored value {data.ignore}; remove the pair.")
+    low, high = int(used.min()), int(used.max())
+    if low < 0:
+        raise UserError(f"{path} has negative values (down to {low}): name one as data.ignore, or save it without.")
+    if data.annotation == "classes":
+        if data.classes and high >= len(data.classes):
+            raise UserError(
+                f"{path} has the value {high}, but data.classes names {len(data.classes)} classes "
+                f"(0 to {len(data.classes) - 1}): name all of them, or set data.ignore to {high}."
+            )
+    elif high == 0 and not data.empty_masks:
+        raise UserError(
+            f"{path} is empty: no pixel belongs to an object; annotate it or remove the pair, or set "
+            "data.empty_masks to true if there is really nothing on the image."
+        )
+
+
+def _files(folder: Path, what: str) -> list[Path]:
+    if not folder.is_dir():
+        raise UserError(f"There is no folder {folder}: state where the {what} are.")
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
+    if not files:
+        raise UserError(f"{folder} holds no {what}: it needs files ending in {', '.join(SUFFIXES)}.")
+    return files
+
+
+def _and_more(paths: Iterable[Path], what: str) -> str:
+    further = len(list(paths)) - 1
+    return f" (nor have {further} more {what})" if further else ""
+
+
+def _size(array: np.ndarray) -> str:
+    return f"{array.shape[1]} x {array.shape[0]}"

@@ -1,0 +1,72 @@
+"""Division of the pairs into training and validation, by image or by group, from a seed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Iterable
+
+import numpy as np
+
+from bmzpack.errors import UserError
+from kerazoo.config import SplitConfig
+from kerazoo.data.pairs import Pair
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """The two sides, each sorted by id."""
+
+    train: list[Pair]
+    validation: list[Pair]
+
+
+def split_pairs(pairs: Iterable[Pair], config: SplitConfig) -> Split:
+    """Divide pairs into training and validation.
+
+    Pairs of one group stay together: the group of their table's column ``config.group``, else of its column `group`;
+    pairs without a group are groups of their own. The result depends on the ids, the groups and the seed only.
+
+    Parameters
+    ----------
+    pairs
+        In any order.
+    config
+        Fraction, group column and seed.
+
+    Returns
+    -------
+    Split
+        At least one group on each side, the images' fraction as near to the wanted one as the groups allow.
+
+    Raises
+    ------
+    UserError
+        There are fewer than two groups, or the group column is missing or has empty cells.
+    """
+    groups: dict[tuple[str, str], list[Pair]] = defaultdict(list)
+    for pair in sorted(pairs, key=lambda pair: pair.id):
+        if config.group is not None:
+            if not pair.columns.get(config.group):
+                raise UserError(
+                    f"{pair.id} has no entry in the column {config.group!r}: fill it in, or unset split.group."
+                )
+            pair = dataclasses.replace(pair, group=pair.columns[config.group])
+        groups[("group", pair.group) if pair.group else ("id", pair.id)].append(pair)
+    if len(groups) < 2:
+        what = "group" if next(iter(groups), ("", ""))[0] == "group" else "image"
+        raise UserError(
+            f"There is only {len(groups)} {what}: at least two are needed, one to train and one to validate."
+        )
+
+    members = list(groups.values())
+    order = np.random.default_rng(config.seed).permutation(len(members))
+    wanted = config.validation * sum(map(len, members))
+    held_out: list[Pair] = []
+    for index in order[:-1]:
+        if held_out and abs(len(held_out) + len(members[index]) - wanted) >= abs(len(held_out) - wanted):
+            continue
+        held_out += members[index]
+    names = {pair.id for pair in held_out}
+    rest = [pair for group in members for pair in group if pair.id not in names]
+    return Split(sorted(rest, key=lambda pair: pair.id), sorted(held_out, key=lambda pair: pair.id))
