@@ -1,0 +1,222 @@
+"""From samples in memory to batches: crop, augment, normalise, in parallel and in a fixed order.
+
+The samples themselves are the cache: images keep their own type, and a patch is normalised after it is cut. A training
+element depends on the seed, the global step and its place in the batch only, so that a resumed run sees what an
+uninterrupted one sees.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import cv2
+import numpy as np
+import tensorflow as tf
+
+from bmzpack.errors import UserError
+from kerazoo.config import AugmentationConfig, Config
+from kerazoo.data.augment import Intensities, change_intensities, random_map
+from kerazoo.data.normalise import Moments, Normalisation
+from kerazoo.data.pairs import Sample
+from kerazoo.targets import IGNORED, make_target
+
+_ALIGNMENT = 64
+"""TensorFlow takes over NumPy memory without a copy if it starts at such an address."""
+
+
+def steps_per_epoch(samples: Sequence[Sample], config: Config) -> int:
+    """Batches per epoch: as configured, else as many as show every image once."""
+    return config.training.steps_per_epoch or math.ceil(len(samples) / config.training.batch_size)
+
+
+def training_dataset(
+    samples: Sequence[Sample],
+    config: Config,
+    normalisation: Normalisation,
+    output_margin: int = 0,
+    start_step: int = 0,
+) -> tf.data.Dataset:
+    """Random patches without end.
+
+    Every image is shown once before one is shown again, in an order that is shuffled anew each time.
+
+    Parameters
+    ----------
+    samples
+        The training images.
+    config
+        Its ``training``, ``augmentation``, ``targets`` and ``data`` are used.
+    normalisation
+        As fitted on the training images.
+    output_margin
+        The network's output is smaller than its input by so many pixels on each side.
+    start_step
+        The global step of the first batch.
+
+    Returns
+    -------
+    tf.data.Dataset
+        Of (x, y): normalised patches (batch, patch, patch, channel) float32, and class indices (batch,
+        patch - 2 output_margin, patch - 2 output_margin, 1) uint8, 255 where ignored.
+
+    Raises
+    ------
+    UserError
+        An image is smaller than the patches or has another number of channels.
+    """
+    sources = _sources(samples, config, normalisation, output_margin)
+    batch, seed = config.training.batch_size, config.training.seed
+    shapes = _shapes(config, output_margin)
+
+    @functools.lru_cache(maxsize=4)
+    def order(epoch: int) -> np.ndarray:
+        return np.random.default_rng((seed, epoch)).permutation(len(sources))
+
+    def make(step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        x, y = _empty((batch, *shapes[0]), np.float32), _empty((batch, *shapes[1]), np.uint8)
+        for position in range(batch):
+            epoch, place = divmod(int(step) * batch + position, len(sources))
+            random = np.random.default_rng((seed, int(step), position, 0))
+            source = sources[order(epoch)[place]]
+            x[position], y[position, ..., 0] = source.random_patch(
+                random, config.augmentation, config.training.patch_size, output_margin
+            )
+        return x, y
+
+    return _dataset(tf.data.Dataset.range(start_step, np.iinfo(np.int64).max), make, shapes)
+
+
+def validation_dataset(
+    samples: Sequence[Sample], config: Config, normalisation: Normalisation, output_margin: int = 0
+) -> tf.data.Dataset:
+    """All validation pixels once, in tiles of the patch size, without augmentation.
+
+    Tiles at the right and lower edge overlap their neighbours; pixels that were there before are ignored. The last
+    batch may be smaller.
+
+    Parameters
+    ----------
+    samples
+        The validation images.
+    config, normalisation, output_margin
+        As for `training_dataset`.
+
+    Returns
+    -------
+    tf.data.Dataset
+        Of (x, y) as `training_dataset`, finite and always the same.
+
+    Raises
+    ------
+    UserError
+        As for `training_dataset`.
+    """
+    sources = _sources(samples, config, normalisation, output_margin)
+    batch, shapes = config.training.batch_size, _shapes(config, output_margin)
+    tiles = [tile for source in sources for tile in source.tiles(config.training.patch_size, output_margin)]
+
+    def make(step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        chosen = tiles[int(step) * batch : (int(step) + 1) * batch]
+        x, y = _empty((len(chosen), *shapes[0]), np.float32), _empty((len(chosen), *shapes[1]), np.uint8)
+        for position, tile in enumerate(chosen):
+            x[position], y[position, ..., 0] = tile()
+        return x, y
+
+    return _dataset(tf.data.Dataset.range(math.ceil(len(tiles) / batch)), make, shapes)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Source:
+    """A sample, ready to be cut."""
+
+    image: np.ndarray
+    target: np.ndarray
+    intensities: Intensities
+
+    def random_patch(
+        self, random: np.random.Generator, config: AugmentationConfig, size: int, margin: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        place = random_map(random, config, self.target.shape, size, margin)
+        patch, target = place.resample(self.image, self.target, margin)
+        return change_intensities(random, config, patch, self.intensities), target
+
+    def tiles(self, size: int, margin: int) -> Iterator[Callable[[], tuple[np.ndarray, np.ndarray]]]:
+        inner = size - 2 * margin
+        height, width = self.target.shape
+        for top in range(0, height, inner):
+            for left in range(0, width, inner):
+                yield functools.partial(self._tile, top, left, inner, margin)
+
+    def _tile(self, top: int, left: int, inner: int, margin: int) -> tuple[np.ndarray, np.ndarray]:
+        height, width = self.target.shape
+        row, column = min(top, height - inner), min(left, width - inner)
+        first, last = (max(0, row - margin), max(0, column - margin)), (row + inner + margin, column + inner + margin)
+        patch = (self.image[first[0] : last[0], first[1] : last[1]] - self.intensities.offset) / self.intensities.scale
+        if margin:
+            patch = cv2.copyMakeBorder(
+                patch,
+                first[0] - row + margin,
+                max(0, last[0] - height),
+                first[1] - column + margin,
+                max(0, last[1] - width),
+                cv2.BORDER_REFLECT_101,
+            )
+        target = self.target[row : row + inner, column : column + inner].copy()
+        target[: top - row] = IGNORED
+        target[:, : left - column] = IGNORED
+        return patch.reshape(inner + 2 * margin, inner + 2 * margin, -1), target
+
+
+def _sources(samples: Sequence[Sample], config: Config, normalisation: Normalisation, margin: int) -> list[_Source]:
+    needed = config.training.patch_size - 2 * margin
+    if needed < 1:
+        raise UserError(
+            f"training.patch_size is {config.training.patch_size}, but the network takes off {margin} pixels on each "
+            f"side: set it to more than {2 * margin}."
+        )
+    sources = []
+    for sample in samples:
+        height, width, channels = sample.image.shape
+        if min(height, width) < needed:
+            raise UserError(
+                f"Image {sample.id} is {width} x {height} pixels, smaller than the patches of {needed} pixels: set "
+                f"training.patch_size to at most {min(height, width) + 2 * margin}, or remove the image."
+            )
+        if channels != config.data.channels:
+            raise UserError(f"Image {sample.id} has {channels} channels, but data.channels is {config.data.channels}.")
+        moments = Moments()
+        moments.add(sample.image)
+        offset, scale = normalisation.offset_and_scale(sample.image)
+        low, high = sample.image.min(axis=(0, 1)).astype(float), sample.image.max(axis=(0, 1)).astype(float)
+        intensities = Intensities(offset, scale, low, high, moments.mean, moments.deviation)
+        sources.append(_Source(sample.image, make_target(sample.mask, config), intensities))
+    return sources
+
+
+def _shapes(config: Config, margin: int) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    size = config.training.patch_size
+    return (size, size, config.data.channels), (size - 2 * margin, size - 2 * margin, 1)
+
+
+def _empty(shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:
+    count = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(count + _ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    return memory[start : start + count].view(dtype).reshape(shape)
+
+
+def _dataset(
+    steps: tf.data.Dataset,
+    make: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+    shapes: tuple[tuple[int, int, int], tuple[int, int, int]],
+) -> tf.data.Dataset:
+    def batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        x, y = tf.numpy_function(make, [step], (tf.float32, tf.uint8))
+        x.set_shape((None, *shapes[0]))
+        y.set_shape((None, *shapes[1]))
+        return x, y
+
+    return steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
