@@ -1,0 +1,90 @@
+"""The README's commands, run in its order on synthetic images, as a new user would."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+BLOCKS = re.findall(r"^```\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def commands(program: str) -> list[str]:
+    lines = [line.split("  #")[0].strip() for block in BLOCKS for line in block.splitlines()]
+    return [line for line in lines if line.startswith(program)]
+
+
+def run(folder: Path, line: str) -> str:
+    """Run one command line of the README with this interpreter's programs; wildcards as a shell would."""
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=900
+    )
+    assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in done.stderr
+    return done.stdout
+
+
+def test_make_targets_exist():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = [word for line in commands("make") for word in shlex.split(line)[1:2]]
+    assert {"demo", "install", "test"} <= set(targets)
+    assert all(f"\n{target}:" in makefile for target in targets)
+
+
+@pytest.fixture(scope="module")
+def user_folder(tmp_path_factory):
+    from kerazoo.data.synthetic import write_nuclei
+
+    folder = tmp_path_factory.mktemp("user")
+    write_nuclei(folder, images=8, seed=1, size=128)
+    write_nuclei(folder / "test", images=3, seed=2, size=128)
+    write_nuclei(folder / "unseen", images=2, seed=3, size=160)
+    (folder / "unseen" / "images").rename(folder / "new")
+    return folder
+
+
+def test_from_images_to_a_bundle(user_folder):
+    lines = commands("kerazoo") + [line for line in commands("bmzpack test") if "nuclei.zip" in line]
+    names = [shlex.split(line)[1] for line in lines]
+    assert names == ["init", "train", "evaluate", "report", "export", "predict", "test"]
+    for name, line in zip(names, lines, strict=True):
+        run(user_folder, line)
+        if name == "init":  # shorter than a user's training
+            path = user_folder / "nuclei.yaml"
+            config = yaml.safe_load(path.read_text(encoding="utf-8"))
+            config["training"] |= {"epochs": 2, "steps_per_epoch": 4, "patch_size": 64, "batch_size": 4}
+            config["model"]["arguments"] = {"filters": 4, "depth": 2}
+            path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    assert (user_folder / "run" / "report.html").stat().st_size > 10_000
+    import tifffile
+
+    for path in sorted((user_folder / "new").iterdir()):
+        (labels,) = list((user_folder / "predicted").glob(f"{path.stem}*"))
+        assert tifffile.imread(labels).shape == tifffile.imread(path).shape
+
+
+def test_any_keras_model(user_folder):
+    import keras
+
+    inputs = keras.Input((None, None, 2), name="raw")
+    outputs = keras.layers.Conv2D(1, 3, padding="same", activation="sigmoid", name="probability")(inputs)
+    keras.Model(inputs, outputs).save(user_folder / "model.keras")
+    np.save(user_folder / "image.npy", np.random.default_rng(0).normal(size=(1, 64, 64, 2)).astype("float32"))
+    description = {
+        "name": "One convolution",
+        "description": "A convolution of two channels, to show how any Keras model is packed.",
+        "authors": [{"name": "Ada Lovelace"}],
+        "inputs": [{"id": "raw", "axes": "byxc", "test_image": "image.npy"}],
+        "outputs": [{"id": "probability", "axes": "byxc"}],
+    }
+    (user_folder / "description.yaml").write_text(yaml.safe_dump(description), encoding="utf-8")
+    for line in commands("bmzpack"):
+        if "bundle.zip" in line:
+            run(user_folder, line)
