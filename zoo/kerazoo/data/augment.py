@@ -1,7 +1,7 @@
 """Random changes of training patches. All geometry is one coordinate map, so that every pixel is resampled once.
 
 Image and target are read at the same coordinates, the image between its pixels (bilinear), the target at the nearest
-pixel; beyond the edge both are mirrored. OpenCV releases the interpreter lock, so that several batches are made at once.
+pixel; beyond the edge both are mirrored. OpenCV releases the interpreter lock, so several batches are made at once.
 """
 
 from __future__ import annotations

@@ -1,0 +1,145 @@
+"""Results as TIFF files that Fiji opens with the right axes and pixel size."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+
+from bmzpack.errors import UserError
+from bmzpack.files import new_file
+from kerazoo.data.read import Stack
+
+_IMAGEJ_ORDER = "TZCYX"
+_IMAGEJ_TYPES = (np.uint8, np.uint16, np.float32)
+
+
+def create_tiff(
+    path: str | Path,
+    axes: str,
+    shape: tuple[int, ...],
+    dtype: Any,
+    pixel_size: tuple[float, float] | None = None,
+    metadata: dict[str, Any] | None = None,
+) -> np.ndarray:
+    """Create an uncompressed ImageJ TIFF on disk, to be filled part by part through the array that is returned.
+
+    Parameters
+    ----------
+    path
+        The file; it is replaced. Write within `bmzpack.files.new_file`, so that only a complete file appears.
+    axes
+        The axes of the array in the caller's order: ``Y``, ``X`` and any of ``T``, ``Z``, ``C``. The file has them in
+        ImageJ's order.
+    shape
+        One length per axis.
+    dtype
+        uint8, uint16 or float32; ImageJ has no others.
+    pixel_size
+        (y, x) in micrometres.
+    metadata
+        `spacing` in micrometres and `finterval` in seconds, as `kerazoo.data.read.Stack` gives them.
+
+    Returns
+    -------
+    np.ndarray
+        A view of the file, its axes in the caller's order; the file is complete when the array is deleted.
+
+    Raises
+    ------
+    UserError
+        The type or an axis is not one of ImageJ's.
+    OSError
+        The disk is full: its space is claimed at once.
+    """
+    if np.dtype(dtype) not in [np.dtype(known) for known in _IMAGEJ_TYPES]:
+        raise UserError(f"{path}: ImageJ TIFFs hold uint8, uint16 or float32 values, not {np.dtype(dtype)}.")
+    if not {"Y", "X"} <= set(axes) <= set(_IMAGEJ_ORDER):
+        raise UserError(f"{path}: the axes {axes} cannot be written; use T, Z, C, Y and X, state them with --axes.")
+    order = sorted(range(len(axes)), key=lambda place: _IMAGEJ_ORDER.index(axes[place]))
+    described: dict[str, Any] = {"axes": "".join(axes[place] for place in order), **(metadata or {})}
+    resolution = None
+    if pixel_size is not None:
+        described["unit"] = "um"
+        resolution = (1 / pixel_size[1], 1 / pixel_size[0])
+    elif "spacing" in described:
+        del described["spacing"]
+    stored = tifffile.memmap(
+        path,
+        shape=tuple(shape[place] for place in order),
+        dtype=dtype,
+        imagej=True,
+        metadata=described,
+        resolution=resolution,
+    )
+    if hasattr(os, "posix_fallocate"):  # a full disk is an error now; later, writing to the map would kill the process
+        with Path(path).open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, Path(path).stat().st_size)
+    return stored.transpose(np.argsort(order))
+
+
+def label_dtype(largest: int) -> type[np.generic]:
+    """The ImageJ type that holds so many labels: uint16, else float32 (exact up to 16,777,216)."""
+    return np.uint16 if largest < 1 << 16 else np.float32
+
+
+def write_labels(path: str | Path, labels: np.ndarray, like: Stack | None = None, overwrite: bool = False) -> None:
+    """Write label images or class maps.
+
+    Parameters
+    ----------
+    path
+        The TIFF file.
+    labels
+        (..., y, x), integer; the leading axes are those of ``like``.
+    like
+        The image that the labels are of; its axes, pixel size and metadata are kept.
+    overwrite
+        Whether an existing file may be replaced.
+
+    Raises
+    ------
+    UserError
+        The file exists, or cannot be written.
+    """
+    _write(path, labels, "YX", label_dtype(int(labels.max(initial=0))), like, overwrite)
+
+
+def write_probabilities(
+    path: str | Path, probabilities: np.ndarray, like: Stack | None = None, overwrite: bool = False
+) -> None:
+    """Write the network's output.
+
+    Parameters
+    ----------
+    path
+        The TIFF file.
+    probabilities
+        (..., y, x, class), float32; the leading axes are those of ``like``. The classes become channels.
+    like, overwrite
+        As for `write_labels`.
+
+    Raises
+    ------
+    UserError
+        As for `write_labels`.
+    """
+    _write(path, probabilities, "YXC", np.float32, like, overwrite)
+
+
+def _write(path: str | Path, values: np.ndarray, inner: str, dtype: Any, like: Stack | None, overwrite: bool) -> None:
+    leading = like.axes[:-3] if like is not None else ""
+    with new_file(path, overwrite) as new:
+        created = create_tiff(
+            new,
+            leading + inner,
+            values.shape,
+            dtype,
+            like.pixel_size if like is not None else None,
+            like.metadata if like is not None else None,
+        )
+        created[...] = values
+        del created
