@@ -1,0 +1,177 @@
+"""From a ``.keras`` file to every weights format of a bundle: written, run in its engine, compared with Keras.
+
+One small module per format holds its ``write(model, path, names)``; this front door imports no framework and starts
+the processes that do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bmzpack import engines
+from bmzpack.engines import TensorNames
+from bmzpack.engines.process import run_python
+from bmzpack.errors import UserError
+from bmzpack.weights.source import check_source, tensor_names
+
+__all__ = ["FORMATS", "TensorNames", "Written", "tensor_names", "write_all"]
+
+FORMATS = {
+    "keras_v3": ("keras", "weights.keras"),
+    "keras_hdf5": ("keras", "weights.h5"),
+    "tensorflow_saved_model_bundle": ("tensorflow", "saved_model.zip"),
+    "onnx": ("onnxruntime", "weights.onnx"),
+    "torchscript": ("torch", "weights.pt"),
+}
+"""Engine that runs a format here, and name of its file in a bundle."""
+
+TOLERANCE = 1e-4
+"""Largest difference from Keras, relative to the range of its output, with which a file is accepted."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """A weights file that has been run."""
+
+    format: str
+    path: Path
+    parent: str | None
+    """The format it was made from; None for the original."""
+    versions: dict[str, str | int]
+    """``keras_version``, ``tensorflow_version``, ``pytorch_version`` and ``opset_version``, as the format has them."""
+    max_abs_error: float
+    """Largest difference from the Keras output over all test inputs, relative to the range of that output."""
+    latency_s: float
+    """Seconds of one call with the first test input, on the CPU, in the format's engine."""
+    outputs: list[dict[str, np.ndarray]]
+    """Outputs by tensor id, one entry per test input."""
+
+
+def write_all(
+    model_path: Path,
+    folder: Path,
+    tensors: TensorNames,
+    test_inputs: Sequence[dict[str, np.ndarray]],
+    formats: Sequence[str] | None = None,
+) -> list[Written]:
+    """Write a model in several weights formats; every file is run before it is returned.
+
+    All files compute in float32, also those of a model trained in mixed precision, and hold no optimiser state.
+
+    Parameters
+    ----------
+    model_path
+        A ``.keras`` file made of Keras' own layers.
+    folder
+        Where the files go; must exist.
+    tensors
+        Tensor ids, in the order of the model's inputs and outputs.
+    test_inputs
+        float32 inputs by tensor id, batch axis included; of several sizes, so that a size that was frozen into a file
+        is found out.
+    formats
+        Keys of `FORMATS`; None for all, without TorchScript where torch is not installed.
+
+    Returns
+    -------
+    list of Written
+        In the order of ``formats``.
+
+    Raises
+    ------
+    UserError
+        The model or a format cannot be used, or a file does not compute what Keras computes.
+    """
+    chosen = _chosen(formats)
+    check_source(model_path, tensors, chosen)
+    with tempfile.TemporaryDirectory(prefix="bmzpack-") as scratch:
+        original = Path(scratch, FORMATS["keras_v3"][1])
+        by_tensorflow = list(dict.fromkeys(["keras_v3", *(name for name in chosen if name != "torchscript")]))
+        versions = _convert(model_path, Path(scratch), tensors, by_tensorflow, "tensorflow")
+        if "torchscript" in chosen:
+            versions |= _convert(original, Path(scratch), tensors, ["torchscript"], "torch")
+        reference = engines.run("keras", original, test_inputs, tensors)
+        written = []
+        for name in chosen:
+            engine, file_name = FORMATS[name]
+            path = Path(scratch, file_name)
+            result = reference if name == "keras_v3" else engines.run(engine, path, test_inputs, tensors)
+            written.append(
+                Written(
+                    format=name,
+                    path=folder / file_name,
+                    parent=None if name == "keras_v3" else "keras_v3",
+                    versions=versions[name],
+                    max_abs_error=_accepted(name, model_path, result, reference),
+                    latency_s=result.seconds,
+                    outputs=result.outputs,
+                )
+            )
+        for entry in written:
+            shutil.move(Path(scratch, entry.path.name), entry.path)
+    return written
+
+
+def _chosen(formats: Sequence[str] | None) -> list[str]:
+    has_torch = importlib.util.find_spec("torch") is not None
+    if formats is None:
+        if not has_torch:
+            logging.getLogger("bmzpack").warning("torchscript is left out: it needs pip install kerazoo[torch].")
+        return [name for name in FORMATS if has_torch or name != "torchscript"]
+    for name in formats:
+        if name not in FORMATS:
+            raise UserError(f"There is no weights format {name!r}: choose from {', '.join(FORMATS)}.")
+    if "torchscript" in formats and not has_torch:
+        raise UserError("The format torchscript needs torch: pip install kerazoo[torch], or leave the format out.")
+    return list(dict.fromkeys(formats))
+
+
+def _convert(
+    model: Path, folder: Path, names: TensorNames, formats: list[str], backend: str
+) -> dict[str, dict[str, str | int]]:
+    """Write formats in a process of their own; returns their versions."""
+    task = folder / "task.json"
+    task.write_text(
+        json.dumps(
+            {
+                "model": str(model.resolve()),
+                "folder": str(folder),
+                "inputs": names.inputs,
+                "outputs": names.outputs,
+                "formats": {name: FORMATS[name][1] for name in formats},
+            }
+        )
+    )
+    run_python(["-m", "bmzpack.weights.writer", str(task)], f"{model} could not be converted", backend=backend)
+    return json.loads((folder / "versions.json").read_text())
+
+
+def _accepted(name: str, model: Path, result: engines.Result, reference: engines.Result) -> float:
+    """The relative error of a file, which must be small."""
+    worst = 0.0
+    for got, expected in zip(result.outputs, reference.outputs, strict=True):
+        for tensor, array in expected.items():
+            if not np.isfinite(array).all():
+                raise UserError(f"{model}: the output {tensor!r} is not finite on the test input: check the weights.")
+            if got[tensor].shape != array.shape:
+                raise UserError(
+                    f"{name} gives {tensor!r} the shape {got[tensor].shape} where {model} gives {array.shape}: "
+                    "leave the format out."
+                )
+            spread = float(np.ptp(array)) or 1.0
+            worst = max(worst, float(np.abs(got[tensor] - array).max(initial=0.0)) / spread)
+    if not worst <= TOLERANCE:
+        raise UserError(
+            f"{name} differs from {model} by {worst:.1e} of the output's range, more than {TOLERANCE:.0e}: "
+            "leave the format out."
+        )
+    return worst

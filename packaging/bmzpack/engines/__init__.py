@@ -1,0 +1,97 @@
+"""Running a weights file in the engines of its consumers, each in a process of its own.
+
+TensorFlow and torch abort when both are loaded into one process, and the old engines need an old Python: so every
+engine is a process that reads test inputs, runs the file and writes what came out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bmzpack.engines import old
+from bmzpack.engines.process import run_python
+
+WORKER = Path(__file__).with_name("worker.py")
+
+FORMATS = {
+    "keras": ("keras_v3", "keras_hdf5"),
+    "tensorflow": ("tensorflow_saved_model_bundle",),
+    "onnxruntime": ("onnx",),
+    "torch": ("torchscript",),
+    "tensorflow-2.10.1": ("tensorflow_saved_model_bundle",),
+    "onnxruntime-1.13.1": ("onnx",),
+}
+"""The weights formats that an engine runs; an engine with a version is the one inside Fiji."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorNames:
+    """The tensor ids of a model, in the order of its inputs and outputs."""
+
+    inputs: list[str]
+    outputs: list[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What an engine made of the test inputs."""
+
+    outputs: list[dict[str, np.ndarray]]
+    """One entry per entry of the inputs, by tensor id."""
+    seconds: float
+    """Fastest of two calls with the first entry, on the CPU, when the engine is warm."""
+
+
+def run(engine: str, weights: Path, inputs: Sequence[dict[str, np.ndarray]], names: TensorNames) -> Result:
+    """Run a weights file on every entry of ``inputs``, on the CPU.
+
+    Parameters
+    ----------
+    engine
+        A key of `FORMATS`; an engine with a version is set up first where it is missing (see `bmzpack.engines.old`).
+    weights
+        A file of a format that the engine runs.
+    inputs
+        Tensors by tensor id, batch axis included.
+    names
+        Tensor ids of the model.
+
+    Returns
+    -------
+    Result
+        The outputs and the time of one call.
+
+    Raises
+    ------
+    UserError
+        The engine is not installed, or it cannot run the file.
+    """
+    engine_name, _, version = engine.partition("-")
+    python = old.python(engine_name, version) if version else None
+    with tempfile.TemporaryDirectory(prefix="bmzpack-") as folder:
+        for number, tensors in enumerate(inputs):
+            np.savez(Path(folder, f"input{number}.npz"), allow_pickle=False, **tensors)
+        task = Path(folder, "task.json")
+        task.write_text(
+            json.dumps(
+                {
+                    "engine": engine_name,
+                    "weights": str(weights.resolve()),
+                    "inputs": names.inputs,
+                    "outputs": names.outputs,
+                    "entries": len(inputs),
+                }
+            )
+        )
+        run_python([str(WORKER), str(task)], f"{engine} cannot run {weights}", python=python)
+        outputs = []
+        for number in range(len(inputs)):
+            with np.load(Path(folder, f"output{number}.npz")) as stored:
+                outputs.append({name: stored[name] for name in names.outputs})
+        return Result(outputs, json.loads(task.with_name("result.json").read_text())["seconds"])

@@ -1,0 +1,52 @@
+"""Loading the model that is packed, so that it computes in float32 and exports well."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from bmzpack.errors import UserError
+
+
+def load(path: Path) -> keras.Model:
+    """Load a ``.keras`` file without what only training needs, computing in float32.
+
+    Raises
+    ------
+    UserError
+        The file cannot be loaded, or an output is not float32.
+    """
+    try:
+        model = keras.models.load_model(path, compile=False)
+    except (ValueError, TypeError, OSError, KeyError) as error:
+        reason = (str(error).strip().splitlines() or [""])[0]
+        raise UserError(f"{path} cannot be loaded by Keras {keras.__version__}: {reason}") from error
+    if any(layer.compute_dtype != "float32" for layer in model._flatten_layers()):
+        weights = model.get_weights()
+        model = keras.saving.deserialize_keras_object(_single_precision(keras.saving.serialize_keras_object(model)))
+        model.set_weights(weights)
+    for name, tensor in zip(model.output_names, model.outputs, strict=True):
+        if tensor.dtype != "float32":
+            raise UserError(
+                f"{path}: the output {name!r} is {tensor.dtype}, but Fiji, ilastik and QuPath read float32: "
+                "end the model with a cast to float32."
+            )
+    return model
+
+
+def _single_precision(item: Any) -> Any:
+    if isinstance(item, dict):
+        if item.get("class_name") == "DTypePolicy":
+            return item | {"config": {"name": "float32"}}
+        return {key: _single_precision(value) for key, value in item.items()}
+    if isinstance(item, (list, tuple)):
+        return type(item)(_single_precision(value) for value in item)
+    return item
+
+
+def version(text: str) -> str:
+    """The three numbers of a version: 2.13.0+cpu is 2.13.0 (2.10 would be read as 2.1)."""
+    numbers = text.split("+")[0].split(".")
+    return ".".join([*numbers, "0", "0"][:3])

@@ -1,0 +1,140 @@
+"""What a ``.keras`` file must be like to be packed, read from its configuration without a framework."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from bmzpack.engines import TensorNames
+from bmzpack.errors import UserError
+
+
+def tensor_names(model_path: Path) -> TensorNames:
+    """The names that a model gives its inputs and outputs: those of its input layers and of its last layers.
+
+    Raises
+    ------
+    UserError
+        The file cannot be read, or a name is one that Keras made up.
+    """
+    inputs, outputs = _ends(model_path, _configuration(model_path))
+    for layer in [*inputs, *outputs]:
+        _refuse_made_up(model_path, layer, "input" if layer in inputs else "output")
+    return TensorNames([layer["config"]["name"] for layer in inputs], [layer["config"]["name"] for layer in outputs])
+
+
+def check_source(model_path: Path, names: TensorNames, formats: Sequence[str]) -> None:
+    """Refuse a model that no consumer could run.
+
+    Raises
+    ------
+    UserError
+        Code outside Keras, made-up input names, an input that is not float32, another number of inputs or outputs than
+        of names, or a layer name that torch cannot take.
+    """
+    configuration = _configuration(model_path)
+    for item in _serialised(configuration):
+        name = item.get("config", {}).get("name") if isinstance(item.get("config"), dict) else item.get("config")
+        if item["class_name"] in ("Lambda", "__lambda__"):
+            raise UserError(
+                f"{model_path}: the Lambda layer {name!r} is Python code, which no bundle can carry: "
+                "write it with Keras layers or keras.ops."
+            )
+        if item.get("registered_name") and item["module"].split(".")[0] not in ("keras", "builtins"):
+            raise UserError(
+                f"{model_path}: {name!r} is custom code ({item['module']}.{item['class_name']}), which no bundle can "
+                "carry: write it with Keras layers or keras.ops."
+            )
+        if item["module"] is None or (item["module"] == "builtins" and item["class_name"] == "function"):
+            raise UserError(
+                f"{model_path}: the function {item['config']!r} is custom code, which no bundle can carry: "
+                "use one of Keras' own."
+            )
+    inputs, outputs = _ends(model_path, configuration)
+    for layer in inputs:
+        _refuse_made_up(model_path, layer, "input")
+        if layer["config"]["dtype"] != "float32":
+            raise UserError(
+                f"{model_path}: the input {layer['config']['name']!r} is {layer['config']['dtype']}, but Fiji, ilastik "
+                "and QuPath feed float32: declare the input as float32 and cast behind it."
+            )
+    for kind, layers, given in (("inputs", inputs, names.inputs), ("outputs", outputs, names.outputs)):
+        if len(layers) != len(given):
+            raise UserError(f"{model_path} has {len(layers)} {kind}, but {len(given)} are described: {given}.")
+    if "torchscript" in formats:
+        for item in _serialised(configuration):
+            layer = item["config"].get("name", "") if isinstance(item["config"], dict) else ""
+            if isinstance(layer, str) and "." in layer:
+                raise UserError(
+                    f"{model_path}: torchscript cannot hold the layer name {layer!r}: rename it without dots, "
+                    "or leave the format out."
+                )
+
+
+def _configuration(model_path: Path) -> dict[str, Any]:
+    try:
+        with zipfile.ZipFile(model_path) as archive:
+            configuration = json.loads(archive.read("config.json"))
+    except FileNotFoundError:
+        raise UserError(f"{model_path} does not exist: name a .keras file.") from None
+    except (zipfile.BadZipFile, KeyError, ValueError, IsADirectoryError):
+        raise UserError(f"{model_path} is not a whole .keras file: save the model again with model.save.") from None
+    if configuration.get("class_name") not in ("Functional", "Model", "Sequential"):
+        raise UserError(
+            f"{model_path}: a model class of its own ({configuration.get('class_name')}) is custom code, which no "
+            "bundle can carry: build the model with the functional API."
+        )
+    return configuration
+
+
+def _serialised(item: Any) -> Iterator[dict[str, Any]]:
+    """Every Keras object in a configuration, except what only training needs."""
+    if isinstance(item, dict):
+        if "class_name" in item and "config" in item:
+            yield {"module": "keras", "registered_name": None} | item
+        for key, value in item.items():
+            if key not in ("compile_config", "build_config"):
+                yield from _serialised(value)
+    elif isinstance(item, list):
+        for value in item:
+            yield from _serialised(value)
+
+
+def _ends(model_path: Path, configuration: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The input layers and the layers that give the outputs."""
+    layers = configuration["config"]["layers"]
+    if configuration["class_name"] == "Sequential":
+        if layers[0]["class_name"] != "InputLayer":
+            raise UserError(f"{model_path} has no input: begin it with keras.Input(shape, name='raw').")
+        return layers[:1], layers[-1:]
+    by_name = {layer["name"]: layer for layer in layers}
+    return (
+        [by_name[name] for name in _references(configuration["config"]["input_layers"])],
+        [by_name[name] for name in _references(configuration["config"]["output_layers"])],
+    )
+
+
+def _references(item: Any) -> Iterator[str]:
+    """Layer names in Keras' nested ``[name, node, tensor]`` lists, in the order of the flattened structure."""
+    if isinstance(item, dict):
+        for key in sorted(item):
+            yield from _references(item[key])
+    elif len(item) == 3 and isinstance(item[0], str) and all(isinstance(index, int) for index in item[1:]):
+        yield item[0]
+    else:
+        for value in item:
+            yield from _references(value)
+
+
+def _refuse_made_up(model_path: Path, layer: dict[str, Any], kind: str) -> None:
+    name = layer["config"]["name"]
+    snake = re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", layer["class_name"])).lower()
+    if re.fullmatch(rf"({snake}|input|keras_tensor)(_\d+)?", name):
+        raise UserError(
+            f"{model_path}: the {kind} {name!r} has no name of its own: give its layer one, such as name="
+            f"{'raw' if kind == 'input' else 'probability'!r}, for consumers find tensors by name."
+        )

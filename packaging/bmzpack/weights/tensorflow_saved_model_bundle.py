@@ -1,0 +1,37 @@
+"""The frozen TensorFlow saved model, which TensorFlow 1.15 to today's run, that inside Fiji among them."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from bmzpack.engines import TensorNames
+from bmzpack.weights.archive import write_archive
+from bmzpack.weights.frozen import frozen_graph
+from bmzpack.weights.model import version
+
+v1 = tf.compat.v1
+
+
+def write(model: keras.Model, path: Path, names: TensorNames) -> dict[str, str | int]:
+    """Write a zip with ``saved_model.pb`` and, for Fiji, an empty folder ``variables`` at its root."""
+    graph = frozen_graph(model, tuple(names.inputs), tuple(names.outputs))
+    with tempfile.TemporaryDirectory() as folder:
+        builder = v1.saved_model.Builder(str(Path(folder, "saved")))
+        with v1.Session(graph=graph) as session:
+            signature = v1.saved_model.predict_signature_def(
+                inputs=dict(zip(names.inputs, graph.get_collection("inputs"), strict=True)),
+                outputs=dict(zip(names.outputs, graph.get_collection("outputs"), strict=True)),
+            )
+            builder.add_meta_graph_and_variables(
+                session,
+                [tf.saved_model.SERVING],
+                signature_def_map={tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY: signature},
+                strip_default_attrs=True,
+            )
+        builder.save()
+        write_archive(path, {"saved_model.pb": Path(folder, "saved", "saved_model.pb"), "variables/": b""})
+    return {"tensorflow_version": version(tf.__version__)}

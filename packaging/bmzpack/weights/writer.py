@@ -1,0 +1,42 @@
+"""The process in which weights files are written: ``python -m bmzpack.weights.writer TASK.json``."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+from bmzpack.engines import TensorNames
+from bmzpack.errors import UserError
+
+
+def main(task_path: Path) -> None:
+    """Write every format of a task; their versions go into ``versions.json`` beside it."""
+    task = json.loads(task_path.read_text())
+    from bmzpack.weights.model import load
+
+    names = TensorNames(task["inputs"], task["outputs"])
+    model = load(Path(task["model"]))
+    versions = {}
+    for name, file_name in task["formats"].items():
+        writer = importlib.import_module(f"bmzpack.weights.{name}")
+        try:
+            versions[name] = writer.write(model, Path(task["folder"], file_name), names)
+        except UserError:
+            raise
+        except Exception as error:
+            reason = (str(error).strip().splitlines() or [""])[0]
+            raise UserError(
+                f"{task['model']} cannot be written as {name} ({type(error).__name__}: {reason}): "
+                "leave the format out with --formats."
+            ) from error
+    task_path.with_name("versions.json").write_text(json.dumps(versions))
+
+
+if __name__ == "__main__":
+    try:
+        main(Path(sys.argv[1]))
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
