@@ -1,0 +1,117 @@
+"""Scoring a trained network, or a bundle of one, on annotated images."""
+
+from __future__ import annotations
+
+import json as json_module
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from bmzpack.files import new_file, refuse_existing
+from kerazoo.config import DataConfig
+from kerazoo.data.pairs import load_pair, pairs_of
+from kerazoo.evaluation.scores import ClassCounts, Counts, count, dice, iou, mean_scores, precision, recall, total
+from kerazoo.recipe import Recipe
+from kerazoo.training.run import Run
+
+
+def evaluate(
+    source: Run | str | os.PathLike[str],
+    images: str | os.PathLike[str],
+    masks: str | os.PathLike[str],
+    *,
+    json: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Predict annotated images and compare.
+
+    Parameters
+    ----------
+    source
+        A run, its folder, or a bundle.
+    images, masks
+        Folders of images and annotations, paired by stem.
+    json
+        Where to write the result as JSON as well.
+    overwrite
+        Whether that file may be replaced.
+    progress
+        Whether to show a progress bar on the terminal.
+
+    Returns
+    -------
+    dict
+        ``task``; ``scores`` of all images together (see `kerazoo.evaluation.scores` for the names and how they are
+        pooled); ``mean_scores`` over images; ``per_class`` for classes; ``per_image``: ``id`` and scores of every
+        image. A score that is not defined is None.
+
+    Raises
+    ------
+    UserError
+        No run or bundle, files that cannot be paired or read, or ``json`` exists.
+    """
+    from kerazoo.inference.predictor import Predictor
+
+    if json is not None:
+        refuse_existing(Path(json), overwrite)
+    source = source if isinstance(source, Run) else Path(source)
+    if isinstance(source, Path) and (source / "config.yaml").is_file():
+        source = Run.open(source)
+    folders = {"images": Path(images), "masks": Path(masks), "table": None}
+    if isinstance(source, Run):
+        data = source.config.data.model_copy(update=folders)
+        pairs = pairs_of(data)
+        predictor = Predictor.load(source)
+    else:
+        predictor = Predictor.load(source)
+        data = _reading_of(predictor.recipe).model_copy(update=folders)
+        pairs = pairs_of(data)
+
+    counts = {}
+    for pair in _shown(pairs, progress):
+        sample = load_pair(pair, data)
+        counts[pair.id] = count(sample.mask, predictor.result(sample.image), predictor.recipe)
+    result = summary(counts, predictor.recipe)
+    if json is not None:
+        with new_file(json, overwrite=overwrite) as path:
+            path.write_text(json_module.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return result
+
+
+def summary(counts: dict[str, Counts], recipe: Recipe) -> dict[str, Any]:
+    """What `evaluate` returns, from the counts of every image by its id."""
+    together = total(counts.values())
+    per_image = [image.scores() for image in counts.values()]
+    result: dict[str, Any] = {
+        "task": recipe.task,
+        "scores": together.scores(),
+        "mean_scores": mean_scores(per_image),
+        "per_image": [{"id": name} | scores for name, scores in zip(counts, per_image, strict=True)],
+    }
+    if isinstance(together, ClassCounts):
+        columns = [function(together.confusion) for function in (iou, dice, precision, recall)]
+        result["per_class"] = {
+            name: dict(zip(("iou", "dice", "precision", "recall"), values, strict=True))
+            for name, *values in zip(recipe.classes, *columns, strict=True)
+        }
+    return result
+
+
+def _reading_of(recipe: Recipe) -> DataConfig:
+    """How annotated images for a bundle are read: it keeps no data configuration."""
+    data = DataConfig(channels=recipe.channels, ignore=recipe.ignore)
+    if recipe.targets == "foreground":
+        data.annotation = "binary"
+    if recipe.targets == "classes":
+        data.annotation, data.classes = "classes", recipe.classes
+    return data
+
+
+def _shown(pairs: list[Any], progress: bool) -> Iterable[Any]:
+    if not progress:
+        return pairs
+    from rich.progress import track
+
+    return track(pairs, "evaluating", transient=True)

@@ -1,0 +1,150 @@
+"""The last step of a training: choose the decoding on the validation images, score them, and draw them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from kerazoo.config import DataConfig, DecodingConfig
+from kerazoo.data.pairs import Pair, Sample, load_pair
+from kerazoo.decoding.baseline import classical
+from kerazoo.decoding.decode import decode
+from kerazoo.evaluation.evaluate import summary
+from kerazoo.evaluation.figures import Example, draw_curves, draw_examples
+from kerazoo.evaluation.scores import count, total
+from kerazoo.recipe import Recipe
+from kerazoo.training.run import Run
+
+TUNING_PIXELS = 4_000_000
+"""So many pixels of validation images, at most, decide on the decoding."""
+THRESHOLDS = (0.5, 0.4, 0.6, 0.3, 0.7, 0.8)
+SEED_THRESHOLDS = (0.5, 0.4, 0.6, 0.3, 0.7, 0.8, 0.9)
+SIZES = (0.0, 1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4)
+"""Minimum sizes that are tried, as part of the median object's area."""
+
+
+def validate(run: Run) -> None:
+    """Choose the decoding thresholds, score and draw the validation images.
+
+    The thresholds go into recipe.json; the scores, those of each image and those of the untrained baseline
+    (`classical`, for instances) into record.json; curves.png, samples.png and worst.png into figures/. As the
+    thresholds are chosen on the images that are scored here, these scores are slightly too good; `evaluate` on further
+    images gives honest ones.
+
+    Parameters
+    ----------
+    run
+        A run with its best.keras, recipe.json, split.json and history.csv.
+    """
+    from kerazoo.inference.predictor import Predictor
+
+    predictor, data = Predictor.load(run), run.config.data
+    pairs = [Pair(entry["id"], Path(entry["image"]), Path(entry["mask"])) for entry in run.read("split")["validation"]]
+
+    predicted = {}
+    for sample in _some(pairs, data, seed=run.config.split.seed):
+        predicted[sample.id] = sample, predictor.probabilities(sample.image)
+    decoding = choose_decoding(list(predicted.values()), run.recipe)
+    recipe = run.recipe.model_copy(update={"decoding": decoding})
+    run.write("recipe", recipe.model_dump(mode="json"))
+
+    def result(pair: Pair) -> tuple[Sample, np.ndarray]:
+        if pair.id in predicted:
+            sample, probabilities = predicted[pair.id]
+        else:
+            sample = load_pair(pair, data)
+            probabilities = predictor.probabilities(sample.image)
+        return sample, decode(probabilities, recipe)
+
+    counts, baseline = {}, {}
+    for pair in pairs:
+        sample, prediction = result(pair)
+        counts[pair.id] = count(sample.mask, prediction, recipe)
+        if recipe.task == "instances":
+            baseline[pair.id] = count(sample.mask, classical(sample.image), recipe)
+    validation = summary(counts, recipe)
+    if baseline:
+        validation["baseline"] = summary(baseline, recipe)["scores"]
+    run.update("record", scores=validation.pop("scores"), validation=validation)
+
+    by_id = {pair.id: pair for pair in pairs}
+    ranked = ranking(validation["per_image"], recipe)
+    draw_curves(run.path / "history.csv", run.figures / "curves.png")
+    for name, ids in (("samples", spread(ranked, 4)), ("worst", ranked[:4])):
+        examples = (result(by_id[id]) for id in ids)
+        drawn = [Example(sample.id, sample.image, sample.mask, prediction) for sample, prediction in examples]
+        draw_examples(drawn, recipe, run.figures / f"{name}.png")
+
+
+def choose_decoding(predicted: Sequence[tuple[Sample, np.ndarray]], recipe: Recipe) -> DecodingConfig:
+    """The decoding of the best score: mean AP at IoU 0.5 to 0.95 for instances, Dice for a foreground.
+
+    One value after the other is varied, the others held; where several are equally good, the one nearest to the default
+    is taken. A minimum size that is set already is kept.
+
+    Parameters
+    ----------
+    predicted
+        Samples with the network's probabilities (y, x, classes).
+    recipe
+        The recipe whose decoding is the start.
+
+    Returns
+    -------
+    DecodingConfig
+        That of the recipe where there is nothing to choose.
+    """
+    grid: dict[str, Sequence[float]] = {}
+    if recipe.targets == "foreground":
+        criterion, grid["threshold"] = "dice", THRESHOLDS
+    elif recipe.targets == "border":
+        area = np.concatenate([_areas(sample.mask, recipe.ignore) for sample, _ in predicted])
+        sizes = sorted({round(part * float(np.median(area))) for part in SIZES}) if area.size else [0]
+        if not recipe.decoding.minimum_size:
+            grid["minimum_size"] = sizes
+        criterion, grid["threshold"], grid["seed_threshold"] = "ap_50_95", THRESHOLDS, SEED_THRESHOLDS
+    else:
+        return recipe.decoding
+
+    def score(decoding: DecodingConfig) -> float:
+        trial = recipe.model_copy(update={"decoding": decoding})
+        counts = (count(sample.mask, decode(probabilities, trial), trial) for sample, probabilities in predicted)
+        return total(counts).scores()[criterion] or 0.0
+
+    best = recipe.decoding
+    for name, values in grid.items():
+        trials = [best.model_copy(update={name: value}) for value in values]
+        best = max(trials, key=score)
+    return best
+
+
+def ranking(per_image: Sequence[Mapping[str, float | str | None]], recipe: Recipe) -> list[str]:
+    """Ids of the scored images, worst first."""
+    name = "ap_50" if recipe.task == "instances" else "iou"
+    scored = [entry for entry in per_image if entry[name] is not None]
+    return [str(entry["id"]) for entry in sorted(scored, key=lambda entry: (entry[name], entry["id"]))]
+
+
+def spread(ranked: list[str], number: int) -> list[str]:
+    """At most ``number`` entries from a ranking, evenly spread, the best one first."""
+    places = np.linspace(len(ranked) - 1, 0, min(number, len(ranked))).round().astype(int)
+    return [ranked[place] for place in places]
+
+
+def _some(pairs: Sequence[Pair], data: DataConfig, seed: int) -> Iterator[Sample]:
+    """Samples in a seeded order until `TUNING_PIXELS` are reached, at least one."""
+    pixels = 0
+    for pair in random.Random(seed).sample(pairs, len(pairs)):
+        if pixels >= TUNING_PIXELS:
+            return
+        sample = load_pair(pair, data)
+        pixels += sample.mask.size
+        yield sample
+
+
+def _areas(mask: np.ndarray, ignore: int | None) -> np.ndarray:
+    values, area = np.unique(mask, return_counts=True)
+    return area[(values != 0) & (values != (-1 if ignore is None else ignore))]
