@@ -124,14 +124,6 @@ class Axis:
         return 1 + math.ceil((self.extended - size) / distance)
 
 
-@dataclasses.dataclass(frozen=True)
-class Tile:
-    """A rectangle that the network computes at once."""
-
-    y: Span
-    x: Span
-
-
 class Tiling:
     """The tiles of one image size: all of one shape, chosen so that the least is computed twice.
 
@@ -174,40 +166,48 @@ class Tiling:
         self.tile_shape = y[1], x[1]
         """Height and width of every tile, in input pixels."""
 
-    def __iter__(self) -> Iterator[Tile]:
-        rows, columns = (axis.spans(size) for axis, size in zip(self._axes, self.tile_shape, strict=True))
-        return itertools.starmap(Tile, itertools.product(rows, columns))
+    @property
+    def rows(self) -> list[Span]:
+        """The tiles' extents along y."""
+        return self._axes[0].spans(self.tile_shape[0])
 
-    def read(self, image: np.ndarray, tile: Tile) -> np.ndarray:
-        """Cut a tile's input (y, x, channel) out of the image (y, x, channel), which is reflected at its border."""
-        rows, columns = self._axes[0].pixels(tile.y), self._axes[1].pixels(tile.x)
-        return image[rows][:, columns]
+    @property
+    def columns(self) -> list[Span]:
+        """The tiles' extents along x."""
+        return self._axes[1].spans(self.tile_shape[1])
 
-    def write(self, output: np.ndarray, tile: Tile, result: np.ndarray) -> None:
-        """Enter the network's output (y, x, class) for a tile into the result (y, x, class), which begins as zeros."""
-        y, x = tile.y, tile.x
-        part = result[y.start - y.origin : y.stop - y.origin, x.start - x.origin : x.stop - x.origin]
-        if self.geometry.halo is None:
-            output[y.start : y.stop, x.start : x.stop] += part * (y.weights[:, None] * x.weights)[..., None]
-        else:
-            output[y.start : y.stop, x.start : x.stop] = part
+    def apply(
+        self, network: Callable[[np.ndarray], np.ndarray], image: np.ndarray
+    ) -> Iterator[tuple[slice, np.ndarray]]:
+        """Compute the network's output for a whole image, one row of tiles after the other.
 
+        Parameters
+        ----------
+        network
+            Takes a tile (y, x, channel) and returns (y, x, class), smaller by the margin on each side.
+        image
+            The image (y, x, channel).
 
-def apply_tiled(
-    network: Callable[[np.ndarray], np.ndarray], image: np.ndarray, tiling: Tiling, output: np.ndarray
-) -> None:
-    """Compute the network's output for a whole image, tile by tile.
-
-    Parameters
-    ----------
-    network
-        Takes a tile (y, x, channel) and returns (y, x, class), smaller by the margin on each side.
-    image
-        The image (y, x, channel).
-    tiling
-        A tiling of its size.
-    output
-        Zeros (y, x, class); receives the result.
-    """
-    for tile in tiling:
-        tiling.write(output, tile, network(tiling.read(image, tile)))
+        Yields
+        ------
+        tuple of slice and numpy.ndarray
+            The next rows of the image, and the network's output (y, x, class) for them.
+        """
+        unfinished = None
+        for y in self.rows:
+            band = None
+            for x in self.columns:
+                result = network(image[self._axes[0].pixels(y)][:, self._axes[1].pixels(x)])
+                part = result[y.start - y.origin : y.stop - y.origin, x.start - x.origin : x.stop - x.origin]
+                if band is None:
+                    band = np.zeros((len(part), self.shape[1], part.shape[2]), part.dtype)
+                    if unfinished is not None:
+                        band[: y.fade_in] = unfinished
+                if self.geometry.halo is None:
+                    band[:, x.start : x.stop] += part * (y.weights[:, None] * x.weights)[..., None]
+                else:
+                    band[:, x.start : x.stop] = part
+            assert band is not None
+            finished = len(band) - y.fade_out
+            unfinished = band[finished:].copy() if y.fade_out else None
+            yield slice(y.start, y.start + finished), band[:finished]

@@ -1,0 +1,73 @@
+"""Objects of images that are too large to be decoded at once: block by block, joined where blocks overlap."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from kerazoo.config import DecodingConfig
+from kerazoo.decoding.decode import find_objects
+
+BLOCK = 2048
+"""Side of the blocks in pixels."""
+CONTEXT = 256
+"""So many pixels around a block are decoded with it. Objects smaller than this come out as if decoded at once."""
+
+
+def find_objects_in_blocks(
+    regions: np.ndarray, decoding: DecodingConfig, block: int = BLOCK, context: int = CONTEXT
+) -> np.ndarray:
+    """Find objects as `kerazoo.decoding.decode.find_objects` does, with the memory of one block.
+
+    Each block is decoded together with its surroundings, part of which has been decided by the blocks before it. An
+    object that shares there more than half of its pixels with a known one, and more than half of the known one's, is
+    that object, however large it is.
+
+    Parameters
+    ----------
+    regions
+        Background, core and rim of objects as 0, 1 and 2, uint8 (y, x).
+    decoding
+        How objects are found.
+    block, context
+        Pixels, see `BLOCK` and `CONTEXT`.
+
+    Returns
+    -------
+    numpy.ndarray
+        Labels without gaps, int32 (y, x).
+    """
+    height, width = regions.shape
+    if height * width <= (block + 2 * context) ** 2:
+        return find_objects(regions, decoding)
+    labels = np.zeros(regions.shape, np.int32)
+    count = 0
+    for top, left in itertools.product(range(0, height, block), range(0, width, block)):
+        y, x = max(top - context, 0), max(left - context, 0)
+        found = find_objects(regions[y : top + block + context, x : left + block + context], decoding)
+        core = np.s_[top - y : top - y + block, left - x : left - x + block]
+        decided = [np.s_[: top - y], np.s_[top - y : top - y + block, : left - x]]
+        known = labels[y:, x:][: found.shape[0], : found.shape[1]]
+        table = _same(
+            np.concatenate([found[part].ravel() for part in decided]),
+            np.concatenate([known[part].ravel() for part in decided]),
+            int(found.max()),
+        )
+        new = np.setdiff1d(found[core], np.append(np.nonzero(table)[0], 0))
+        table[new] = np.arange(count + 1, count + 1 + len(new))
+        count += len(new)
+        known[core] = table[found[core]]
+    return labels
+
+
+def _same(found: np.ndarray, known: np.ndarray, largest: int) -> np.ndarray:
+    """The known label of every found one, 0 where there is none."""
+    table = np.zeros(largest + 1, np.int32)
+    shared, sizes = np.unique(np.stack([found, known])[:, (found > 0) & (known > 0)], axis=1, return_counts=True)
+    values, totals = np.unique(known, return_counts=True)
+    known_sizes = totals[np.searchsorted(values, shared[1])]
+    found_sizes = np.bincount(found)[shared[0]]
+    same = 2 * sizes > np.maximum(found_sizes, known_sizes)
+    table[shared[0][same]] = shared[1][same]
+    return table

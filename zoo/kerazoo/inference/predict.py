@@ -1,0 +1,160 @@
+"""Predicting image files: label images or class maps as TIFF files that Fiji opens."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from bmzpack.errors import UserError
+from bmzpack.files import new_file, refuse_existing
+from kerazoo.data.read import Stack, open_stack
+from kerazoo.data.write import create_tiff, label_dtype
+from kerazoo.inference.predictor import Predictor
+from kerazoo.training.run import Run
+
+
+def predict(
+    source: Run | str | os.PathLike[str],
+    images: Iterable[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    *,
+    probabilities: bool = False,
+    tile: int | None = None,
+    axes: str | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> list[Path]:
+    """Predict image files with a trained network.
+
+    Every image gives a TIFF file of the same name in the output folder: labels, class indices or a mask, as uint16, or
+    as float32 where there are more than 65,535 objects (ImageJ has no larger integers; exact to 16,777,216). Stacks
+    are predicted plane by plane, each plane with labels of its own; axes, pixel size, slice distance and frame
+    interval are kept. An 8192 x 8192 image takes less than 2 GB beside the network's weights.
+
+    Parameters
+    ----------
+    source
+        A run, its folder, or a bundle.
+    images
+        TIFF, PNG or JPEG files.
+    output
+        The folder for the results; it is made where it is missing.
+    probabilities
+        Whether to write ``NAME_probabilities.tif`` too, float32, one channel per class.
+    tile
+        Largest side of the tiles in pixels; by default as large as the memory allows. The result does not depend on
+        it, unless the network sees the whole image (global pooling).
+    axes
+        The axes of the image files, such as ``CYX``, where their metadata do not state them.
+    overwrite
+        Whether existing results may be replaced.
+    progress
+        Whether to show a progress bar on the terminal.
+
+    Returns
+    -------
+    list of Path
+        The files that were written.
+
+    Raises
+    ------
+    UserError
+        Before anything is computed: no run or bundle; an image that is missing, damaged, ambiguous in its axes, not of
+        the network's number of channels, or with NaN or infinite pixels; two images of one name; results that exist
+        or would replace an image; a tile too small for the network.
+    """
+    output = Path(output)
+    images = [Path(image) for image in images]
+    targets = _targets(images, output, probabilities, overwrite)
+    predictor = Predictor.load(source, tile=tile)
+    stacks = [open_stack(image, axes, predictor.recipe.channels) for image in images]
+    for stack in stacks:
+        predictor.tiling(stack.plane_shape)
+        if stack.dtype.kind == "f":
+            for _ in stack.planes():
+                pass
+
+    made = not output.exists()
+    try:
+        with _shown(stacks, progress) as planes:
+            for stack, (labels, *others) in zip(stacks, targets, strict=True):
+                _predict_stack(predictor, stack, labels, others[0] if others else None, overwrite, planes)
+    finally:
+        if made and output.is_dir() and not any(output.iterdir()):
+            output.rmdir()
+    return list(itertools.chain(*targets))
+
+
+def _targets(images: list[Path], output: Path, probabilities: bool, overwrite: bool) -> list[list[Path]]:
+    """The files that will be written for every image, checked."""
+    if not images:
+        raise UserError("There are no images to predict: name at least one file.")
+    suffixes = [".tif", "_probabilities.tif"] if probabilities else [".tif"]
+    targets = [[output / (image.stem + suffix) for suffix in suffixes] for image in images]
+    sources = {image.resolve() for image in images}
+    seen: dict[Path, Path] = {}
+    for image, target in ((image, target) for image, files in zip(images, targets, strict=True) for target in files):
+        if target in seen:
+            raise UserError(f"{seen[target]} and {image} would both be written to {target}: predict them separately.")
+        if target.resolve() in sources:
+            raise UserError(f"{target} is an image to be predicted: choose another output folder with -o.")
+        refuse_existing(target, overwrite)
+        seen[target] = image
+    return targets
+
+
+def _predict_stack(
+    predictor: Predictor,
+    stack: Stack,
+    labels: Path,
+    probabilities: Path | None,
+    overwrite: bool,
+    planes: Iterator[None],
+) -> None:
+    height, width, _ = stack.plane_shape
+    leading = stack.axes[:-3]
+    with contextlib.ExitStack() as files:
+        kept = None
+        if probabilities is not None:
+            kept = create_tiff(
+                files.enter_context(new_file(probabilities, overwrite)),
+                leading + "YXC",
+                (*stack.leading_shape, height, width, len(predictor.recipe.classes)),
+                np.float32,
+                stack.pixel_size,
+                stack.metadata,
+            )
+        path = files.enter_context(new_file(labels, overwrite))
+        written = None
+        for index, plane in zip(np.ndindex(stack.leading_shape), stack.planes(), strict=True):
+            result = predictor.result(plane, None if kept is None else kept[index])
+            dtype = label_dtype(int(result.max()))
+            if written is None or np.result_type(written.dtype, dtype) != written.dtype:
+                # The first plane, or the first with more objects than the file's type can count.
+                earlier = None if written is None else np.array(written)
+                written = None
+                written = create_tiff(
+                    path, leading + "YX", (*stack.leading_shape, height, width), dtype, stack.pixel_size, stack.metadata
+                )
+                if earlier is not None:
+                    written[...] = earlier
+            written[index] = result
+            next(planes)
+        del kept, written
+
+
+@contextlib.contextmanager
+def _shown(stacks: list[Stack], progress: bool) -> Iterator[Iterator[None]]:
+    """An iterator to be advanced after every plane, which moves a progress bar."""
+    if not progress:
+        yield itertools.repeat(None)
+        return
+    from rich.progress import track
+
+    count = sum(int(np.prod(stack.leading_shape)) for stack in stacks)
+    yield (None for _ in track(range(count), "predicting", transient=True))

@@ -1,0 +1,159 @@
+"""A trained network with all that turns a raw image into a result."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from bmzpack.errors import UserError
+from kerazoo.decoding.blocks import find_objects_in_blocks
+from kerazoo.decoding.decode import classify
+from kerazoo.inference.network import compiled, load_model, memory_per_pixel
+from kerazoo.inference.tiling import Tiling
+from kerazoo.recipe import Recipe
+from kerazoo.training.run import Run
+
+MEMORY = 1.7e9
+"""Bytes that a prediction may take beside the network's weights: as large a tile as this allows wastes the least."""
+BYTES_PER_PIXEL = 10
+"""What is held for every pixel of an image beside the image itself: classes, labels and the file that is written."""
+
+
+class Predictor:
+    """Applies a network to images of any size.
+
+    Parameters
+    ----------
+    model
+        The network, from (batch, y, x, channel) to class probabilities (batch, y, x, class).
+    recipe
+        Normalisation, tile geometry and decoding.
+    tile
+        Largest side of the tiles in pixels; by default as large as the memory allows.
+    """
+
+    def __init__(self, model: keras.Model, recipe: Recipe, *, tile: int | None = None) -> None:
+        self.recipe = recipe
+        self._tile = tile
+        self._network = compiled(model)
+        self._memory_per_pixel = memory_per_pixel(model, recipe.geometry.minimum)
+
+    @classmethod
+    def load(cls, source: Run | str | os.PathLike[str], *, tile: int | None = None) -> Predictor:
+        """Load the network of a run or of a bundle.
+
+        Parameters
+        ----------
+        source
+            A run, its folder, or a bundle: a zip file, its unpacked folder, or the rdf.yaml in it.
+        tile
+            Largest side of the tiles in pixels.
+
+        Returns
+        -------
+        Predictor
+            Ready to be used.
+
+        Raises
+        ------
+        UserError
+            There is no run and no bundle, or the bundle does not say what is needed.
+        """
+        if not isinstance(source, Run):
+            source = Path(source)
+            if not source.exists():
+                raise UserError(f"There is no run and no bundle {source}: check the name.")
+            if not (source / "config.yaml").is_file():
+                from kerazoo.inference.bundle import load_bundle
+
+                return cls(*load_bundle(source), tile=tile)
+            source = Run.open(source)
+        return cls(load_model(source.model_path), source.recipe, tile=tile)
+
+    def probabilities(self, image: np.ndarray) -> np.ndarray:
+        """The network's output for a raw image.
+
+        Parameters
+        ----------
+        image
+            Array (y, x, channel) as it was read, of any integer or float dtype and any size.
+
+        Returns
+        -------
+        numpy.ndarray
+            Class probabilities (y, x, class), float32.
+
+        Raises
+        ------
+        UserError
+            The number of channels is not the network's.
+        """
+        output = np.empty((*image.shape[:2], len(self.recipe.classes)), np.float32)
+        for rows, band in self.bands(image):
+            output[rows] = band
+        return output
+
+    def result(self, image: np.ndarray, probabilities: np.ndarray | None = None) -> np.ndarray:
+        """Predict a raw image and decode the output; the probabilities are not kept.
+
+        Parameters
+        ----------
+        image
+            Array (y, x, channel) as it was read, of any integer or float dtype and any size.
+        probabilities
+            Where to keep the probabilities after all: an array (y, x, class), such as a file mapped into memory.
+
+        Returns
+        -------
+        numpy.ndarray
+            Labels, class indices or a mask, int32 (y, x): see `kerazoo.decoding.decode`. Objects of very large images
+            are found block by block, see `kerazoo.decoding.blocks`.
+
+        Raises
+        ------
+        UserError
+            The number of channels is not the network's.
+        """
+        regions = np.empty(image.shape[:2], np.uint8)
+        for rows, band in self.bands(image):
+            regions[rows] = classify(band, self.recipe)
+            if probabilities is not None:
+                probabilities[rows] = band
+            del band
+        if self.recipe.targets == "border":
+            return find_objects_in_blocks(regions, self.recipe.decoding)
+        return regions.astype(np.int32)
+
+    def bands(self, image: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        """The same as `probabilities`, but some rows after the other.
+
+        Yields
+        ------
+        tuple of slice and numpy.ndarray
+            The next rows of the image and their class probabilities (y, x, class), float32.
+        """
+        tiling = self.tiling(image.shape, image.nbytes)
+        offset, scale = self.recipe.normalisation.offset_and_scale(image)
+
+        def network(tile: np.ndarray) -> np.ndarray:
+            return self._network(((tile - offset) / scale).astype(np.float32))
+
+        yield from tiling.apply(network, image)
+
+    def tiling(self, shape: tuple[int, ...], nbytes: int = 0) -> Tiling:
+        """The tiles for images of a shape (y, x, channel).
+
+        Raises
+        ------
+        UserError
+            The number of channels is not the network's, or the tile is too small for the network.
+        """
+        height, width, channels = shape
+        if channels != self.recipe.channels:
+            raise UserError(f"The image has {channels} channels, the network takes {self.recipe.channels}: convert it.")
+        free = MEMORY - nbytes - BYTES_PER_PIXEL * height * width
+        return Tiling((height, width), self.recipe.geometry, int(free / self._memory_per_pixel), self._tile)
