@@ -217,7 +217,7 @@ def _check_values(path: Path, mask: np.ndarray, data: DataConfig) -> None:
     if low < 0:
         raise UserError(f"{path} has negative values (down to {low}): name one as data.ignore, or save it without.")
     if data.annotation == "classes":
-        if data.classes and high >= len(data.classes):
+        if high >= len(data.classes):
             raise UserError(
                 f"{path} has the value {high}, but data.classes names {len(data.classes)} classes "
                 f"(0 to {len(data.classes) - 1}): name all of them, or set data.ignore to {high}."

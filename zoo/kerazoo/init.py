@@ -1,0 +1,254 @@
+"""A first configuration for a data set: its values follow from what was measured, and say so in comments."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bmzpack.errors import UserError
+from bmzpack.files import new_file, refuse_existing
+from kerazoo.config import DataConfig, make_config
+from kerazoo.data.survey import Survey, survey
+from kerazoo.models.registry import get_model
+
+# What fits into about 15 minutes on two cores, for patches of 256 x 256 pixels.
+FILTERS = 16
+BATCH_SIZE = 8
+TOTAL_STEPS = 600
+STEPS_PER_EPOCH = (20, 100)
+
+_PATCHES = {"unet2d_2015": (188, 16, 184)}
+"""Smallest patch, step and loss of size of the networks whose output is smaller than their input."""
+_LARGEST_PATCH = 256
+_VALIDATION = 0.2
+
+
+def write_config(
+    model: str,
+    images: str | Path,
+    masks: str | Path,
+    output: str | Path,
+    *,
+    backbone: str | None = None,
+    weights: str | None = None,
+    axes: str | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Measure a data set and write a commented configuration for it.
+
+    Parameters
+    ----------
+    model
+        A name of `kerazoo.list_models`.
+    images, masks
+        The two folders, paired by stem.
+    output
+        The YAML file.
+    backbone, weights
+        As in `kerazoo.config.ModelConfig`.
+    axes
+        The axes of the images, where they are ambiguous.
+    overwrite
+        Whether an existing file may be replaced.
+
+    Returns
+    -------
+    Path
+        The file, which `kerazoo.config.read_config` reads.
+
+    Raises
+    ------
+    UserError
+        There is no such model or backbone, the data cannot be used, or the file exists.
+    """
+    output = Path(output)
+    refuse_existing(output, overwrite)
+    backbones = get_model(model).backbones
+    if backbone is not None and backbone not in backbones:
+        if not backbones:
+            raise UserError(f"{model} takes no backbone: leave --backbone out, or choose another model.")
+        near = difflib.get_close_matches(backbone, backbones, n=1, cutoff=0.0)[0]
+        raise UserError(f"{model} has no backbone {backbone!r}; did you mean {near!r}? All: {', '.join(backbones)}.")
+    if weights == "imagenet" and backbone is None:
+        raise UserError(
+            f"The weights `imagenet` are those of a backbone: add --backbone, one of {', '.join(backbones)}."
+        )
+    data = DataConfig(images=Path(images).absolute(), masks=Path(masks).absolute(), axes=axes)
+    measured = survey(data)
+    text = _text(model, backbone, weights, data, measured, output)
+    make_config(yaml.safe_load(text), str(output))
+    with new_file(output, overwrite) as new:
+        new.write_text(text, encoding="utf-8")
+    return output
+
+
+def _text(
+    model: str, backbone: str | None, weights: str | None, data: DataConfig, measured: Survey, output: Path
+) -> str:
+    folder = output.parent.absolute()
+    patch = _patch_size(model, measured)
+    images = measured.images - max(1, round(_VALIDATION * measured.images))
+    once = math.ceil(images / BATCH_SIZE)
+    steps = min(max(once, STEPS_PER_EPOCH[0]), STEPS_PER_EPOCH[1])
+    arguments = {"filters": FILTERS, "depth": 4} if model == "unet2d" and backbone is None else {}
+    lines = [
+        f"# Configuration for {model}, written by `kerazoo init`. Comments with numbers tell what was measured on "
+        f"{_counted(measured)}.",
+        "# Settings that are not here have their defaults; `kerazoo train` writes all of them into the run folder.",
+        "",
+        "model:",
+        f"  name: {model}",
+        f"  backbone: {_yaml(backbone)}",
+        f"  weights: {_yaml(weights)}",
+        f"  arguments: {_yaml(arguments)}" + ("  # twice the filters: four times the time" if arguments else ""),
+        "",
+        "data:",
+        f"  images: {_yaml(_path(data.images, folder))}",
+        f"  masks: {_yaml(_path(data.masks, folder))}",
+        f"  axes: {_yaml(data.axes)}  # of TIFF files that do not state them, such as CYX",
+        f"  # {_sizes(measured)}, {' and '.join(measured.dtypes)}",
+        f"  # values {measured.intensity[0]:g} to {measured.intensity[1]:g}, typically {measured.percentiles[0]:g} to "
+        f"{measured.percentiles[1]:g} (percentiles 1 and 99.8)",
+        f"  channels: {measured.channels}",
+        f"  annotation: {measured.annotation}  # {measured.reason}",
+        *_annotation_lines(measured),
+        "",
+        "split:",
+        f"  validation: {_VALIDATION}  # {images} images to train, {measured.images - images} to validate",
+        "  seed: 1",
+        "",
+        "normalisation:",
+        "  method: standardisation  # or percentile, scaling, centering, none; this one is the same in every program",
+        "  scope: image",
+        "",
+        "augmentation:",
+        "  flip: true",
+        "  quarter_turns: true",
+        "  rotation: 15  # degrees",
+        f"  scale: {0.15 if measured.annotation != 'classes' else 0.1}  # relative",
+        "  elastic: 0",
+        f"  intensity: {0.2 if measured.channels == 1 else 0.1}  # relative gain; offset in standard deviations",
+        f"  gamma: {0.2 if measured.channels == 1 else 0.1}",
+        "  blur: 0",
+        "  poisson: 0",
+        "  gaussian: 0",
+        "",
+        "targets:",
+        *_target_lines(measured),
+        "",
+        "training:",
+        f"  epochs: {max(5, round(TOTAL_STEPS / steps))}",
+        f"  steps_per_epoch: {steps}  # {once} would show every training image once",
+        f"  batch_size: {BATCH_SIZE}",
+        f"  patch_size: {patch}  # the shortest side of an image is {min(measured.smallest)} pixels",
+        "  learning_rate: 0.001",
+        f"  transfer: {'head_then_all' if backbone and weights else 'all'}",
+        "  seed: 1",
+        "",
+        "decoding:",
+        f"  minimum_size: {_minimum_size(measured)}" + _minimum_reason(measured),
+        "",
+        "publication:",
+        "  name: null  # a title for the bundle, such as: Nuclei in DAPI-stained HeLa cells",
+        "  description: null",
+        "  authors: []  # - {name: Ada Lovelace, affiliation: University of London, github_user: ada}",
+        "  licence: CC-BY-4.0",
+        f"  pixel_size: {_yaml(measured.pixel_size)}  # micrometres"
+        + (", as the image files state" if measured.pixel_size else ", if known"),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _annotation_lines(measured: Survey) -> list[str]:
+    lines = []
+    if measured.annotation == "classes":
+        count = max(measured.fractions) + 1
+        shares = ", ".join(f"{value}: {share:.1%}" for value, share in measured.fractions.items())
+        lines.append(f"  # pixels of each value: {shares}; name the classes in this order")
+        lines.append(f"  classes: {_yaml([f'class{value}' for value in range(count)])}")
+        if measured.ignore is not None:
+            lines.append(
+                f"  ignore: {measured.ignore}  # the masks have it beside {count} smaller values; none to train it"
+            )
+        return lines
+    assert measured.objects is not None
+    assert measured.areas is not None
+    few, median, many = measured.objects
+    small, usual, large = measured.areas
+    lines.append(
+        f"  # {few} to {many} objects per image, median {median}, on {measured.fractions.get(1, 0):.1%} of the pixels"
+    )
+    lines.append(
+        f"  # median area {usual:.0f} pixels (diameter {measured.diameter:.0f}), percentiles 1 and 99: "
+        f"{small:.0f} and {large:.0f}"
+    )
+    if measured.empty:
+        lines.append(
+            f"  empty_masks: false  # {measured.empty} masks are empty: set true if nothing is on their images"
+        )
+    return lines
+
+
+def _target_lines(measured: Survey) -> list[str]:
+    if measured.annotation == "classes":
+        return ["  kind: classes"]
+    if measured.annotation == "binary":
+        return ["  kind: foreground  # or border, to find the single objects: objects that touch count as one"]
+    assert measured.diameter is not None
+    width = 1 if measured.diameter < 12 else 2
+    return [
+        "  kind: border  # background, interior and border, from which the single objects are found; or foreground",
+        f"  border_width: {width}  # pixels, for a median diameter of {measured.diameter:.0f}",
+    ]
+
+
+def _patch_size(model: str, measured: Survey) -> int:
+    smallest, step, lost = _PATCHES.get(model, (32, 32, 0))
+    side = min(measured.smallest)
+    if side + lost < smallest:
+        raise UserError(
+            f"The smallest image is {measured.smallest[1]} x {measured.smallest[0]} pixels, but {model} needs at least "
+            f"{smallest - lost}: remove such images."
+        )
+    room = min(side, _LARGEST_PATCH) + lost - smallest
+    return smallest + room // step * step
+
+
+def _minimum_size(measured: Survey) -> int:
+    return 0 if measured.areas is None or measured.annotation != "labels" else int(measured.areas[0] / 2)
+
+
+def _minimum_reason(measured: Survey) -> str:
+    if not _minimum_size(measured):
+        return ""
+    assert measured.areas is not None
+    return f"  # pixels: half of what 99 % of the objects exceed ({measured.areas[0]:.0f})"
+
+
+def _counted(measured: Survey) -> str:
+    if measured.measured == measured.images:
+        return f"{measured.images} images"
+    return f"{measured.measured} of {measured.images} images"
+
+
+def _sizes(measured: Survey) -> str:
+    (height, width), (most_height, most_width) = measured.smallest, measured.largest
+    if measured.smallest == measured.largest:
+        return f"{width} x {height} pixels"
+    return f"{width} x {height} to {most_width} x {most_height} pixels"
+
+
+def _path(path: Path | None, folder: Path) -> str:
+    """Relative to the configuration where it lies below it, so that both can be moved together."""
+    assert path is not None
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+
+
+def _yaml(value: Any) -> str:
+    """A value on one line; JSON is YAML."""
+    return json.dumps(value, ensure_ascii=False)
