@@ -32,6 +32,7 @@ def write(model: keras.Model, path: Path, names: TensorNames) -> dict[str, str |
             custom_op_handlers={"Erfc": (_complementary_error_function, [])},
         )
         exported = _optimised(converted).make_model("", graph_name="model")
+    _canonicalise(exported.graph)
     for tensor in [*exported.graph.input, *exported.graph.output]:
         _name_sizes(tensor)
     onnx.checker.check_model(exported)
@@ -64,6 +65,55 @@ def _complementary_error_function(context: Any, node: Any, name: str, arguments:
     context.make_node(
         "Sub", [one.output[0], error.output[0]], outputs=node.output, name=node.name, shapes=shapes, dtypes=types
     )
+
+
+def _canonicalise(graph: onnx.GraphProto) -> None:
+    """Order and name nodes and weights by their way to the outputs; tf2onnx follows the order of Python sets."""
+    if any(attribute.HasField("g") for node in graph.node for attribute in node.attribute):
+        return  # control flow, which no layer for images has: its body refers to names outside
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    sources = {output: node for node in graph.node for output in node.output}
+    names = {value.name: value.name for value in [*graph.input, *graph.output]} | {"": ""}
+    ordered: list[onnx.NodeProto] = []
+    kept: dict[tuple, str] = {}
+
+    def name_weight(tensor: onnx.TensorProto) -> None:
+        content = (tensor.data_type, *tensor.dims, onnx.numpy_helper.to_array(tensor).tobytes())
+        names[tensor.name] = kept.setdefault(content, f"weight_{len(kept)}")
+
+    pending = [sources[value.name] for value in reversed(graph.output)]
+    placed: set[str] = set()
+    while pending:
+        node = pending[-1]
+        before = [sources[name] for name in node.input if name in sources and sources[name].output[0] not in placed]
+        if before:
+            pending.extend(reversed(before))
+            continue
+        pending.pop()
+        if node.output[0] in placed:
+            continue
+        placed.add(node.output[0])
+        for name in node.input:
+            if name in weights and name not in names:
+                name_weight(weights[name])
+        for number, name in enumerate(node.output):
+            names.setdefault(name, f"{node.op_type}_{len(ordered)}" + (f"_{number}" if number else ""))
+        renamed = onnx.NodeProto()
+        renamed.CopyFrom(node)
+        renamed.name = f"{node.op_type}_{len(ordered)}"
+        renamed.input[:] = [names[name] for name in node.input]
+        renamed.output[:] = [names[name] for name in node.output]
+        ordered.append(renamed)
+    stored = {names[name]: tensor for name, tensor in weights.items() if name in names}
+    tensors = []
+    for name in kept.values():
+        tensors.append(onnx.TensorProto())
+        tensors[-1].CopyFrom(stored[name])
+        tensors[-1].name = name
+    for field, values in (("node", ordered), ("initializer", tensors)):
+        graph.ClearField(field)
+        getattr(graph, field).extend(values)
+    graph.ClearField("value_info")
 
 
 def _name_sizes(tensor: onnx.ValueInfoProto) -> None:
