@@ -171,6 +171,9 @@ class DecodingConfig(Section):
     """Foreground probability above which a pixel belongs to an object."""
     seed_threshold: Probability = 0.5
     """Interior probability above which a pixel belongs to an object's seed (`border` targets)."""
+    neck: Probability = 0.8
+    """Two bodies are separate objects where the neck between them is narrower than this part of the smaller one's width
+    (`border` targets); 0: never."""
     minimum_size: Annotated[int, Field(ge=0)] = 0
     """Smaller objects are removed, in pixels."""
 

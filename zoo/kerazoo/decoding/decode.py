@@ -73,12 +73,12 @@ def find_objects(regions: np.ndarray, decoding: DecodingConfig) -> np.ndarray:
     regions
         0, `INTERIOR` or `RIM`, as `classify` returns them, uint8 (y, x).
     decoding
-        Its ``minimum_size`` is used.
+        Its ``neck`` and ``minimum_size`` are used.
 
     Returns
     -------
     numpy.ndarray
         Labels without gaps, holes within an object filled, small objects removed, int32 (y, x).
     """
-    labels = fill_holes(separate(regions == INTERIOR, regions > 0))
+    labels = fill_holes(separate(regions == INTERIOR, regions > 0, decoding.neck))
     return remove_small(labels, decoding.minimum_size)

@@ -6,17 +6,15 @@ import cv2
 import numpy as np
 from skimage.segmentation import watershed
 
-NECK = 0.8
-"""Two bodies are one object where the neck between them is at least this part of the smaller one's width."""
 SMOOTHING = 1.0
 """Standard deviation in pixels of the blur that takes the pixel grid out of the distances."""
 
 
-def separate(interior: np.ndarray, foreground: np.ndarray) -> np.ndarray:
+def separate(interior: np.ndarray, foreground: np.ndarray, neck: float = 0.8) -> np.ndarray:
     """Find objects in an interior mask, separate those that touch, and grow them over the foreground.
 
     The landscape is the distance to the interior's edge, positive inside and negative outside. Its hills are found by
-    one watershed; two hills whose saddle is nearly as high as the lower one are the same object (`NECK`), which is the
+    one watershed; two hills whose saddle is nearly as high as the lower one are the same object, which is the
     h-maxima transform of the logarithm of the distance and does not depend on the size of the objects. The same
     watershed gives every foreground pixel outside the interior to the object that is nearest to it within the
     foreground. Foreground without any interior is an object of its own.
@@ -27,6 +25,8 @@ def separate(interior: np.ndarray, foreground: np.ndarray) -> np.ndarray:
         Where objects surely are, bool (y, x), inside the foreground.
     foreground
         Where objects may be, bool (y, x).
+    neck
+        Two bodies are one object where the neck between them is at least this part of the smaller one's width.
 
     Returns
     -------
@@ -38,10 +38,10 @@ def separate(interior: np.ndarray, foreground: np.ndarray) -> np.ndarray:
     height[~interior] = 0
     # Equal neighbours on a slope are peaks too here; merging takes them away again.
     peaks = interior & (height == cv2.dilate(height, np.ones((3, 3), np.uint8)))
-    count, seeds = _components(peaks, connectivity=8)
+    count, seeds = components(peaks, connectivity=8)
     count, seeds = _add_unseeded(foreground, seeds, count)
     hills = watershed(_distance(~interior) - height, seeds, mask=foreground)
-    return _merge(hills, height, count)
+    return _merge(hills, height, count, neck)
 
 
 def fill_holes(labels: np.ndarray) -> np.ndarray:
@@ -57,7 +57,7 @@ def fill_holes(labels: np.ndarray) -> np.ndarray:
     numpy.ndarray
         A label image of the same shape and dtype.
     """
-    count, parts = _components(labels == 0, connectivity=4)
+    count, parts = components(labels == 0, connectivity=4)
     inside = np.ones(count, bool)
     inside[0] = False
     for rim in (parts[0], parts[-1], parts[:, 0], parts[:, -1]):
@@ -87,7 +87,8 @@ def remove_small(labels: np.ndarray, minimum_size: int) -> np.ndarray:
     return table[labels]
 
 
-def _components(mask: np.ndarray, connectivity: int) -> tuple[int, np.ndarray]:
+def components(mask: np.ndarray, connectivity: int) -> tuple[int, np.ndarray]:
+    """Number the connected parts of a mask: their count, the rest of the image included, and labels from 0, int32."""
     count, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=connectivity)
     return count, np.asarray(parts, np.int32)
 
@@ -100,7 +101,7 @@ def _distance(mask: np.ndarray) -> np.ndarray:
 
 
 def _add_unseeded(foreground: np.ndarray, seeds: np.ndarray, count: int) -> tuple[int, np.ndarray]:
-    parts_count, parts = _components(foreground, connectivity=4)
+    parts_count, parts = components(foreground, connectivity=4)
     unseeded = np.ones(parts_count, bool)
     unseeded[0] = False
     unseeded[parts[seeds > 0]] = False
@@ -109,7 +110,7 @@ def _add_unseeded(foreground: np.ndarray, seeds: np.ndarray, count: int) -> tupl
     return count + int(unseeded.sum()), np.maximum(seeds, table[parts])
 
 
-def _merge(hills: np.ndarray, height: np.ndarray, count: int) -> np.ndarray:
+def _merge(hills: np.ndarray, height: np.ndarray, count: int, neck: float) -> np.ndarray:
     peak = np.zeros(count, np.float32)
     np.maximum.at(peak, hills.ravel(), height.ravel())
     root = np.arange(count)
@@ -120,15 +121,17 @@ def _merge(hills: np.ndarray, height: np.ndarray, count: int) -> np.ndarray:
             hill = root[hill]
         return hill
 
-    for first, second, saddle in zip(*_saddles(hills, height, peak), strict=True):
+    for first, second, saddle in zip(*_saddles(hills, height, peak, neck), strict=True):
         a, b = find(first), find(second)
-        if a != b and saddle >= NECK * min(peak[a], peak[b]):
+        if a != b and saddle >= neck * min(peak[a], peak[b]):
             low, high = (a, b) if peak[a] < peak[b] else (b, a)
             root[low] = high
     return np.array([find(hill) for hill in range(count)], np.int32)[hills]
 
 
-def _saddles(hills: np.ndarray, height: np.ndarray, peak: np.ndarray) -> tuple[list[int], list[int], list[float]]:
+def _saddles(
+    hills: np.ndarray, height: np.ndarray, peak: np.ndarray, neck: float
+) -> tuple[list[int], list[int], list[float]]:
     """Pairs of neighbouring hills that may be one object, with the height of the pass between them, highest first."""
     pairs, passes = [], []
     for one, other in (
@@ -147,7 +150,7 @@ def _saddles(hills: np.ndarray, height: np.ndarray, peak: np.ndarray) -> tuple[l
     saddle = height_of[order][first]
     a, b = np.divmod(pair, len(peak))
     # Hills only grow by merging, so a pass that is too low now stays so.
-    wide = saddle >= NECK * np.minimum(peak[a], peak[b])
+    wide = saddle >= neck * np.minimum(peak[a], peak[b])
     a, b, saddle = a[wide], b[wide], saddle[wide]
     order = np.argsort(-saddle, kind="stable")
     return a[order].tolist(), b[order].tolist(), saddle[order].tolist()

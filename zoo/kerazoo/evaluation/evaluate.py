@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json as json_module
 import os
 from collections.abc import Iterable
@@ -10,7 +11,8 @@ from typing import Any
 
 from bmzpack.files import new_file, refuse_existing
 from kerazoo.config import DataConfig
-from kerazoo.data.pairs import load_pair, pairs_of
+from kerazoo.data.pairs import Pair, Sample, load_pair, pairs_of
+from kerazoo.decoding.watershed import components
 from kerazoo.evaluation.scores import ClassCounts, Counts, count, dice, iou, mean_scores, precision, recall, total
 from kerazoo.recipe import Recipe
 from kerazoo.training.run import Run
@@ -71,13 +73,25 @@ def evaluate(
 
     counts = {}
     for pair in _shown(pairs, progress):
-        sample = load_pair(pair, data)
+        sample = load_truth(pair, data, predictor.recipe)
         counts[pair.id] = count(sample.mask, predictor.result(sample.image), predictor.recipe)
     result = summary(counts, predictor.recipe)
     if json is not None:
         with new_file(json, overwrite=overwrite) as path:
             path.write_text(json_module.dumps(result, indent=2) + "\n", encoding="utf-8")
     return result
+
+
+def load_truth(pair: Pair, data: DataConfig, recipe: Recipe) -> Sample:
+    """Read a pair with its mask as it is scored: where objects are asked for, those of a binary mask are its parts."""
+    sample = load_pair(pair, data)
+    if recipe.task == "semantic" or data.annotation != "binary":
+        return sample
+    ignored = sample.mask == data.ignore
+    _, labels = components((sample.mask > 0) & ~ignored, connectivity=4)
+    labels[labels > 0] += max(data.ignore or 0, 0)
+    labels[ignored] = sample.mask[ignored]
+    return dataclasses.replace(sample, mask=labels)
 
 
 def summary(counts: dict[str, Counts], recipe: Recipe) -> dict[str, Any]:

@@ -38,6 +38,8 @@ MATCHED, UNMATCHED = SKY, ORANGE
 INK, PAPER = "#222222", "white"
 WINDOW = 320
 """Largest side of the part of an image that is shown, in pixels."""
+GAMMA = 0.7
+"""Exponent of displayed grey values."""
 RESOLUTION = 110
 """Dots per inch of the figures."""
 
@@ -129,7 +131,7 @@ def draw_examples(examples: Sequence[Example], recipe: Recipe, path: Path) -> No
 
 
 def displayed(image: np.ndarray) -> np.ndarray:
-    """An image as grey values or colours in 0 to 1: the 1st to 99.8th percentile, with one or three channels.
+    """An image as grey values or colours in 0 to 1; other than 8-bit colours are stretched, and dim parts lifted.
 
     Parameters
     ----------
@@ -145,7 +147,7 @@ def displayed(image: np.ndarray) -> np.ndarray:
     if image.shape[2] == 3 and image.dtype == np.uint8:
         return values / 255
     low, high = np.percentile(values, (1, 99.8), axis=(0, 1))
-    values = np.clip((values - low) / np.maximum(high - low, 1e-6), 0, 1).astype(np.float32)
+    values = np.clip((values - low) / np.maximum(high - low, 1e-6), 0, 1).astype(np.float32) ** GAMMA
     if image.shape[2] == 1:
         return values[..., 0]
     if image.shape[2] == 2:

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from kerazoo.config import DataConfig, DecodingConfig
-from kerazoo.data.pairs import Pair, Sample, load_pair
+from kerazoo.data.pairs import Pair, Sample
 from kerazoo.decoding.baseline import classical
 from kerazoo.decoding.decode import decode
-from kerazoo.evaluation.evaluate import summary
+from kerazoo.evaluation.evaluate import load_truth, summary
 from kerazoo.evaluation.figures import Example, draw_curves, draw_examples
 from kerazoo.evaluation.scores import count, total
 from kerazoo.recipe import Recipe
@@ -20,9 +20,10 @@ from kerazoo.training.run import Run
 
 TUNING_PIXELS = 4_000_000
 """So many pixels of validation images, at most, decide on the decoding."""
-THRESHOLDS = (0.5, 0.4, 0.6, 0.3, 0.7, 0.8)
+THRESHOLDS = (0.5, 0.4, 0.6, 0.3, 0.7, 0.8, 0.9)
 SEED_THRESHOLDS = (0.5, 0.4, 0.6, 0.3, 0.7, 0.8, 0.9)
-SIZES = (0.0, 1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4)
+NECKS = (0.8, 0.85, 0.75, 0.7, 0.6, 0.0)
+SIZES = (1 / 32, 0, 1 / 64, 1 / 16, 1 / 8, 1 / 4)
 """Minimum sizes that are tried, as part of the median object's area."""
 
 
@@ -45,7 +46,7 @@ def validate(run: Run) -> None:
     pairs = [Pair(entry["id"], Path(entry["image"]), Path(entry["mask"])) for entry in run.read("split")["validation"]]
 
     predicted = {}
-    for sample in _some(pairs, data, seed=run.config.split.seed):
+    for sample in _some(pairs, data, run.recipe, seed=run.config.split.seed):
         predicted[sample.id] = sample, predictor.probabilities(sample.image)
     decoding = choose_decoding(list(predicted.values()), run.recipe)
     recipe = run.recipe.model_copy(update={"decoding": decoding})
@@ -55,7 +56,7 @@ def validate(run: Run) -> None:
         if pair.id in predicted:
             sample, probabilities = predicted[pair.id]
         else:
-            sample = load_pair(pair, data)
+            sample = load_truth(pair, data, recipe)
             probabilities = predictor.probabilities(sample.image)
         return sample, decode(probabilities, recipe)
 
@@ -102,10 +103,9 @@ def choose_decoding(predicted: Sequence[tuple[Sample, np.ndarray]], recipe: Reci
         criterion, grid["threshold"] = "dice", THRESHOLDS
     elif recipe.targets == "border":
         area = np.concatenate([_areas(sample.mask, recipe.ignore) for sample, _ in predicted])
-        sizes = sorted({round(part * float(np.median(area))) for part in SIZES}) if area.size else [0]
-        if not recipe.decoding.minimum_size:
-            grid["minimum_size"] = sizes
-        criterion, grid["threshold"], grid["seed_threshold"] = "ap_50_95", THRESHOLDS, SEED_THRESHOLDS
+        criterion, grid = "ap_50_95", {"threshold": THRESHOLDS, "seed_threshold": SEED_THRESHOLDS, "neck": NECKS}
+        if not recipe.decoding.minimum_size and area.size:
+            grid["minimum_size"] = [round(part * float(np.median(area))) for part in SIZES]
     else:
         return recipe.decoding
 
@@ -114,7 +114,8 @@ def choose_decoding(predicted: Sequence[tuple[Sample, np.ndarray]], recipe: Reci
         counts = (count(sample.mask, decode(probabilities, trial), trial) for sample, probabilities in predicted)
         return total(counts).scores()[criterion] or 0.0
 
-    best = recipe.decoding
+    # Each search starts at the first value of those that come after it.
+    best = recipe.decoding.model_copy(update={name: values[0] for name, values in grid.items()})
     for name, values in grid.items():
         trials = [best.model_copy(update={name: value}) for value in values]
         best = max(trials, key=score)
@@ -134,13 +135,13 @@ def spread(ranked: list[str], number: int) -> list[str]:
     return [ranked[place] for place in places]
 
 
-def _some(pairs: Sequence[Pair], data: DataConfig, seed: int) -> Iterator[Sample]:
+def _some(pairs: Sequence[Pair], data: DataConfig, recipe: Recipe, seed: int) -> Iterator[Sample]:
     """Samples in a seeded order until `TUNING_PIXELS` are reached, at least one."""
     pixels = 0
     for pair in random.Random(seed).sample(pairs, len(pairs)):
         if pixels >= TUNING_PIXELS:
             return
-        sample = load_pair(pair, data)
+        sample = load_truth(pair, data, recipe)
         pixels += sample.mask.size
         yield sample
 
