@@ -1,0 +1,135 @@
+"""ImageNet encoders of keras.applications as the contracting path of a segmentation network.
+
+An encoder takes values between 0 and 1, brings them into the range that it was trained with, and is tapped at strides 2,
+4, 8, 16 and 32. It takes any number of channels: see `kerazoo.models.weights` for what becomes of its first convolution.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from typing import Any
+
+import keras
+import numpy as np
+
+from bmzpack.errors import UserError
+
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of ImageNet's red, green and blue values between 0 and 1."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Backbone:
+    """An encoder: its function in keras.applications, its input range, and the layers where it is tapped."""
+
+    application: str
+    stem: str
+    """The first convolution."""
+    taps: tuple[str, ...]
+    """Layers whose output has stride 2, 4, 8, 16 and 32."""
+    standardised: bool = False
+    """Whether it takes values standardised by ImageNet's mean and deviation, or values between -1 and 1."""
+    arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def build(self, alpha: float, **arguments: Any) -> keras.Model:
+        """Call the function in keras.applications."""
+        if self.application == "MobileNetV2":
+            arguments["alpha"] = alpha
+        return getattr(keras.applications, self.application)(include_top=False, **self.arguments, **arguments)
+
+
+BACKBONES = {
+    "mobilenet_v2": Backbone(
+        "MobileNetV2",
+        stem="Conv1",
+        taps=(
+            "block_1_expand_relu",
+            "block_3_expand_relu",
+            "block_6_expand_relu",
+            "block_13_expand_relu",
+            "block_16_project_BN",
+        ),
+    ),
+    "efficientnet_v2_b0": Backbone(
+        "EfficientNetV2B0",
+        stem="stem_conv",
+        taps=("block1a_project_activation", "block2b_add", "block3b_add", "block5e_add", "block6h_add"),
+        standardised=True,
+        arguments={"include_preprocessing": False},
+    ),
+    "resnet50_v2": Backbone(
+        "ResNet50V2",
+        stem="conv1_conv",
+        taps=("conv1_conv", "conv2_block3_1_relu", "conv3_block4_1_relu", "conv4_block6_1_relu", "post_relu"),
+    ),
+}
+"""MobileNetV2 (Sandler et al. 2018), EfficientNetV2 (Tan and Le 2021), ResNet V2 (He et al. 2016)."""
+
+
+def get_backbone(name: str) -> Backbone:
+    """The encoder of a name.
+
+    Raises
+    ------
+    UserError
+        There is none; the message gives the nearest one.
+    """
+    if name not in BACKBONES:
+        near = difflib.get_close_matches(name, BACKBONES, n=1, cutoff=0.0)[0]
+        raise UserError(f"There is no backbone {name!r}; did you mean {near!r}? All names: {', '.join(BACKBONES)}.")
+    return BACKBONES[name]
+
+
+def add_backbone(inputs: Any, name: str, depth: int, alpha: float = 1.0) -> list[Any]:
+    """Put an encoder on an input, its weights random.
+
+    Parameters
+    ----------
+    inputs
+        Keras tensor (batch, y, x, channel), of values between 0 and 1.
+    name
+        A name of `BACKBONES`.
+    depth
+        How many taps are wanted: 5 goes down to stride 32.
+    alpha
+        Width of MobileNetV2.
+
+    Returns
+    -------
+    list
+        Keras tensors of strides 2, 4, ... .
+
+    Raises
+    ------
+    UserError
+        There is no such encoder.
+    """
+    backbone = get_backbone(name)
+    if not backbone.standardised:
+        scaling = keras.layers.Rescaling(2.0, -1.0, name="backbone_scaling")
+    elif inputs.shape[-1] == 3:
+        gain = 1 / np.array(_DEVIATION)
+        scaling = keras.layers.Rescaling(gain.tolist(), (-np.array(_MEAN) * gain).tolist(), name="backbone_scaling")
+    else:
+        gain = 1 / float(np.mean(_DEVIATION))
+        scaling = keras.layers.Rescaling(gain, -float(np.mean(_MEAN)) * gain, name="backbone_scaling")
+    application = backbone.build(alpha, input_tensor=scaling(inputs), weights=None)
+    for layer in application.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.9  # as in the decoder: 0.999 would need more steps than a short training has
+    return [application.get_layer(tap).output for tap in backbone.taps[:depth]]
+
+
+def encoder_of(model: keras.Model, name: str) -> keras.Model:
+    """The part of a network that is its encoder, from the input to the taps; its layers are shared, not copied."""
+    names = {layer.name for layer in model.layers}
+    taps = [model.get_layer(tap).output for tap in get_backbone(name).taps if tap in names]
+    return keras.Model(model.inputs, taps)
+
+
+def freeze_statistics(encoder: keras.Model) -> None:
+    """Keep the batch normalisation of an encoder in inference mode, its weights fixed."""
+    for layer in encoder.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False

@@ -1,0 +1,202 @@
+"""Pretrained weights, from a file or from keras.applications, tensor by tensor into a network.
+
+| file | its tensors |
+| --- | --- |
+| .npz | arrays named `layer/variable`, layers as keras.applications names them |
+| .keras | any network that Keras loads: of keras.applications, or of another run |
+| .h5 | a whole network or its weights, as keras.applications publishes them |
+| .weights.h5 | the weights of exactly the same network (this format names no layers) |
+
+In a file with folded batch normalisation, `beta` is all that is left of each: gamma becomes 1, the mean 0, and the
+variance 1 - epsilon, so that the layer adds beta and does nothing else.
+
+A first convolution that was trained on red, green and blue is adapted to n channels: each gets the mean of the three
+kernels times 3 / n. One channel thus gets their sum, which is what a grey image in all three channels would give.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+
+from bmzpack.errors import UserError
+from kerazoo.models.backbones import BACKBONES, encoder_of, get_backbone
+
+HEAD = "probability"
+"""The layer that may differ: another problem has other classes."""
+
+
+def load_weights(
+    model: keras.Model, source: str | os.PathLike[str], backbone: str | None = None, alpha: float = 1.0
+) -> None:
+    """Give a network pretrained weights.
+
+    Parameters
+    ----------
+    model
+        A network of the zoo.
+    source
+        `imagenet`, or a file as above.
+    backbone
+        The encoder of the network; then its tensors must all be in the file, the decoder's may be. Without an encoder
+        all tensors must be there, except those of the last layer.
+    alpha
+        Width of the encoder, to choose among the `imagenet` weights.
+
+    Raises
+    ------
+    UserError
+        There is no such file, it cannot be read, it belongs to another network, or there is no connection.
+    """
+    if source == "imagenet":
+        if backbone is None:
+            raise UserError("The weights `imagenet` are those of a backbone: choose one, or leave the weights out.")
+        arrays = _download(backbone, alpha)
+    elif Path(source).name.endswith(".weights.h5"):
+        _load_same(model, _existing(source))
+        return
+    else:
+        arrays = read_weights(source)
+
+    stem = f"{BACKBONES[backbone].stem}/kernel" if backbone else None
+    needed = encoder_of(model, backbone).layers if backbone else [x for x in model.layers if x.name != HEAD]
+    names = {layer.name for layer in needed}
+    found, missing = [], []
+    for layer in model.layers:
+        tensors = _tensors_of(layer, arrays)
+        for variable in _variables(layer):
+            key = f"{layer.name}/{variable.name}"
+            array = tensors.get(variable.name)
+            if array is not None and key == stem:
+                array = adapt_channels(array, variable.shape[2])
+            if array is not None and array.shape == tuple(variable.shape):
+                found.append((variable, array))
+            elif layer.name in names:
+                missing.append(key)
+    if missing:
+        total = sum(len(_variables(layer)) for layer in needed)
+        raise UserError(
+            f"The weights {source} have {total - len(missing)} of the {total} tensors of {backbone or model.name} "
+            f"({missing[0]} is missing or has another shape): choose the file of the same network and width."
+        )
+    for variable, array in found:
+        variable.assign(array)
+
+
+def read_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Read all tensors of a weights file.
+
+    Parameters
+    ----------
+    path
+        A file as above, other than .weights.h5.
+
+    Returns
+    -------
+    dict
+        Arrays by `layer/variable`.
+
+    Raises
+    ------
+    UserError
+        There is no such file, or it cannot be read.
+    """
+    path = _existing(path)
+    try:
+        match path.suffix:
+            case ".npz":
+                with np.load(path) as file:
+                    arrays = dict(file)
+            case ".keras":
+                arrays = _arrays_of(keras.saving.load_model(path, compile=False))
+            case ".h5" | ".hdf5":
+                with h5py.File(path) as file:
+                    arrays = _read_h5(file.get("model_weights", file))
+            case _:
+                raise UserError(f"{path} is no weights file: it should end in .npz, .keras or .h5.")
+    except (ValueError, TypeError, KeyError, OSError, EOFError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path} cannot be read as weights ({str(error).splitlines()[0]}): get it again.") from error
+    # What Keras 2 called the kernel of a depthwise convolution.
+    return {name.replace("/depthwise_kernel", "/kernel"): array for name, array in arrays.items()}
+
+
+def width_of_weights(path: str | os.PathLike[str]) -> float:
+    """The width (alpha) of the MobileNetV2 in a weights file; 1 where the file does not tell."""
+    if Path(path).name.endswith(".weights.h5"):
+        return 1.0
+    kernel = read_weights(path).get("block_16_project/kernel")
+    return 1.0 if kernel is None else kernel.shape[-1] / 320
+
+
+def adapt_channels(kernel: np.ndarray, channels: int) -> np.ndarray:
+    """Make a kernel (y, x, 3, filters) one for any number of channels: the mean of its three times 3 / channels."""
+    if kernel.shape[2] != 3 or channels == 3:
+        return kernel
+    return np.repeat(kernel.mean(axis=2, keepdims=True) * (3 / channels), channels, axis=2)
+
+
+def _tensors_of(layer: keras.layers.Layer, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    tensors = {variable.name: arrays.get(f"{layer.name}/{variable.name}") for variable in _variables(layer)}
+    found = {name: array for name, array in tensors.items() if array is not None}
+    if isinstance(layer, keras.layers.BatchNormalization) and list(found) == ["beta"]:
+        ones = np.ones_like(found["beta"])
+        found |= {"gamma": ones, "moving_mean": 0 * ones, "moving_variance": (1 - layer.epsilon) * ones}
+    return found
+
+
+def _variables(layer: keras.layers.Layer) -> list[keras.Variable]:
+    """The variables of a layer without the states of random generators."""
+    return [variable for variable in layer.variables if "seed_generator" not in variable.path]
+
+
+def _arrays_of(model: keras.Model) -> dict[str, np.ndarray]:
+    layers = [layer for layer in model._flatten_layers(include_self=False) if not isinstance(layer, keras.Model)]
+    return {
+        f"{layer.name}/{variable.name}": keras.ops.convert_to_numpy(variable)
+        for layer in layers
+        for variable in _variables(layer)
+    }
+
+
+def _read_h5(file: h5py.Group) -> dict[str, np.ndarray]:
+    arrays = {}
+    for layer in file.attrs["layer_names"]:
+        layer = layer.decode() if isinstance(layer, bytes) else layer
+        for path in file[layer].attrs["weight_names"]:
+            path = path.decode() if isinstance(path, bytes) else path
+            arrays[f"{layer}/{path.split('/')[-1].removesuffix(':0')}"] = np.asarray(file[layer][path])
+    return arrays
+
+
+def _download(backbone: str, alpha: float) -> dict[str, np.ndarray]:
+    try:
+        model = get_backbone(backbone).build(alpha, weights="imagenet", input_shape=(224, 224, 3))
+    except Exception as error:  # Keras raises a bare Exception where a download fails
+        raise UserError(
+            f"The ImageNet weights of {backbone} could not be downloaded ({str(error).splitlines()[0]}): "
+            "connect to the internet, or name a local weights file as model.weights."
+        ) from error
+    return _arrays_of(model)
+
+
+def _load_same(model: keras.Model, path: Path) -> None:
+    try:
+        model.load_weights(path)
+    except (ValueError, KeyError, OSError) as error:
+        raise UserError(
+            f"{path} does not hold the weights of exactly this network: choose a .keras, .h5 or .npz file, whose "
+            "layers are found by name."
+        ) from error
+
+
+def _existing(path: str | os.PathLike[str]) -> Path:
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"There is no weights file {path}: check the name, write `imagenet`, or leave it out.")
+    return path
