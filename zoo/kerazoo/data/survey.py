@@ -9,7 +9,6 @@ from typing import Literal
 import cv2
 import numpy as np
 import PIL.Image
-import skimage.measure
 
 from bmzpack.errors import UserError
 from kerazoo.config import DataConfig
@@ -149,8 +148,8 @@ class _Images:
         self.channels = self.channels or image.shape[2]
         if image.shape[2] != self.channels:
             raise UserError(
-                f"The channels of {pair.image} ({image.shape[2]}) and of {self._first.image.name} ({self.channels}) differ "
-                "in number: convert the images to the same."
+                f"{pair.image} and {self._first.image.name} differ in the number of channels, {image.shape[2]} and "
+                f"{self.channels}: convert them to the same."
             )
         self.shapes.append((image.shape[0], image.shape[1]))
         self.dtypes.add(str(image.dtype))
@@ -188,7 +187,7 @@ def _annotation(pairs: list[Pair], masks: list[np.ndarray]) -> tuple[Annotation,
     if len(values) <= 2 and values[0] == 0:
         return "binary", f"the masks have no values but {' and '.join(map(str, values))}"
     whole = [
-        skimage.measure.label(mask == value, connectivity=2, return_num=True)[1] == 1
+        cv2.connectedComponents((mask == value).astype(np.uint8), connectivity=8)[0] == 2  # with the background
         for mask, present in list(zip(masks, found, strict=True))[:20]
         for value in present[present != 0][:50]
     ]

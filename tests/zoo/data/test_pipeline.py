@@ -1,0 +1,255 @@
+"""The pipeline: image and target move together, everything repeats, and every pixel is validated once.
+
+Most tests use images whose two channels are the pixel's own x and y. Bilinear interpolation keeps such ramps, so that a
+patch says where in the image each of its pixels was read.
+"""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bmzpack.errors import UserError
+from kerazoo.config import AugmentationConfig, NormalisationConfig, make_config
+from kerazoo.data.augment import Intensities, change_intensities, random_map
+from kerazoo.data.normalise import Normalisation, fit_normalisation
+from kerazoo.data.pairs import Sample, find_pairs, load_pair
+from kerazoo.data.pipeline import steps_per_epoch, training_dataset, validation_dataset
+
+NONE = {"flip": False, "quarter_turns": False} | dict.fromkeys(
+    ("rotation", "scale", "elastic", "intensity", "gamma", "blur", "poisson", "gaussian"), 0
+)
+GEOMETRY = {"flip": True, "quarter_turns": True, "rotation": 30, "scale": 0.3}
+RAW = Normalisation(method="none")
+
+
+def config(augmentation=NONE, channels=2, classes=250, **training):
+    return make_config(
+        {
+            "model": {"name": "unet2d"},
+            "data": {"channels": channels, "annotation": "classes", "classes": [str(n) for n in range(classes)]},
+            "targets": {"kind": "classes"},
+            "augmentation": NONE | augmentation,
+            "training": {"patch_size": 32, "batch_size": 4, **training},
+        }
+    )
+
+
+def ramps(height, width, name="a"):
+    y, x = np.mgrid[:height, :width]
+    return Sample(name, np.stack([x, y], axis=-1).astype("uint16"), (7 * x + 13 * y).astype(np.int32) % 250)
+
+
+def same_place(patch, target, mask):
+    """Whether every pixel of a target is the mask's pixel where its image was read, ties of rounding aside."""
+    place = np.rint(patch).astype(int)
+    clear = (np.abs(patch - place) < 0.46).all(axis=-1)
+    assert clear.mean() > 0.5
+    return (mask[place[..., 1], place[..., 0]] == target)[clear].all()
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(0, 2**32),
+    st.tuples(st.integers(40, 90), st.integers(40, 90)),
+    st.sampled_from([0, 5, 12]),
+    st.fixed_dictionaries(
+        {
+            "flip": st.booleans(),
+            "quarter_turns": st.booleans(),
+            "rotation": st.sampled_from([0, 10, 180]),
+            "scale": st.sampled_from([0, 0.2, 0.5]),
+            "elastic": st.sampled_from([0, 0, 4]),
+        }
+    ),
+)
+def test_image_and_mask_move_together(seed, shape, margin, augmentation):
+    sample = ramps(*shape)
+    place = random_map(np.random.default_rng(seed), AugmentationConfig(**NONE | augmentation), shape, 40, margin)
+    patch, target = place.resample(sample.image, sample.mask.astype(np.uint8), margin)
+    assert patch.shape == (40, 40, 2)
+    assert target.shape == (40 - 2 * margin,) * 2
+    inner = slice(margin, 40 - margin)
+    assert same_place(patch[inner, inner], target, sample.mask)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32), st.booleans(), st.booleans())
+def test_without_rotation_and_scale_pixels_are_copied(seed, flip, turns):
+    augmentation = AugmentationConfig(**NONE | {"flip": flip, "quarter_turns": turns})
+    place = random_map(np.random.default_rng(seed), augmentation, (50, 60), 32)
+    noise = np.random.default_rng(seed).integers(0, 65535, (50, 60, 3)).astype("uint16")
+    patch, target = place.resample(noise, noise[..., 0].astype(np.uint8))
+    candidates = [np.rot90(f, k) for f in (patch, patch[::-1]) for k in range(4)] if flip or turns else [patch]
+    row, column = (round(centre - 15.5) for centre in reversed(place.centre))
+    assert any(np.array_equal(noise[row : row + 32, column : column + 32], candidate) for candidate in candidates)
+    np.testing.assert_array_equal(target, patch[..., 0].astype(np.uint8))
+
+
+def test_changes_stay_within_their_limits():
+    augmentation = AugmentationConfig(**NONE | {"rotation": 20, "scale": 0.25})
+    maps = [random_map(np.random.default_rng(n), augmentation, (64, 64), 32).matrix for n in range(400)]
+    scales = 1 / np.sqrt([np.linalg.det(matrix) for matrix in maps])
+    angles = np.rad2deg([np.arctan2(matrix[1, 0], matrix[0, 0]) for matrix in maps])
+    assert 0.75 <= scales.min() < 0.78
+    assert 1.22 < scales.max() <= 1.25
+    assert -20 <= angles.min() < -18
+    assert 18 < angles.max() <= 20
+    turned = AugmentationConfig(**NONE | {"flip": True, "quarter_turns": True})
+    seen = {random_map(np.random.default_rng(n), turned, (64, 64), 32).matrix.tobytes() for n in range(200)}
+    assert len({np.frombuffer(matrix).round().astype(int).tobytes() for matrix in seen}) == 8
+
+
+@pytest.mark.parametrize("margin", [0, 6])
+def test_training_batches(margin):
+    samples = [ramps(50, 64, "a"), ramps(44, 44, "b")]
+    batches = list(training_dataset(samples, config(GEOMETRY), RAW, margin).take(5))
+    for x, y in batches:
+        assert x.shape == (4, 32, 32, 2)
+        assert x.dtype == "float32"
+        assert y.shape == (4, 32 - 2 * margin, 32 - 2 * margin, 1)
+        assert y.dtype == "uint8"
+        inner = slice(margin, 32 - margin)
+        for patch, target in zip(x.numpy(), y.numpy(), strict=True):
+            assert same_place(patch[inner, inner], target[..., 0], samples[0].mask)
+
+
+def test_training_repeats_and_resumes():
+    samples = [ramps(50, 64, "a"), ramps(44, 44, "b"), ramps(64, 40, "c")]
+    everything = GEOMETRY | {"elastic": 2, "intensity": 0.2, "gamma": 0.2, "blur": 1, "poisson": 0.2, "gaussian": 0.2}
+    settings = config(everything)
+    first = [x.numpy() for x, _ in training_dataset(samples, settings, RAW).take(12)]
+    again = [x.numpy() for x, _ in training_dataset(samples, settings, RAW).take(12)]
+    resumed = [x.numpy() for x, _ in training_dataset(samples, settings, RAW, start_step=7).take(5)]
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(first[7:], resumed)
+    other = next(iter(training_dataset(samples, config(everything, seed=2), RAW)))[0].numpy()
+    assert not np.array_equal(first[0], other)
+    assert len({x.tobytes() for batch in first for x in batch}) == 48
+
+
+def test_every_image_once_per_epoch():
+    samples = [Sample(str(n), np.full((40, 40, 2), n, "uint8"), np.zeros((40, 40), int)) for n in range(10)]
+    settings = config(batch_size=4)
+    assert steps_per_epoch(samples, settings) == 3
+    assert steps_per_epoch(samples, config(steps_per_epoch=50)) == 50
+    order = np.concatenate([x.numpy()[:, 0, 0, 0] for x, _ in training_dataset(samples, settings, RAW).take(10)])
+    for epoch in order.reshape(4, 10):
+        assert sorted(epoch) == list(range(10))
+    assert len({tuple(epoch) for epoch in order.reshape(4, 10)}) == 4
+
+
+@settings(deadline=None, max_examples=12)
+@given(st.lists(st.tuples(st.integers(32, 80), st.integers(32, 80)), min_size=1, max_size=3), st.sampled_from([0, 8]))
+def test_every_pixel_is_validated_once(shapes, margin):
+    samples = []
+    for number, shape in enumerate(shapes):
+        sample = ramps(*shape)
+        image = np.dstack([sample.image, np.full(shape, number, "uint16")])
+        samples.append(Sample(str(number), image, sample.mask))
+    samples[0].mask[3:9, 4:20] = 255
+    settings = config(channels=3)
+    settings.data.ignore = 255
+    counts = [np.zeros(shape, int) for shape in shapes]
+    for x, y in validation_dataset(samples, settings, RAW, margin):
+        for patch, target in zip(x.numpy().astype(int), y.numpy()[..., 0], strict=True):
+            assert patch.shape == (32, 32, 3)
+            inner = patch[margin : 32 - margin, margin : 32 - margin][target != 255]
+            np.add.at(counts[patch[0, 0, 2]], (inner[:, 1], inner[:, 0]), 1)
+            np.testing.assert_array_equal(samples[patch[0, 0, 2]].mask[inner[:, 1], inner[:, 0]], target[target != 255])
+    for sample, count in zip(samples, counts, strict=True):
+        np.testing.assert_array_equal(count, (sample.mask != 255).astype(int))
+
+
+@pytest.mark.parametrize("method", ["standardisation", "percentile", "scaling", "centering"])
+def test_patches_are_normalised_as_the_whole_image_is(method):
+    noise = np.random.default_rng(0).gamma(2, 500, (48, 48, 2)).astype("uint16")
+    sample = Sample("a", noise, np.zeros((48, 48), int))
+    fitted = fit_normalisation(NormalisationConfig(method=method), [sample])
+    settings = config(patch_size=48)
+    expected = fitted.apply(noise)
+    for data in (training_dataset, validation_dataset):
+        x = next(iter(data([sample], settings, fitted)))[0].numpy()[0]
+        np.testing.assert_allclose(x, expected, rtol=1e-5, atol=1e-6)
+
+
+def intensities(image):
+    return Intensities(
+        offset=np.full(1, 100.0),
+        scale=np.full(1, 50.0),
+        low=image.min(axis=(0, 1)).astype(float),
+        high=image.max(axis=(0, 1)).astype(float),
+        mean=image.mean(axis=(0, 1)),
+        deviation=image.std(axis=(0, 1)),
+    )
+
+
+def changed(image, seed=0, **augmentation):
+    augmentation = AugmentationConfig(**NONE | augmentation)
+    return change_intensities(np.random.default_rng(seed), augmentation, image.astype("float32"), intensities(image))
+
+
+IMAGE = np.random.default_rng(1).gamma(3, 40, (64, 64, 1)) + 20
+PLAIN = (IMAGE - 100) / 50
+
+
+def test_intensity_is_a_gain_about_the_mean_and_an_offset():
+    for seed in range(20):
+        result = changed(IMAGE, seed, intensity=0.3)
+        gain, _ = np.polyfit(PLAIN.ravel(), result.ravel(), 1)
+        assert 0.7 <= gain <= 1.3
+        assert abs(result.mean() - PLAIN.mean()) <= 0.3 * PLAIN.std() + 1e-4
+        np.testing.assert_allclose(result - result.mean(), gain * (PLAIN - PLAIN.mean()), atol=1e-4)
+
+
+def test_gamma_keeps_extremes_and_order():
+    for seed in range(5):
+        result = changed(IMAGE, seed, gamma=0.5)
+        np.testing.assert_allclose([result.min(), result.max()], [PLAIN.min(), PLAIN.max()], rtol=1e-4, atol=1e-4)
+        assert (np.diff(result.ravel()[np.argsort(PLAIN.ravel())]) >= 0).all()
+        assert np.abs(result - PLAIN).max() > 0.01
+
+
+def test_blur_keeps_the_mean_and_smooths():
+    results = [changed(IMAGE, seed, blur=3.0) for seed in range(20)]
+    np.testing.assert_allclose([result.mean() for result in results], PLAIN.mean(), atol=0.05)
+    deviations = [result.std() for result in results]
+    assert max(deviations) <= PLAIN.std() * 1.001
+    assert min(deviations) < 0.2 * PLAIN.std()
+
+
+def test_noise_has_the_stated_strength():
+    steps = np.repeat(np.linspace(0, 400, 8), 8)[:, None, None] * np.ones((1, 512, 1))
+    plain = (steps - 100) / 50
+    for seed in range(10):
+        camera = (changed(steps, seed, gaussian=0.4) - plain).reshape(8, -1).std(axis=1)
+        assert camera.max() <= 0.4 * plain.std() * 1.05
+        np.testing.assert_allclose(camera, camera.mean(), rtol=0.1)
+        shot = (changed(steps, seed, poisson=0.4) - plain).reshape(8, -1).var(axis=1)
+        np.testing.assert_allclose(shot[1:] / shot[-1], np.arange(1, 8) / 7, rtol=0.15)
+        assert shot[0] == pytest.approx(0, abs=1e-9)
+        assert np.sqrt(shot.mean()) <= 0.4 * plain.std() * 1.05
+
+
+def test_too_small_images_and_other_channels():
+    with pytest.raises(UserError, match=r"b is 30 x 50 pixels.*training\.patch_size to at most 30"):
+        training_dataset([ramps(50, 64), ramps(50, 30, "b")], config(), RAW)
+    with pytest.raises(UserError, match="at most 46"):
+        validation_dataset([ramps(50, 30)], config(patch_size=48), RAW, 8)
+    with pytest.raises(UserError, match="2 channels"):
+        training_dataset([ramps(50, 64)], config(channels=1), RAW)
+    with pytest.raises(UserError, match="more than 40"):
+        training_dataset([ramps(50, 64)], config(), RAW, 20)
+
+
+def test_real_nuclei(data_folder):
+    folder = data_folder("nuclei_dsb2018") / "val"
+    settings = make_config({"model": {"name": "unet2d"}, "data": {}})
+    pairs = find_pairs(folder / "images", folder / "masks")[:12]
+    samples = [load_pair(pair, settings.data) for pair in pairs]
+    fitted = fit_normalisation(settings.normalisation, samples)
+    x, y = next(iter(training_dataset(samples, settings, fitted)))
+    assert x.shape == (8, 256, 256, 1)
+    assert set(np.unique(y)) == {0, 1, 2}
+    brightness = [x.numpy()[..., 0][y.numpy()[..., 0] == value].mean() for value in (0, 1)]
+    assert brightness[1] > brightness[0] + 1, "nuclei are bright where the target says so"

@@ -1,0 +1,57 @@
+"""The split depends on ids, groups and seed only, and never separates a group."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bmzpack.errors import UserError
+from kerazoo.config import SplitConfig
+from kerazoo.data.pairs import Pair
+from kerazoo.data.split import split_pairs
+
+
+def pairs(count, group=lambda number: None):
+    return [
+        Pair(f"image{n:03d}", Path(f"{n}.tif"), Path(f"{n}.png"), group(n), {"plate": str(n % 4)}) for n in range(count)
+    ]
+
+
+@given(
+    st.lists(st.one_of(st.none(), st.sampled_from("abcdef")), min_size=2, max_size=40),
+    st.floats(0.05, 0.95),
+    st.integers(0, 99),
+)
+def test_every_pair_once_and_groups_whole(groups, fraction, seed):
+    given_pairs = pairs(len(groups), lambda number: groups[number])
+    config = SplitConfig(validation=fraction, seed=seed)
+    if len({pair.group or pair.id for pair in given_pairs}) < 2:
+        with pytest.raises(UserError, match="only 1 group"):
+            split_pairs(given_pairs, config)
+        return
+    split = split_pairs(given_pairs, config)
+    assert sorted(split.train + split.validation, key=lambda pair: pair.id) == given_pairs
+    assert split.train
+    assert split.validation
+    assert not {p.group for p in split.train if p.group} & {p.group for p in split.validation if p.group}
+    assert split_pairs(reversed(given_pairs), config) == split
+
+
+def test_fraction_and_seed():
+    split = split_pairs(pairs(200), SplitConfig())
+    assert len(split.validation) == 40
+    assert split_pairs(pairs(200), SplitConfig(seed=2)) != split
+
+
+def test_named_column():
+    split = split_pairs(pairs(20), SplitConfig(group="plate", validation=0.25))
+    assert len({pair.group for pair in split.validation}) == 1
+    assert len(split.validation) == 5
+    with pytest.raises(UserError, match="'mouse'"):
+        split_pairs(pairs(20), SplitConfig(group="mouse"))
+
+
+def test_one_image_is_not_enough():
+    with pytest.raises(UserError, match="only 1 image"):
+        split_pairs(pairs(1), SplitConfig())
