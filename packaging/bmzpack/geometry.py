@@ -1,0 +1,422 @@
+"""Step, halo, margin and smallest size of a network, measured from its graph.
+
+Two zones, all that lies left and all that lies right of a tile, are sent through the graph along one axis. What they
+reach is the rim of the tile's output that differs from the output of the whole image. Zones are masks without channels
+and weights, so the width of the network does not matter, and no weight that happens to be small hides a connection.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from bmzpack.errors import UserError
+
+LARGEST = 2**15
+"""Pixels along an axis; a receptive field that is wider is taken for the whole image."""
+
+LARGEST_MINIMUM = 2048
+"""Pixels along an axis up to which the smallest valid size is looked for."""
+
+_CONVOLUTIONS = (
+    layers.Conv1D,
+    layers.Conv2D,
+    layers.Conv3D,
+    layers.DepthwiseConv1D,
+    layers.DepthwiseConv2D,
+    layers.SeparableConv1D,
+    layers.SeparableConv2D,
+)
+_TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
+_POOLS = (
+    layers.AveragePooling1D,
+    layers.AveragePooling2D,
+    layers.AveragePooling3D,
+    layers.MaxPooling1D,
+    layers.MaxPooling2D,
+    layers.MaxPooling3D,
+)
+_GLOBAL_POOLS = (
+    layers.GlobalAveragePooling1D,
+    layers.GlobalAveragePooling2D,
+    layers.GlobalAveragePooling3D,
+    layers.GlobalMaxPooling1D,
+    layers.GlobalMaxPooling2D,
+    layers.GlobalMaxPooling3D,
+)
+_UPSAMPLING = (layers.UpSampling1D, layers.UpSampling2D, layers.UpSampling3D)
+_PADDING = (layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D)
+_CROPPING = (layers.Cropping1D, layers.Cropping2D, layers.Cropping3D)
+_POINTWISE = (
+    layers.Activation,
+    layers.ActivityRegularization,
+    layers.Add,
+    layers.AlphaDropout,
+    layers.Average,
+    layers.BatchNormalization,
+    layers.Concatenate,
+    layers.Dense,
+    layers.Dropout,
+    layers.ELU,
+    layers.GaussianDropout,
+    layers.GaussianNoise,
+    layers.Identity,
+    layers.LeakyReLU,
+    layers.Maximum,
+    layers.Minimum,
+    layers.Multiply,
+    layers.ReLU,
+    layers.Rescaling,
+    layers.SpatialDropout1D,
+    layers.SpatialDropout2D,
+    layers.SpatialDropout3D,
+    layers.Subtract,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Geometry:
+    """How a network may be fed, in pixels of its input."""
+
+    step: int
+    """Valid sizes lie this far apart; moving the image by it moves the output along."""
+    halo: int | None
+    """Half width of the receptive field. A tile's output differs from that of the whole image within ``halo - margin``
+    pixels of its edges, where tiles begin at multiples of ``step``. None where every output pixel sees the whole image
+    (global pooling)."""
+    margin: int
+    """How much smaller than the input the output is on each side (valid convolutions)."""
+    minimum: int
+    """Smallest valid size; all are ``minimum + n * step``."""
+
+
+def measure(model: keras.Model) -> Geometry:
+    """Measure a network along all spatial axes, from all its inputs to all its outputs that have these axes.
+
+    Parameters
+    ----------
+    model
+        Channels last: (batch, [z,] y, x, channel).
+
+    Returns
+    -------
+    Geometry
+        What holds for every axis and every tensor.
+
+    Raises
+    ------
+    UserError
+        The model has no image among its inputs, or no size was found that it takes.
+    """
+    rank = max(len(tensor.shape) for tensor in model.inputs)
+    if rank < 3:
+        raise UserError(f"{model.name} has no image among its inputs: its sizes cannot be measured.")
+    measured = [measure_axis(model, axis) for axis in range(rank - 2)]
+    halos = [geometry.halo for geometry in measured]
+    return Geometry(
+        step=math.lcm(*(geometry.step for geometry in measured)),
+        halo=None if None in halos else max(halos),
+        margin=max(geometry.margin for geometry in measured),
+        minimum=max(geometry.minimum for geometry in measured),
+    )
+
+
+def measure_axis(model: keras.Model, axis: int) -> Geometry:
+    """Measure a network along one spatial axis, 0 being the first behind the batch.
+
+    Raises
+    ------
+    UserError
+        No size was found that the model takes.
+    """
+    minimum, step = _sizes(model, axis)
+    halo, tile = None, minimum
+    while halo is None and tile <= LARGEST:
+        walk = _Walk(model, axis, tile, around=math.ceil(tile / step) * step)
+        if walk.sees_everything:
+            break
+        halo, tile = walk.halo, tile + math.ceil(tile / step) * step
+    margins = _Walk(model, axis, minimum).margins
+    return Geometry(step, halo, max([0, *map(math.ceil, margins)]), minimum)
+
+
+def _sizes(model: keras.Model, axis: int) -> tuple[int, int]:
+    """Smallest size and step."""
+    fixed = {tensor.shape[1 + axis] for tensor in model.inputs if len(tensor.shape) > 2 + axis} - {None}
+    for size in fixed or range(1, LARGEST_MINIMUM + 1):
+        try:
+            walk = _Walk(model, axis, size)
+            if fixed:
+                return size, walk.step
+            larger = [_Walk(model, axis, size + number * walk.step).margins for number in (1, 2)]
+        except _Misfit:
+            continue
+        whole = all(margin >= 0 and margin.denominator == 1 for margin in walk.margins)
+        if larger == [walk.margins] * 2 and whole and (walk.margins or size % walk.step == 0):
+            return size, walk.step
+    raise UserError(
+        f"{model.name} takes no image of up to {LARGEST_MINIMUM} pixels a side: its sizes cannot be measured."
+    )
+
+
+class _Misfit(Exception):
+    """An image of this size does not go through the network."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Image:
+    """A tensor that has the axis."""
+
+    zones: np.ndarray
+    """(2, length) bool: whether the zone left of the tile, and the zone right of it, reach a sample."""
+    scale: Fraction
+    """Input pixels per sample."""
+
+    @property
+    def length(self) -> int:
+        return self.zones.shape[1]
+
+
+_NO_IMAGE = "no image"
+"""Stands for a tensor without the axis that was none from the beginning."""
+_POOLED = "pooled"
+"""Stands for a tensor that was pooled over the whole axis."""
+
+
+class _Walk:
+    """One axis of an image on its way through a network.
+
+    Parameters
+    ----------
+    model
+        The network.
+    axis
+        0 being the first behind the batch.
+    tile
+        Pixels of the tile.
+    around
+        Pixels of either zone, a multiple of the step.
+
+    Raises
+    ------
+    _Misfit
+        The network does not take this size.
+    """
+
+    def __init__(self, model: keras.Model, axis: int, tile: int, around: int = 0):
+        self.axis = axis
+        self.size = 2 * around + tile
+        self.around = around
+        self.step = 1
+        self.sees_everything = False
+        zones = np.zeros((2, self.size), bool)
+        zones[0, :around] = zones[1, self.size - around :] = True
+        image = _Image(zones, Fraction(1))
+        outputs = self._through(
+            model, [image if len(tensor.shape) > 2 + axis else _NO_IMAGE for tensor in model.inputs]
+        )
+        self.outputs = [output for output in outputs if isinstance(output, _Image)]
+        self.sees_everything |= _POOLED in outputs and not self.outputs
+
+    @property
+    def margins(self) -> list[Fraction]:
+        """How much smaller than the input every output is on each side, in pixels of the input."""
+        return [(self.size - output.length * output.scale) / 2 for output in self.outputs]
+
+    @property
+    def halo(self) -> int | None:
+        """Half width of the receptive field; None where the zones meet, so that it takes a larger tile to see."""
+        halo = 0
+        for output, margin in zip(self.outputs, self.margins, strict=True):
+            start = int(self.around / output.scale)
+            left, right = output.zones[:, start : output.length - start]
+            rims = [int(np.flatnonzero(zone).max(initial=-1)) + 1 for zone in (left, right[::-1])]
+            if sum(rims) >= len(left):
+                return None
+            halo = max(halo, math.ceil(margin + max(rims) * output.scale))
+        return halo
+
+    def _through(self, model: Any, inputs: list[Any]) -> list[Any]:
+        return keras.tree.flatten(model._run_through_graph(inputs, operation_fn=self._rule))
+
+    def _rule(self, operation: Any) -> Callable[..., list[Any]]:
+        """What stands for an operation: it takes and gives images instead of tensors."""
+
+        def apply(*arguments: Any, **keywords: Any) -> list[Any]:
+            given = keras.tree.flatten((arguments, keywords))
+            images = [item for item in given if isinstance(item, _Image)]
+            pooled = any(item is _POOLED for item in given)
+            if not images:
+                return [_POOLED if pooled else _NO_IMAGE] * len(operation._inbound_nodes[0].output_tensors)
+            self.sees_everything |= pooled
+            if isinstance(operation, keras.Model):
+                return self._through(getattr(operation, "_functional", operation), given)
+            results = self._spread(operation, images, arguments, keywords)
+            for result in results:
+                if isinstance(result, _Image):
+                    if result.length < 1:
+                        raise _Misfit
+                    self.step = math.lcm(self.step, result.scale.numerator)
+            return results
+
+        return apply
+
+    def _spread(self, operation: Any, images: list[_Image], arguments: Any, keywords: Any) -> list[Any]:
+        """The results of one operation."""
+        axis, image = self.axis, images[0]
+        zones, length, scale = image.zones, image.length, image.scale
+        if isinstance(operation, _POINTWISE) or getattr(operation, "axis", None) == -1:
+            if any(other.length != length for other in images):
+                raise _Misfit
+            return [_Image(functools.reduce(np.logical_or, (other.zones for other in images)), scale)]
+        if isinstance(operation, _CONVOLUTIONS) and operation.padding != "causal":
+            window = (operation.kernel_size[axis] - 1) * operation.dilation_rate[axis] + 1
+            stride, every = operation.strides[axis], operation.dilation_rate[axis]
+            return [_Image(_slide(zones, window, stride, operation.padding, every), scale * stride)]
+        if isinstance(operation, _POOLS):
+            stride = operation.strides[axis]
+            return [_Image(_slide(zones, operation.pool_size[axis], stride, operation.padding), scale * stride)]
+        if isinstance(operation, _TRANSPOSED) and operation.output_padding is None:
+            window = (operation.kernel_size[axis] - 1) * operation.dilation_rate[axis] + 1
+            stride, every = operation.strides[axis], operation.dilation_rate[axis]
+            return [_Image(_unslide(zones, window, stride, operation.padding, every), scale / stride)]
+        if isinstance(operation, _UPSAMPLING) and getattr(operation, "interpolation", "nearest") == "nearest":
+            factor = np.ravel(operation.size)[axis]
+            return [_Image(zones.repeat(factor, axis=1), scale / int(factor))]
+        if isinstance(operation, _PADDING):
+            return [_Image(np.pad(zones, ((0, 0), _pair(operation.padding, axis))), scale)]
+        if isinstance(operation, _CROPPING):
+            left, right = _pair(operation.cropping, axis)
+            return [_Image(zones[:, left : max(left, length - right)], scale)]
+        if isinstance(operation, _GLOBAL_POOLS):
+            return [_POOLED]
+        return self._observe(operation, images, arguments, keywords)
+
+    def _observe(self, operation: Any, images: list[_Image], arguments: Any, keywords: Any) -> list[Any]:
+        """Find out from the operation itself: change its input at one place, see which samples of its output change."""
+        if any(other.length != images[0].length for other in images):
+            raise _Misfit
+        reach = _observed_reach(operation, self.axis)
+        if reach is None:
+            self.sees_everything = True
+            return [images[0]] * len(operation._inbound_nodes[0].output_tensors)
+        zones = functools.reduce(np.logical_or, (other.zones for other in images))
+        spread = np.zeros((2, max(0, math.floor(images[0].length * reach.ratio) + reach.longer)), bool)
+        for zone, row in zip(zones, spread, strict=True):
+            sources = np.flatnonzero(zone)
+            for offset in range(reach.first, reach.last + 1):
+                targets = np.floor(sources * float(reach.ratio)).astype(int) + offset
+                row[targets[(targets >= 0) & (targets < len(row))]] = True
+        return [_Image(spread, images[0].scale / reach.ratio)] * len(operation._inbound_nodes[0].output_tensors)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Reach:
+    """Where along an axis the output of an operation depends on its input."""
+
+    ratio: Fraction
+    """Samples of the output per sample of the input."""
+    longer: int
+    """Samples of the output beyond that."""
+    first: int
+    """Sample i of the input changes samples ratio * i + first ... ratio * i + last of the output."""
+    last: int
+
+
+_OBSERVED = 48
+"""Samples along an axis in the observation of an operation: a multiple of any usual step."""
+
+
+@functools.lru_cache
+def _observed_reach(operation: Any, axis: int) -> _Reach | None:
+    """Observe an operation; None where one sample changes the output everywhere.
+
+    Raises
+    ------
+    UserError
+        It cannot be run, or its output has not the axis.
+    """
+    generator = np.random.default_rng(0)
+    node = operation._inbound_nodes[0]
+
+    def run(length: int, changed: int | None = None) -> np.ndarray:
+        """The first output; the input is changed at one place, everywhere on the other axes."""
+        generator.bit_generator.state = start
+
+        def tensor(spec: Any) -> Any:
+            if not isinstance(spec, keras.KerasTensor):
+                return spec
+            sizes = [1, *(length if size is None else size for size in spec.shape[1:])]
+            if len(sizes) > 2 + axis:
+                sizes[1 + axis] = length
+            array = generator.normal(size=sizes)
+            if changed is not None and len(sizes) > 2 + axis:
+                array[(slice(None),) * (1 + axis) + (changed,)] += generator.normal(size=array.shape[2 + axis :])
+            return keras.ops.convert_to_tensor(array, spec.dtype)
+
+        given = keras.tree.map_structure(tensor, (node.arguments.args, node.arguments.kwargs))
+        result = keras.tree.flatten(operation(*given[0], **given[1]))[0]
+        return np.moveaxis(keras.ops.convert_to_numpy(result), 1 + axis, 0)
+
+    try:
+        start = generator.bit_generator.state
+        length, longer = len(run(_OBSERVED)), len(run(2 * _OBSERVED))
+        ratio = Fraction(longer - length, _OBSERVED)
+        if ratio <= 0:
+            raise ValueError("no such axis")
+        offsets = set()
+        for _ in range(4):
+            start = generator.bit_generator.state
+            before = run(_OBSERVED)
+            for place in range(_OBSERVED // 2 - 8, _OBSERVED // 2 + 8):
+                moved = np.flatnonzero((run(_OBSERVED, place) != before).reshape(length, -1).any(axis=1))
+                offsets.update((moved - math.floor(place * ratio)).tolist())
+    except Exception as error:
+        raise UserError(
+            f"The layer {operation.name!r} ({type(operation).__name__}) cannot be measured: {error}."
+        ) from error
+    if not offsets or max(offsets) - min(offsets) > length // 2:
+        return None
+    return _Reach(ratio, length - math.floor(_OBSERVED * ratio), min(offsets), max(offsets))
+
+
+def _slide(zones: np.ndarray, window: int, stride: int, padding: str, every: int = 1) -> np.ndarray:
+    """What a convolution or pooling sees through its window, of which ``every``-th sample counts."""
+    length = zones.shape[1]
+    if padding == "same":
+        results = -(-length // stride)
+        missing = max((results - 1) * stride + window - length, 0)
+        zones = np.pad(zones, ((0, 0), (missing // 2, missing - missing // 2)))
+    else:
+        results = (length - window) // stride + 1
+    if results < 1:
+        raise _Misfit
+    seen = np.zeros((2, results), bool)
+    for offset in range(0, window, every):
+        seen |= zones[:, offset : offset + (results - 1) * stride + 1 : stride]
+    return seen
+
+
+def _unslide(zones: np.ndarray, window: int, stride: int, padding: str, every: int = 1) -> np.ndarray:
+    """What a transposed convolution writes through its window."""
+    length = zones.shape[1]
+    results = length * stride + (0 if padding == "same" else max(window - stride, 0))
+    written = np.zeros((2, max(results, (length - 1) * stride + window)), bool)
+    for offset in range(0, window, every):
+        written[:, offset : offset + (length - 1) * stride + 1 : stride] |= zones
+    first = max(window - stride, 0) // 2 if padding == "same" else 0
+    return written[:, first : first + results]
+
+
+def _pair(amounts: Any, axis: int) -> tuple[int, int]:
+    """Of a padding or cropping layer: how much on either side of an axis."""
+    left, right = amounts[axis] if np.ndim(amounts) == 2 else amounts
+    return int(left), int(right)
