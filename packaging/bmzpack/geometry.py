@@ -20,9 +20,6 @@ from keras import layers
 
 from bmzpack.errors import UserError
 
-LARGEST = 2**15
-"""Pixels along an axis; a receptive field that is wider is taken for the whole image."""
-
 LARGEST_MINIMUM = 2048
 """Pixels along an axis up to which the smallest valid size is looked for."""
 
@@ -121,9 +118,10 @@ def measure(model: keras.Model) -> Geometry:
         raise UserError(f"{model.name} has no image among its inputs: its sizes cannot be measured.")
     measured = [measure_axis(model, axis) for axis in range(rank - 2)]
     halos = [geometry.halo for geometry in measured]
+    known = [halo for halo in halos if halo is not None]
     return Geometry(
         step=math.lcm(*(geometry.step for geometry in measured)),
-        halo=None if None in halos else max(halos),
+        halo=max(known) if len(known) == len(halos) else None,
         margin=max(geometry.margin for geometry in measured),
         minimum=max(geometry.minimum for geometry in measured),
     )
@@ -137,31 +135,27 @@ def measure_axis(model: keras.Model, axis: int) -> Geometry:
     UserError
         No size was found that the model takes.
     """
-    minimum, step = _sizes(model, axis)
-    halo, tile = None, minimum
-    while halo is None and tile <= LARGEST:
-        walk = _Walk(model, axis, tile, around=math.ceil(tile / step) * step)
-        if walk.sees_everything:
-            break
-        halo, tile = walk.halo, tile + math.ceil(tile / step) * step
-    margins = _Walk(model, axis, minimum).margins
-    return Geometry(step, halo, max([0, *map(math.ceil, margins)]), minimum)
+    smallest = _smallest(model, axis)
+    around = math.ceil(smallest.reach / smallest.step) * smallest.step
+    walk = _Walk(model, axis, smallest.tile + 2 * around, around)
+    margin = max([0, *map(math.ceil, smallest.margins)])
+    return Geometry(smallest.step, None if walk.sees_everything else walk.halo, margin, smallest.tile)
 
 
-def _sizes(model: keras.Model, axis: int) -> tuple[int, int]:
-    """Smallest size and step."""
+def _smallest(model: keras.Model, axis: int) -> _Walk:
+    """The walk of the smallest valid image."""
     fixed = {tensor.shape[1 + axis] for tensor in model.inputs if len(tensor.shape) > 2 + axis} - {None}
     for size in fixed or range(1, LARGEST_MINIMUM + 1):
         try:
             walk = _Walk(model, axis, size)
             if fixed:
-                return size, walk.step
+                return walk
             larger = [_Walk(model, axis, size + number * walk.step).margins for number in (1, 2)]
         except _Misfit:
             continue
         whole = all(margin >= 0 and margin.denominator == 1 for margin in walk.margins)
         if larger == [walk.margins] * 2 and whole and (walk.margins or size % walk.step == 0):
-            return size, walk.step
+            return walk
     raise UserError(
         f"{model.name} takes no image of up to {LARGEST_MINIMUM} pixels a side: its sizes cannot be measured."
     )
@@ -194,6 +188,17 @@ _POOLED = "pooled"
 class _Walk:
     """One axis of an image on its way through a network.
 
+    Attributes
+    ----------
+    step
+        Least common multiple of all strides.
+    reach
+        Pixels that all windows span together: no receptive field is wider.
+    sees_everything
+        Whether an output depends on the whole axis.
+    outputs
+        Those that have the axis.
+
     Parameters
     ----------
     model
@@ -213,9 +218,11 @@ class _Walk:
 
     def __init__(self, model: keras.Model, axis: int, tile: int, around: int = 0):
         self.axis = axis
+        self.tile = tile
         self.size = 2 * around + tile
         self.around = around
         self.step = 1
+        self.reach = Fraction(0)
         self.sees_everything = False
         zones = np.zeros((2, self.size), bool)
         zones[0, :around] = zones[1, self.size - around :] = True
@@ -232,16 +239,14 @@ class _Walk:
         return [(self.size - output.length * output.scale) / 2 for output in self.outputs]
 
     @property
-    def halo(self) -> int | None:
-        """Half width of the receptive field; None where the zones meet, so that it takes a larger tile to see."""
+    def halo(self) -> int:
+        """Half width of the receptive field: the margin, and the rim within which an output differs."""
         halo = 0
         for output, margin in zip(self.outputs, self.margins, strict=True):
             start = int(self.around / output.scale)
             left, right = output.zones[:, start : output.length - start]
-            rims = [int(np.flatnonzero(zone).max(initial=-1)) + 1 for zone in (left, right[::-1])]
-            if sum(rims) >= len(left):
-                return None
-            halo = max(halo, math.ceil(margin + max(rims) * output.scale))
+            rim = max(int(np.flatnonzero(zone).max(initial=-1)) + 1 for zone in (left, right[::-1]))
+            halo = max(halo, math.ceil(margin + rim * output.scale))
         return halo
 
     def _through(self, model: Any, inputs: list[Any]) -> list[Any]:
@@ -280,19 +285,24 @@ class _Walk:
         if isinstance(operation, _CONVOLUTIONS) and operation.padding != "causal":
             window = (operation.kernel_size[axis] - 1) * operation.dilation_rate[axis] + 1
             stride, every = operation.strides[axis], operation.dilation_rate[axis]
+            self.reach += window * scale
             return [_Image(_slide(zones, window, stride, operation.padding, every), scale * stride)]
         if isinstance(operation, _POOLS):
             stride = operation.strides[axis]
+            self.reach += operation.pool_size[axis] * scale
             return [_Image(_slide(zones, operation.pool_size[axis], stride, operation.padding), scale * stride)]
         if isinstance(operation, _TRANSPOSED) and operation.output_padding is None:
             window = (operation.kernel_size[axis] - 1) * operation.dilation_rate[axis] + 1
             stride, every = operation.strides[axis], operation.dilation_rate[axis]
+            self.reach += window * scale / stride
             return [_Image(_unslide(zones, window, stride, operation.padding, every), scale / stride)]
         if isinstance(operation, _UPSAMPLING) and getattr(operation, "interpolation", "nearest") == "nearest":
             factor = np.ravel(operation.size)[axis]
             return [_Image(zones.repeat(factor, axis=1), scale / int(factor))]
         if isinstance(operation, _PADDING):
-            return [_Image(np.pad(zones, ((0, 0), _pair(operation.padding, axis))), scale)]
+            left, right = _pair(operation.padding, axis)
+            self.reach += (left + right) * scale
+            return [_Image(np.pad(zones, ((0, 0), (left, right))), scale)]
         if isinstance(operation, _CROPPING):
             left, right = _pair(operation.cropping, axis)
             return [_Image(zones[:, left : max(left, length - right)], scale)]
@@ -304,10 +314,14 @@ class _Walk:
         """Find out from the operation itself: change its input at one place, see which samples of its output change."""
         if any(other.length != images[0].length for other in images):
             raise _Misfit
+        results = len(operation._inbound_nodes[0].output_tensors)
         reach = _observed_reach(operation, self.axis)
         if reach is None:
             self.sees_everything = True
-            return [images[0]] * len(operation._inbound_nodes[0].output_tensors)
+            return [images[0]] * results
+        if reach.ratio == 0:
+            return [_POOLED] * results
+        self.reach += (reach.last - reach.first + 1) * images[0].scale / reach.ratio
         zones = functools.reduce(np.logical_or, (other.zones for other in images))
         spread = np.zeros((2, max(0, math.floor(images[0].length * reach.ratio) + reach.longer)), bool)
         for zone, row in zip(zones, spread, strict=True):
@@ -315,7 +329,7 @@ class _Walk:
             for offset in range(reach.first, reach.last + 1):
                 targets = np.floor(sources * float(reach.ratio)).astype(int) + offset
                 row[targets[(targets >= 0) & (targets < len(row))]] = True
-        return [_Image(spread, images[0].scale / reach.ratio)] * len(operation._inbound_nodes[0].output_tensors)
+        return [_Image(spread, images[0].scale / reach.ratio)] * results
 
 
 @dataclasses.dataclass(frozen=True)
@@ -323,7 +337,7 @@ class _Reach:
     """Where along an axis the output of an operation depends on its input."""
 
     ratio: Fraction
-    """Samples of the output per sample of the input."""
+    """Samples of the output per sample of the input; 0 where the output has not the axis."""
     longer: int
     """Samples of the output beyond that."""
     first: int
@@ -342,14 +356,13 @@ def _observed_reach(operation: Any, axis: int) -> _Reach | None:
     Raises
     ------
     UserError
-        It cannot be run, or its output has not the axis.
+        It cannot be run.
     """
-    generator = np.random.default_rng(0)
     node = operation._inbound_nodes[0]
 
-    def run(length: int, changed: int | None = None) -> np.ndarray:
+    def run(length: int, seed: int = 0, changed: int | None = None) -> np.ndarray:
         """The first output; the input is changed at one place, everywhere on the other axes."""
-        generator.bit_generator.state = start
+        generator = np.random.default_rng(seed)
 
         def tensor(spec: Any) -> Any:
             if not isinstance(spec, keras.KerasTensor):
@@ -357,34 +370,33 @@ def _observed_reach(operation: Any, axis: int) -> _Reach | None:
             sizes = [1, *(length if size is None else size for size in spec.shape[1:])]
             if len(sizes) > 2 + axis:
                 sizes[1 + axis] = length
-            array = generator.normal(size=sizes)
+            array, other = generator.normal(size=(2, *sizes))
             if changed is not None and len(sizes) > 2 + axis:
-                array[(slice(None),) * (1 + axis) + (changed,)] += generator.normal(size=array.shape[2 + axis :])
+                place = (slice(None),) * (1 + axis) + (changed,)
+                array[place] = other[place]
             return keras.ops.convert_to_tensor(array, spec.dtype)
 
-        given = keras.tree.map_structure(tensor, (node.arguments.args, node.arguments.kwargs))
+        given: Any = keras.tree.map_structure(tensor, (node.arguments.args, node.arguments.kwargs))
         result = keras.tree.flatten(operation(*given[0], **given[1]))[0]
-        return np.moveaxis(keras.ops.convert_to_numpy(result), 1 + axis, 0)
+        return np.moveaxis(np.asarray(keras.ops.convert_to_numpy(result)), 1 + axis, 0)
 
     try:
-        start = generator.bit_generator.state
         length, longer = len(run(_OBSERVED)), len(run(2 * _OBSERVED))
         ratio = Fraction(longer - length, _OBSERVED)
-        if ratio <= 0:
-            raise ValueError("no such axis")
         offsets = set()
-        for _ in range(4):
-            start = generator.bit_generator.state
-            before = run(_OBSERVED)
+        for seed in range(4):
+            before = run(_OBSERVED, seed)
             for place in range(_OBSERVED // 2 - 8, _OBSERVED // 2 + 8):
-                moved = np.flatnonzero((run(_OBSERVED, place) != before).reshape(length, -1).any(axis=1))
+                moved = np.flatnonzero((run(_OBSERVED, seed, place) != before).reshape(length, -1).any(axis=1))
                 offsets.update((moved - math.floor(place * ratio)).tolist())
     except Exception as error:
         raise UserError(
             f"The layer {operation.name!r} ({type(operation).__name__}) cannot be measured: {error}."
         ) from error
-    if not offsets or max(offsets) - min(offsets) > length // 2:
+    if ratio and (not offsets or max(offsets) - min(offsets) > length // 2):
         return None
+    if not ratio:
+        return _Reach(ratio, 0, 0, 0)
     return _Reach(ratio, length - math.floor(_OBSERVED * ratio), min(offsets), max(offsets))
 
 
