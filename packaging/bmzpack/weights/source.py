@@ -13,18 +13,30 @@ from bmzpack.engines import TensorNames
 from bmzpack.errors import UserError
 
 
-def tensor_names(model_path: Path) -> TensorNames:
+def tensor_names(model_path: Path, outputs: Sequence[str] | None = None) -> TensorNames:
     """The names that a model gives its inputs and outputs: those of its input layers and of its last layers.
+
+    Parameters
+    ----------
+    model_path
+        A ``.keras`` file.
+    outputs
+        Names for the outputs, where others than the layers' are wanted.
 
     Raises
     ------
     UserError
         The file cannot be read, or a name is one that Keras made up.
     """
-    inputs, outputs = _ends(model_path, _configuration(model_path))
-    for layer in [*inputs, *outputs]:
-        _refuse_made_up(model_path, layer, "input" if layer in inputs else "output")
-    return TensorNames([layer["config"]["name"] for layer in inputs], [layer["config"]["name"] for layer in outputs])
+    first, last = _ends(model_path, _configuration(model_path))
+    for layer in first:
+        _refuse_made_up(model_path, layer, "input")
+    for layer in last if outputs is None else ():
+        _refuse_made_up(model_path, layer, "output")
+    return TensorNames(
+        [layer["config"]["name"] for layer in first],
+        [layer["config"]["name"] for layer in last] if outputs is None else list(outputs),
+    )
 
 
 def check_source(model_path: Path, names: TensorNames, formats: Sequence[str]) -> None:

@@ -1,0 +1,104 @@
+"""The command `bmzpack`. Every command imports what it needs when it runs, so that help is instant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from bmzpack.commands import guarded, import_tensorflow
+from bmzpack.errors import UserError
+
+app = typer.Typer(
+    name="bmzpack",
+    help="Pack Keras models as BioImage Model Zoo bundles for Fiji, ilastik and QuPath, and test bundles.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")]
+
+
+@app.command()
+def pack(
+    model: Annotated[Path, typer.Argument(help="A Keras 3 model.", metavar="MODEL.keras")],
+    description: Annotated[Path, typer.Argument(help="What only you can say about it.", metavar="DESCRIPTION.yaml")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The bundle to write, a .zip file.")],
+    formats: Annotated[
+        Optional[str],  # noqa: UP045 - typer reads the annotation at run time
+        typer.Option(help="Weights formats, separated by commas; by default all that this installation can write."),
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Pack a Keras model; sizes, halo and axes are measured, every weights file is run and compared.
+
+    The smallest description: `name: ...` and `inputs: [{test_image: nuclei.tif}]`; an unknown key is answered by the
+    nearest known one.
+    """
+    from bmzpack.description import read_description
+    from bmzpack.files import refuse_existing
+
+    refuse_existing(output, overwrite)
+    described = read_description(description)
+    import_tensorflow()
+    from bmzpack.packing import pack as write_bundle
+
+    packed = write_bundle(model, described, output, formats=_names(formats), overwrite=overwrite)
+    _print_agreement(packed.agreement)
+    if packed.wanting:
+        typer.echo(f"The zoo will ask for what the description does not say: {', '.join(packed.wanting)}.")
+    programs = ", ".join(packed.programs) or "none of Fiji, ilastik and QuPath (see its README.md)"
+    typer.echo(f"{packed.path} is written, for {programs}. Next: bmzpack test {packed.path}")
+
+
+@app.command()
+def test(
+    bundle: Annotated[Path, typer.Argument(help="A bundle, zipped or unpacked.", metavar="BUNDLE.zip")],
+    json: Annotated[Optional[Path], typer.Option("--json", help="Write the report to this file.")] = None,  # noqa: UP045
+    overwrite: Overwrite = False,
+) -> None:
+    """Run every weights format of a bundle through bioimageio.core and through its own engine."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from bmzpack.proof import test as run_test
+
+    report = run_test(bundle, json=json, overwrite=overwrite)
+    table = Table("format", "bioimageio.core", "engine", "error", "seconds")
+    for name, entry in report.formats.items():
+        error = "-" if entry.max_abs_error is None else f"{entry.max_abs_error:.1e}"
+        table.add_row(name, entry.core, entry.engine, error, f"{entry.seconds:.1f}")
+    console = Console()
+    console.print(table)
+    for name, entry in report.formats.items():
+        for message in entry.messages:
+            console.print(f"{name}: {message}", markup=False, highlight=False, soft_wrap=True)
+    typer.echo(f"{bundle} {'passed' if report.passed else 'FAILED'}.")
+    if not report.passed:
+        raise typer.Exit(1)
+
+
+def _names(text: str | None) -> list[str] | None:
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise UserError("--formats is empty: name weights formats such as keras_v3,onnx.")
+    return names
+
+
+def _print_agreement(agreement: dict[str, dict[str, float]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("format", "error (of the range)", "latency")
+    for name, entry in agreement.items():
+        table.add_row(name, f"{entry['max_abs_error']:.1e}", f"{entry['seconds'] * 1e3:.3g} ms")
+    Console().print(table)
+
+
+def main() -> None:
+    """Run the command."""
+    guarded(app)

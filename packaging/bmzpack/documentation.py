@@ -1,0 +1,207 @@
+"""README.md of a bundle: what the model does, how to open it, how well it does, how it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bmzpack.agreement import Agreement
+from bmzpack.description import Description, Processing
+
+OPENING = {
+    "Fiji (deepImageJ)": """\
+In Fiji with the update site DeepImageJ: *Plugins > DeepImageJ > DeepImageJ Install Model*, choose *Local file* and this
+zip; then open an image and start *Plugins > DeepImageJ > DeepImageJ Run* with `{name}`.""",
+    "ilastik": """\
+In ilastik with neural network support: start the *Local Neural Network Prediction* workflow, add an image under *Input
+Data*, press *Load model* under *NN Prediction*, and choose this zip.""",
+    "QuPath": """\
+In QuPath with the Deep Java Library extension: unpack this zip, start *Extensions > Deep Java Library > Load bioimage.io
+model*, and choose the unpacked `rdf.yaml`.""",
+}
+
+
+def render(
+    description: Description,
+    inputs: Sequence[dict[str, Any]],
+    outputs: Sequence[dict[str, Any]],
+    tensors: Mapping[str, np.ndarray],
+    in_graph: Mapping[str, Sequence[Processing]],
+    obstacles: Mapping[str, Sequence[str]],
+    agreement: Agreement,
+) -> str:
+    """The documentation in Markdown.
+
+    Parameters
+    ----------
+    description
+        What is said about the model.
+    inputs, outputs
+        The tensors' entries of rdf.yaml.
+    tensors
+        Test tensors by id.
+    in_graph
+        Operations that were put into the graph, by tensor id.
+    obstacles
+        From `bmzpack.consumers.obstacles`.
+    agreement
+        From `bmzpack.agreement.agreement_of`.
+    """
+    sections = [
+        f"# {description.name}",
+        description.description,
+        description.documentation or "",
+        "## Inputs and outputs\n\n" + "\n\n".join(_tensor(entry, "input", in_graph) for entry in inputs),
+        "\n\n".join(_tensor(entry, "output", in_graph) for entry in outputs),
+        _geometry(inputs, outputs),
+        "## How to open it\n\n" + "\n\n".join(_opening(description, obstacles, agreement, inputs)),
+        "## Validation\n\n" + "\n\n".join(_validation(description)),
+        "## Agreement of the weights formats\n\n" + _agreement(agreement, tensors[inputs[0]["id"]]),
+        _training(description),
+        f"## Limitations\n\n{description.limitations}" if description.limitations else "",
+        _about(description),
+    ]
+    return "\n\n".join(section.strip() for section in sections if section.strip()) + "\n"
+
+
+def _tensor(entry: Mapping[str, Any], kind: str, in_graph: Mapping[str, Sequence[Processing]]) -> str:
+    axes = ", ".join(axis["id"] for axis in entry["axes"])
+    text = f"**{entry['id']}** ({kind}; axes {axes}; float32)"
+    text += f": {entry['description'].rstrip('.')}." if entry.get("description") else "."
+    channels = next((axis["channel_names"] for axis in entry["axes"] if axis["id"] == "channel"), [])
+    if channels:
+        text += f" Channels: {', '.join(channels)}."
+    scales = {axis["id"]: f"{axis['scale']:.4g} {axis['unit']}" for axis in entry["axes"] if "unit" in axis}
+    if scales:
+        text += f" Pixel size: {', '.join(f'{axis} {scale}' for axis, scale in scales.items())}."
+    declared = entry.get("preprocessing", []) + entry.get("postprocessing", [])
+    if declared:
+        text += f" Every program applies {', '.join(map(_operation, declared))}."
+    if in_graph.get(entry["id"]):
+        operations = ", ".join(_operation(operation.model_dump()) for operation in in_graph[entry["id"]])
+        text += f" The network itself applies {operations}, because not every program does."
+    return text
+
+
+def _operation(operation: Mapping[str, Any]) -> str:
+    arguments = ", ".join(f"{key} {_value(value)}" for key, value in operation.get("kwargs", {}).items())
+    return f"`{operation['id']}`" + (f" ({arguments})" if arguments else "")
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _geometry(inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]) -> str:
+    """What was measured of the sizes, in words."""
+    sentences = []
+    sizes = {axis["id"]: axis["size"] for axis in inputs[0]["axes"] if axis["type"] == "space"}
+    if sizes:
+        size = next(iter(sizes.values()))
+        if isinstance(size, dict):
+            sentences.append(
+                f"An input is at least {size['min']} pixels long in {', '.join(sizes)}, and {size['min']} plus a multiple "
+                f"of {size['step']}."
+            )
+        else:
+            sentences.append(f"An input is {' x '.join(str(size) for size in sizes.values())} pixels large.")
+    spatial = [axis for entry in outputs for axis in entry["axes"] if axis["type"] == "space"]
+    halo = next((axis["halo"] for axis in spatial if "halo" in axis), None)
+    references = [axis["size"] for axis in spatial if isinstance(axis["size"], dict)]
+    offset = next((size["offset"] for size in references if "offset" in size), None)
+    if halo:
+        sentences.append(
+            f"The rim of {halo} pixels of a tile's output (the halo) depends on what lies outside the tile; programs that "
+            "work in tiles cut it off."
+        )
+    if offset:
+        sentences.append(f"The output is {-offset} pixels smaller than the input, {-offset // 2} on each side.")
+    return " ".join(sentences)
+
+
+def _opening(
+    description: Description,
+    obstacles: Mapping[str, Sequence[str]],
+    agreement: Agreement,
+    inputs: Sequence[Mapping[str, Any]],
+) -> Iterator[str]:
+    for program, reasons in obstacles.items():
+        if reasons:
+            yield f"**{program}** cannot run this model: {'; '.join(dict.fromkeys(reasons))}."
+        else:
+            yield f"**{program}.** " + OPENING[program].format(name=description.name)
+    images = ", ".join(f'"{entry["id"]}": "image.tif"' for entry in inputs)
+    yield (
+        f"**Python.** With `pip install bioimageio.core` and an engine of one of the formats {', '.join(agreement)}:\n\n"
+        "```python\nfrom bioimageio.core import predict\n\n"
+        f'prediction = predict(model="bundle.zip", inputs={{{images}}})\n```'
+    )
+
+
+def _validation(description: Description) -> Iterator[str]:
+    if not description.validation:
+        yield (
+            "No validation was recorded. Compare the model's output with annotations of your own images before you trust "
+            "it."
+        )
+        return
+    for entry in description.validation:
+        text = f"On {entry.dataset} ({entry.role}, {entry.samples} images)"
+        yield f"{text}: {entry.notes.rstrip('.')}." if entry.notes else f"{text}:"
+        yield "| score | value |\n| --- | --- |\n" + "\n".join(
+            f"| {name} | {value:.4g} |" for name, value in entry.scores.items()
+        )
+        if entry.source:
+            yield f"The images are at {entry.source}."
+    yield "To validate it on unseen images, annotate some of your own, predict them, and compute the same scores."
+
+
+def _agreement(agreement: Agreement, test_input: np.ndarray) -> str:
+    rows = "\n".join(
+        f"| {name} | {entry['max_abs_error']:.1e} | {_milliseconds(entry['seconds'])} |"
+        for name, entry in agreement.items()
+    )
+    size = " x ".join(map(str, test_input.shape))
+    return (
+        "Every weights file was run in its engine and compared with Keras. The error is the largest absolute difference, "
+        f"relative to the range of the output; the latency is one call with a tensor of {size} on the CPU that packed it.\n\n"
+        f"| format | largest absolute error | latency |\n| --- | --- | --- |\n{rows}"
+    )
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:.3g} ms"
+
+
+def _training(description: Description) -> str:
+    training = description.training.model_dump(exclude_none=True, exclude_defaults=True)
+    if not training:
+        return ""
+    lines = [training.pop("data", "")]
+    names = {"training_duration": "training duration in hours"}
+    lines.append(
+        "\n".join(f"- {names.get(key, key.replace('_', ' '))}: {_described(value)}" for key, value in training.items())
+    )
+    return "## Training\n\n" + "\n\n".join(line for line in lines if line)
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_value(entry)}" for key, entry in value.items())
+    return _value(value)
+
+
+def _about(description: Description) -> str:
+    lines = []
+    if description.authors:
+        lines.append(f"- Authors: {', '.join(author.name for author in description.authors)}")
+    if description.licence:
+        lines.append(f"- Licence: {description.licence}")
+    for entry in description.cite:
+        place = f"https://doi.org/{entry.doi}" if entry.doi else entry.url
+        lines.append(f"- Cite: {entry.text} {place}")
+    return "## About\n\n" + "\n".join(lines) if lines else ""

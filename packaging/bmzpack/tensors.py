@@ -1,0 +1,187 @@
+"""Test tensors: windows of a real image, of the sizes that the network takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bmzpack.axes import SPACE, Sizes
+from bmzpack.description import Input
+from bmzpack.errors import UserError
+
+TEST_SIZE = 256
+"""Side of the test tensors in pixels, where the network allows it: bundles stay light."""
+
+
+def read_test_image(given: Input, axes: str, shape: Sequence[int | None], minimum: int) -> np.ndarray:
+    """Read the test image of an input and bring it into the tensor's axes.
+
+    Parameters
+    ----------
+    given
+        The description of the input.
+    axes
+        Axis letters of the tensor, beginning with ``b``.
+    shape
+        Its shape in the network; None where any size is taken.
+    minimum
+        The smallest size that the network takes, in pixels.
+
+    Returns
+    -------
+    np.ndarray
+        float32, in the axes of the tensor, batch of 1.
+
+    Raises
+    ------
+    UserError
+        The file cannot be read, its axes or channels do not fit, it is smaller than the network's minimum, or its
+        values are no finite numbers.
+    """
+    if isinstance(given.test_image, np.ndarray):
+        image, source = given.test_image, f"The test image of {given.id!r}"
+    else:
+        image, source = _read(given.test_image), str(given.test_image)
+    if image.dtype.kind not in "buif":
+        raise UserError(f"{source} is of type {image.dtype}, which no program can open: use integers or floats.")
+    image = _arranged(image, axes, shape, given, source).astype(np.float32)
+    if not np.isfinite(image).all():
+        raise UserError(f"{source} holds NaN or infinity: choose another test image.")
+    for letter, known, size in zip(axes, shape, image.shape, strict=True):
+        if letter == "c" and size != known:
+            raise UserError(
+                f"{source} has {size} channels where the network takes {known}: choose an image with {known}, or name "
+                "the axes of the file as `test_image_axes`, such as yxc or cyx."
+            )
+        if letter in SPACE and size < (known or minimum):
+            raise UserError(
+                f"{source} is {size} pixels long in {letter}, but the network takes at least {known or minimum}: "
+                "choose a larger test image."
+            )
+    return image
+
+
+def test_windows(
+    images: Mapping[str, np.ndarray], axes: Mapping[str, str], shapes: Mapping[str, Sequence[int | None]], sizes: Sizes
+) -> list[dict[str, np.ndarray]]:
+    """Windows of the test images: first the test tensors, then two other sizes where the network takes them.
+
+    Parameters
+    ----------
+    images
+        Test images by tensor id, from `read_test_image`.
+    axes
+        Axis letters by tensor id.
+    shapes
+        The inputs' shapes in the network.
+    sizes
+        From `bmzpack.axes.sizes_of`.
+
+    Returns
+    -------
+    list of dict
+        Tensors by id; the windows lie where the first image varies most, so that there is something on them.
+    """
+    first = next((name for name in images if "y" in axes[name]), None)
+    extents = {}
+    if first is not None:
+        lengths = dict(zip(axes[first], images[first].shape, strict=True))
+        extents = {letter: sizes.largest(min(lengths[letter], TEST_SIZE)) for letter in SPACE if letter in axes[first]}
+    wanted = [extents]
+    if sizes.step and extents:
+        wanted.append(dict.fromkeys(extents, sizes.minimum))
+        wanted.append({letter: sizes.minimum + n * sizes.step for n, letter in enumerate(reversed(extents), start=1)})
+    windows = []
+    for extent in wanted:
+        starts = _liveliest(images[first], axes[first], extent) if first is not None else {}
+        windows.append(
+            {name: _window(image, axes[name], shapes[name], extent, starts) for name, image in images.items()}
+        )
+    return windows
+
+
+def _read(path: Path) -> np.ndarray:
+    try:
+        if path.suffix == ".npy":
+            return np.load(path, allow_pickle=False)
+        if path.suffix.lower() in (".tif", ".tiff"):
+            import tifffile
+
+            return tifffile.imread(path)
+        from PIL import Image
+
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB") if image.mode in ("P", "RGBA") else image)
+    except FileNotFoundError:
+        raise UserError(f"There is no test image {path}.") from None
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"The test image {path} cannot be read: {reason}. Use .npy, TIFF, PNG or JPEG.") from error
+
+
+def _arranged(image: np.ndarray, axes: str, shape: Sequence[int | None], given: Input, source: str) -> np.ndarray:
+    """The image in the axes of the tensor."""
+    wanted = axes[1:]
+    channels = shape[axes.index("c")] if "c" in axes else None
+    found = given.test_image_axes
+    if found is None:
+        if image.ndim == len(axes) and image.shape[0] == 1:
+            found = axes
+        elif image.ndim == len(wanted):
+            found = wanted
+        elif image.ndim == len(wanted) - 1 and channels == 1:
+            found = wanted.replace("c", "")
+    if found is None or len(found) != image.ndim:
+        raise UserError(
+            f"{source} has the shape {image.shape}, the tensor {given.id!r} the axes {wanted}: name the axes of the file "
+            "as `test_image_axes`."
+        )
+    for position in reversed(range(len(found))):
+        if found[position] not in wanted:
+            if image.shape[position] != 1:
+                raise UserError(f"{source} has an axis {found[position]} that the tensor {given.id!r} has not.")
+            image = image.squeeze(position)
+            found = found[:position] + found[position + 1 :]
+    for letter in wanted:
+        if letter not in found:
+            image, found = image[..., np.newaxis], found + letter
+    return image.transpose([found.index(letter) for letter in wanted])[np.newaxis]
+
+
+def _liveliest(image: np.ndarray, axes: str, extent: Mapping[str, int]) -> dict[str, int]:
+    """Where the window begins in which the image varies most."""
+    candidates: list[dict[str, int]] = [{}]
+    for letter, size in extent.items():
+        room = max(0, image.shape[axes.index(letter)] - size)
+        places = sorted({round(room * n / 8) for n in range(9)})
+        candidates = [chosen | {letter: place} for chosen in candidates for place in places]
+
+    def variation(start: Mapping[str, int]) -> float:
+        cut = tuple(
+            slice(start[letter], start[letter] + extent[letter]) if letter in extent else slice(None) for letter in axes
+        )
+        return float(image[cut].std())
+
+    return max(candidates, key=variation)
+
+
+def _window(
+    image: np.ndarray, axes: str, shape: Sequence[int | None], extent: Mapping[str, int], starts: Mapping[str, int]
+) -> np.ndarray:
+    """A window of the image; mirrored at its edges where it is smaller."""
+    for position, letter in enumerate(axes):
+        if letter not in SPACE:
+            continue
+        size = int(shape[position] or extent[letter])
+        length = image.shape[position]
+        if length < size:
+            before = (size - length) // 2
+            widths: list[Any] = [(0, 0)] * image.ndim
+            widths[position] = (before, size - length - before)
+            image = np.pad(image, widths, mode="symmetric")
+        start = min(starts.get(letter, 0), image.shape[position] - size)
+        image = np.take(image, range(start, start + size), axis=position)
+    return np.ascontiguousarray(image)
