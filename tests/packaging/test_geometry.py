@@ -65,7 +65,8 @@ def rim_by_running(model: keras.Model, geometry: Geometry, axis: int = 0) -> int
         image = np.zeros((2 * around + tile, other), np.float32)
         image[zone] = 1
         image = np.moveaxis(image, 0, axis)[None, ..., None] * np.ones(model.input_shape[-1], np.float32)
-        reached = (np.moveaxis(np.asarray(model(image, training=False))[0], axis, 0) != 0).any(axis=(1, 2))
+        changed = np.asarray(model(image, training=False)) != np.asarray(model(0 * image, training=False))
+        reached = np.moveaxis(changed[0], axis, 0).any(axis=(1, 2))
         inside = reached[around : around + tile - 2 * geometry.margin]
         rims.append(inside if zone.start is None else inside[::-1])
     return max(int(np.flatnonzero(rim).max(initial=-1)) + 1 for rim in rims)
