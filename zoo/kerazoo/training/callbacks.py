@@ -1,0 +1,131 @@
+"""What happens between the steps and epochs of a training."""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from bmzpack.errors import UserError
+from bmzpack.files import new_file
+from kerazoo.config import TrainingConfig
+from kerazoo.training.distribute import Workers
+from kerazoo.training.run import Run
+from kerazoo.training.state import Position, capture, write_state
+
+PLATEAU_EPOCHS, PLATEAU_FACTOR = 5, 0.5
+"""The schedule `plateau` multiplies the learning rate by the factor after so many epochs without improvement."""
+
+
+class LearningRate(keras.callbacks.Callback):
+    """Sets the learning rate before every step.
+
+    Parameters
+    ----------
+    rate
+        From the step, counted from the first epoch of the training, to the learning rate.
+    steps
+        Steps of an epoch.
+    position
+        Where the training stands.
+    """
+
+    def __init__(self, rate: Callable[[int], float], steps: int, position: Position) -> None:
+        super().__init__()
+        self._rate, self._steps, self._position = rate, steps, position
+
+    def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Set it."""
+        step = self._position.epoch * self._steps + batch
+        self.model.optimizer.learning_rate = self._rate(step) * self._position.rate_factor
+
+
+class EndOfEpoch(keras.callbacks.Callback):
+    """Keeps history, best network and state, and decides whether to go on.
+
+    The state is written last: a kill at any moment leaves a run that continues after its last complete epoch.
+
+    Parameters
+    ----------
+    run
+        Where to write.
+    config
+        Its ``early_stopping`` and ``schedule`` are used.
+    position
+        Where the training stands; it is updated.
+    workers
+        The processes that train together; all decide alike, the chief writes.
+    keep
+        Writes the network as the best one.
+    """
+
+    def __init__(
+        self, run: Run, config: TrainingConfig, position: Position, workers: Workers, keep: Callable[[], None]
+    ) -> None:
+        super().__init__()
+        self._run, self._config, self._position, self._workers, self._keep = run, config, position, workers, keep
+        self._agreed = tf.function(lambda loss: workers.mean([loss], key=2)[0])
+        self._time = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Stop where the loss is no number."""
+        if not math.isfinite((logs or {})["loss"]):
+            raise UserError(
+                f"The loss became {float((logs or {})['loss'])} in epoch {self._position.epoch + 1}, step {batch + 1}: "
+                f"lower training.learning_rate ({self._config.learning_rate:g}), set training.clip_norm to 1, or "
+                "set training.precision to float32."
+            )
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Update the position and write everything."""
+        logs, position = dict(logs or {}), self._position
+        logs["val_loss"] = float(self._agreed(tf.constant(logs["val_loss"], tf.float32)))
+        if not math.isfinite(logs["val_loss"]):
+            raise UserError(
+                f"The validation loss became {logs['val_loss']} in epoch {epoch + 1}: lower training.learning_rate "
+                f"({self._config.learning_rate:g}), or set training.precision to float32."
+            )
+        position.epoch = epoch + 1
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        position.history.append({"epoch": position.epoch, "learning_rate": rate, **_ordered(logs)})
+
+        better = position.best_loss is None or logs["val_loss"] < position.best_loss
+        if better:
+            position.best_loss, position.best_epoch = logs["val_loss"], position.epoch
+        position.waited = 0 if better else position.waited + 1
+        position.plateau = 0 if better else position.plateau + 1
+        if self._config.schedule == "plateau" and position.plateau >= PLATEAU_EPOCHS:
+            position.plateau, position.rate_factor = 0, position.rate_factor * PLATEAU_FACTOR
+        if self._config.early_stopping is not None and position.waited >= self._config.early_stopping:
+            position.stopped = self.model.stop_training = True
+
+        now = time.monotonic()
+        position.seconds, self._time = position.seconds + now - self._time, now
+        state = capture(position, self.model)
+        if self._workers.chief:
+            if better:
+                self._keep()
+            write_history(self._run, position)
+            write_state(self._run, state)
+
+
+def write_history(run: Run, position: Position) -> None:
+    """Write history.csv in one piece."""
+    with (
+        new_file(run.path / "history.csv", overwrite=True) as path,
+        path.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.DictWriter(file, position.history[0])
+        writer.writeheader()
+        writer.writerows(position.history)
+
+
+def _ordered(logs: dict[str, Any]) -> dict[str, float]:
+    """Losses first, every metric followed by that of the validation."""
+    names = ["loss", *sorted(name for name in logs if name != "loss" and not name.startswith("val_"))]
+    return {key: float(logs[key]) for name in names for key in (name, f"val_{name}") if key in logs}

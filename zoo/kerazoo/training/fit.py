@@ -1,0 +1,397 @@
+"""Training, from a configuration to a run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+import yaml
+from rich.console import Console
+
+from bmzpack.errors import UserError
+from bmzpack.files import new_file, refuse_existing
+from bmzpack.geometry import Geometry, measure
+from kerazoo.config import Config, TrainingConfig, read_config
+from kerazoo.data.normalise import Normalisation, fit_normalisation
+from kerazoo.data.pairs import Pair, Sample, load_pair, pairs_of
+from kerazoo.data.pipeline import steps_per_epoch, training_dataset, validation_dataset
+from kerazoo.data.split import split_pairs
+from kerazoo.models.backbones import encoder_of, freeze_statistics
+from kerazoo.models.registry import create_model
+from kerazoo.recipe import Recipe, TileGeometry
+from kerazoo.targets import make_target
+from kerazoo.training.callbacks import EndOfEpoch, LearningRate
+from kerazoo.training.distribute import Workers, join_workers, replicas
+from kerazoo.training.environment import describe_environment, now
+from kerazoo.training.losses import make_loss
+from kerazoo.training.metrics import ConfusionMetrics
+from kerazoo.training.optimisers import learning_rate, make_optimiser
+from kerazoo.training.precision import dtype_policy, policy
+from kerazoo.training.progress import Progress
+from kerazoo.training.run import Run
+from kerazoo.training.state import Position, State, read_state, remove_unfinished_files, restore
+
+FINE_TUNING = 0.1
+"""Factor on the learning rate once a pretrained backbone is trained too, in the second half of `head_then_all`."""
+
+
+def train(
+    config: Config | str | os.PathLike[str],
+    run: str | os.PathLike[str] | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+    overrides: Iterable[str] = (),
+) -> Run:
+    """Train a network and validate it.
+
+    Parameters
+    ----------
+    config
+        A configuration, or its YAML file.
+    run
+        The run folder; by default runs/NAME, after the file or the model.
+    resume
+        Whether to continue an interrupted run after its last complete epoch. Its history becomes the same as if it had
+        not been interrupted.
+    overwrite
+        Whether an existing run may be replaced.
+    progress
+        Whether to show a live table (in a terminal) or a line per epoch (elsewhere) on standard output.
+    overrides
+        Changes of the file, of the form ``section.key=value``.
+
+    Returns
+    -------
+    Run
+        The run folder, with the network of the best epoch, recipe, record and figures.
+
+    Raises
+    ------
+    UserError
+        Something in configuration or data cannot be used, the folder exists, or the loss became NaN.
+    KeyboardInterrupt
+        With a message on how to continue, where an epoch was complete. Without one, the folder is removed.
+
+    Notes
+    -----
+    All workers of a `TF_CONFIG` call this alike, on a shared file system; ``training.batch_size`` is divided among
+    them, and worker 0 writes and validates.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise UserError(f"Training needs KERAS_BACKEND=tensorflow, but it is {keras.backend.backend()}: set it.")
+    if not isinstance(config, Config):
+        path = Path(config)
+        config = read_config(path, overrides)
+        run = run or Path("runs") / path.stem
+    folder = Run(run or Path("runs") / config.model.name)
+    workers = join_workers()
+    if workers.chief or resume:
+        _check_folder(folder, config, resume, overwrite)
+
+    if config.training.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(config.training.seed)
+    job = _prepare(config, workers)
+    state = read_state(folder) if resume else None
+    if workers.chief:
+        _open_folder(folder, job, overwrite, resume)
+
+    position = state.position if state else Position()
+    console = Console(quiet=not (progress and workers.chief), highlight=False)
+    console.print(
+        f"{job.best.count_params():,} parameters, {len(job.train)} images to train and {len(job.validation)} to "
+        f"validate, {job.policy}" + (f", continued after epoch {position.epoch}" if position.epoch else "")
+    )
+    try:
+        _fit(job, folder, state, position, console)
+    except BaseException as error:
+        if workers.chief and not position.epoch:
+            shutil.rmtree(folder.path)
+        if isinstance(error, tf.errors.ResourceExhaustedError):
+            raise UserError(
+                f"There is not enough memory to train: lower training.batch_size ({config.training.batch_size}) or "
+                f"training.patch_size ({config.training.patch_size})."
+            ) from error
+        if isinstance(error, KeyboardInterrupt) and position.epoch:
+            raise KeyboardInterrupt(
+                f"Interrupted: {folder.path} holds {position.epoch} of {config.training.epochs} epochs; continue with "
+                "the same command and --resume."
+            ) from error
+        raise
+    if workers.chief:
+        folder.update(
+            "record",
+            parameters=job.best.count_params(),
+            epochs=position.epoch,
+            best_epoch=position.best_epoch,
+            best_validation_loss=position.best_loss,
+            steps_per_epoch=steps_per_epoch(job.train, config),
+            seconds=round(position.seconds, 1),
+        )
+        from kerazoo.evaluation.validate import validate
+
+        validate(folder)
+    return folder
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """What a training works with; all of it is checked."""
+
+    config: Config
+    workers: Workers
+    split: dict[str, list[dict[str, Any]]]
+    train: list[Sample]
+    validation: list[Sample]
+    normalisation: Normalisation
+    policy: str
+    strategy: tf.distribute.Strategy
+    model: keras.Model
+    """The network that is trained, in the policy's precision."""
+    best: keras.Model
+    """The same in float32: its weights are set and saved when an epoch was the best."""
+    geometry: Geometry
+
+
+@dataclasses.dataclass(frozen=True)
+class _Phase:
+    """Epochs in which the same weights are estimated."""
+
+    start: int
+    end: int
+    head: bool
+    """Whether the backbone is fixed."""
+    rate: float = 1.0
+
+
+def _phases(config: Config) -> list[_Phase]:
+    epochs = config.training.epochs
+    if config.training.transfer == "head_then_all":
+        half = (epochs + 1) // 2
+        return [_Phase(0, half, head=True), _Phase(half, epochs, head=False, rate=FINE_TUNING)]
+    return [_Phase(0, epochs, head=config.training.transfer == "head")]
+
+
+def _prepare(config: Config, workers: Workers) -> _Job:
+    if len(config.class_names) < 2:
+        raise UserError(f"data.classes has {len(config.class_names)} names: name at least two classes.")
+    if config.training.batch_size % workers.count:
+        raise UserError(
+            f"training.batch_size is {config.training.batch_size}: with {workers.count} workers, choose a multiple."
+        )
+    if config.training.transfer != "all" and not (config.model.backbone and config.model.weights):
+        raise UserError(
+            f"training.transfer is {config.training.transfer}: it needs a pretrained model.backbone with model.weights; "
+            "set it to all."
+        )
+    name = dtype_policy(config.training)
+    if name == "mixed_float16" and workers.count > 1:
+        raise UserError("training.precision float16 is not supported with several workers: choose bfloat16.")
+
+    pairs = split_pairs(pairs_of(config.data), config.split)
+    train = [load_pair(pair, config.data) for pair in pairs.train]
+    validation = [load_pair(pair, config.data) for pair in pairs.validation]
+    normalisation = fit_normalisation(config.normalisation, train)
+
+    strategy = replicas()
+    with strategy.scope(), policy(name):
+        model = _network(config)
+    with policy("float32"):
+        best = _network(config)
+    geometry = measure(best)
+    _check_patch_size(config.training, geometry)
+    split = {"train": [_described(pair) for pair in pairs.train]}
+    split["validation"] = [_described(pair) for pair in pairs.validation]
+    job = _Job(config, workers, split, train, validation, normalisation, name, strategy, model, best, geometry)
+    # What only the pipeline and the loss can find wrong is said before anything is written.
+    _training_data(job, step=0)
+    _validation_data(job)
+    make_loss(config.training.loss, _pixels(job))
+    return job
+
+
+def _network(config: Config) -> keras.Model:
+    arguments: dict[str, Any] = {
+        "input_shape": (None, None, config.data.channels),
+        "classes": len(config.class_names),
+        "backbone": config.model.backbone,
+        "weights": config.model.weights,
+    }
+    for key in arguments:
+        if key in config.model.arguments:
+            raise UserError(f"model.arguments.{key} is set by the configuration's other keys: leave it out.")
+    given = {key: value for key, value in arguments.items() if value is not None}
+    return create_model(config.model.name, **given, **config.model.arguments)
+
+
+def _fit(job: _Job, run: Run, state: State | None, position: Position, console: Console) -> None:
+    config, workers = job.config, job.workers
+    steps = steps_per_epoch(job.train, config)
+    metrics = functools.partial(
+        ConfusionMetrics, len(config.class_names), foreground=config.targets.kind in ("border", "foreground")
+    )
+    validation = _validation_data(job)
+
+    def keep() -> None:
+        job.best.set_weights(job.model.get_weights())
+        with new_file(run.model_path, overwrite=True) as path:
+            job.best.save(path)
+
+    for phase in _phases(config):
+        if position.stopped or position.epoch >= phase.end:
+            continue
+        _choose_trainable(job.model, config, phase.head)
+        with job.strategy.scope():
+            optimiser = make_optimiser(config.training)
+            job.model.compile(
+                optimiser,
+                make_loss(config.training.loss, _pixels(job)),
+                metrics=[metrics()],
+                # XLA's kernels for the CPU are several times slower than oneDNN's.
+                jit_compile=bool(tf.config.list_logical_devices("GPU")),
+            )
+        workers.share(job.model, optimiser)
+        if state is not None:
+            restore(state, job.model, optimiser=position.epoch > phase.start)
+        callbacks: list[keras.callbacks.Callback] = [
+            LearningRate(functools.partial(_rate, config.training, phase, steps), steps, position),
+            EndOfEpoch(run, config.training, position, workers, keep),
+        ]
+        if workers.chief:
+            callbacks.append(keras.callbacks.TensorBoard(run.path / "tensorboard", write_graph=False))
+        display = Progress(position, config.training.epochs, steps, console)
+        try:
+            job.model.fit(
+                _training_data(job, step=position.epoch * steps),
+                initial_epoch=position.epoch,
+                epochs=phase.end,
+                steps_per_epoch=steps,
+                validation_data=validation,
+                callbacks=[*callbacks, display],
+                shuffle=False,
+                verbose=0,
+            )
+        finally:
+            display.close()
+
+
+def _rate(config: TrainingConfig, phase: _Phase, steps: int, step: int) -> float:
+    warmup = round(config.warmup_epochs * steps)
+    return phase.rate * learning_rate(config, step - phase.start * steps, warmup, (phase.end - phase.start) * steps)
+
+
+def _choose_trainable(model: keras.Model, config: Config, head: bool) -> None:
+    if config.model.backbone is None:
+        return
+    encoder = encoder_of(model, config.model.backbone)
+    for layer in encoder.layers:
+        layer.trainable = not head
+    if config.model.weights is not None:
+        freeze_statistics(encoder)
+
+
+def _training_data(job: _Job, step: int) -> tf.data.Dataset:
+    config = job.config.model_copy(deep=True)
+    config.training.batch_size //= job.workers.count
+    config.training.seed += job.workers.index
+    return training_dataset(job.train, config, job.normalisation, job.geometry.margin, start_step=step)
+
+
+def _validation_data(job: _Job) -> tf.data.Dataset:
+    return validation_dataset(job.validation, job.config, job.normalisation, job.geometry.margin)
+
+
+def _pixels(job: _Job) -> np.ndarray:
+    """Training pixels of every class."""
+    counts = [np.bincount(make_target(sample.mask, job.config).ravel(), minlength=256) for sample in job.train]
+    return np.sum(counts, axis=0)[: len(job.config.class_names)]
+
+
+def _check_patch_size(config: TrainingConfig, geometry: Geometry) -> None:
+    size = config.patch_size
+    if size >= geometry.minimum and (size - geometry.minimum) % geometry.step == 0:
+        return
+    below = geometry.minimum + max(0, size - geometry.minimum) // geometry.step * geometry.step
+    raise UserError(
+        f"training.patch_size {size} does not fit the network, which takes {geometry.minimum} + {geometry.step} n "
+        f"pixels: choose {below} or {below + geometry.step}."
+    )
+
+
+def _check_folder(run: Run, config: Config, resume: bool, overwrite: bool) -> None:
+    if resume and overwrite:
+        raise UserError("Either continue the run (--resume) or replace it (--overwrite), not both.")
+    is_run = (run.path / "config.yaml").is_file()
+    if not resume:
+        refuse_existing(run.path, overwrite)
+        if run.path.exists() and not is_run and not (run.path.is_dir() and not any(run.path.iterdir())):
+            raise UserError(f"{run.path} is not a run folder and is not replaced: choose another name with -o.")
+        return
+    if not is_run:
+        raise UserError(f"There is no run in {run.path} to continue: leave out --resume, or correct the name.")
+    before, after = run.config.model_dump(), config.model_dump()
+    changed = [f"{a}.{b}" for a in after for b in after[a] if before[a][b] != after[a][b]]
+    if changed:
+        raise UserError(
+            f"{run.path} was begun with another configuration ({', '.join(changed)} differ): continue it with its own, "
+            f"{run.path / 'config.yaml'}, or train anew."
+        )
+
+
+def _open_folder(run: Run, job: _Job, overwrite: bool, resume: bool) -> None:
+    """Write all that is known before the first step."""
+    if resume:
+        if run.read("split") not in ({}, job.split):
+            raise UserError(f"Images or masks have changed since {run.path} was begun: train anew.")
+        remove_unfinished_files(run)
+    elif overwrite and run.path.exists():
+        shutil.rmtree(run.path)
+    config = job.config
+    with new_file(run.path / "config.yaml", overwrite=True) as path:
+        content = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        path.write_text(content, encoding="utf-8")
+    run.write("split", job.split)
+    environment = run.read("environment") or describe_environment(job.policy, job.workers.count)
+    if resume:
+        environment["resumed"] = [*environment.get("resumed", []), now()]
+    run.write("environment", environment)
+    channels = config.data.channels
+    recipe = Recipe(
+        model=config.model.name,
+        task=config.task,
+        channels=channels,
+        channel_names=config.data.channel_names or [f"channel{number}" for number in range(channels)],
+        classes=config.class_names,
+        targets=config.targets.kind,
+        ignore=config.data.ignore,
+        normalisation=job.normalisation,
+        decoding=config.decoding,
+        geometry=TileGeometry(**dataclasses.asdict(job.geometry)),
+    )
+    run.write("recipe", recipe.model_dump(mode="json"))
+
+
+def _described(pair: Pair) -> dict[str, Any]:
+    files = {"image": pair.image, "mask": pair.mask}
+    return {
+        "id": pair.id,
+        **{name: str(path) for name, path in files.items()},
+        "group": pair.group,
+        "sha256": {name: _sha256(path) for name, path in files.items() if path is not None},
+    }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

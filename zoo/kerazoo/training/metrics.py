@@ -1,0 +1,62 @@
+"""Metrics of a whole epoch, from one confusion matrix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+class ConfusionMetrics(keras.metrics.Metric):
+    """Pixel accuracy, mean IoU and Dice of the foreground, over all pixels of an epoch.
+
+    Pixels whose index is no class (such as 255) are not counted.
+
+    Parameters
+    ----------
+    classes
+        Number of classes.
+    foreground
+        Whether class 0 is a background, so that the Dice of all other classes together says something.
+    """
+
+    def __init__(self, classes: int, foreground: bool) -> None:
+        super().__init__(name="confusion", dtype="float32")
+        self.foreground = foreground
+        # Counts of an epoch exceed what float32 and int32 hold exactly.
+        self.matrix = self.add_weight(shape=(classes, classes), initializer="zeros", dtype="int64", name="matrix")
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: None = None) -> None:
+        """Count pixels.
+
+        Parameters
+        ----------
+        y_true
+            Class indices (batch, y, x, 1).
+        y_pred
+            Class probabilities (batch, y, x, class).
+        sample_weight
+            Not used.
+        """
+        classes = self.matrix.shape[0]
+        indices = ops.arange(classes, dtype="int32")
+        truth = ops.cast(ops.equal(ops.cast(y_true, "int32"), indices), "float32")
+        predicted = ops.cast(ops.equal(ops.cast(ops.argmax(y_pred, axis=-1), "int32")[..., None], indices), "float32")
+        counts = ops.matmul(ops.transpose(ops.reshape(truth, (-1, classes))), ops.reshape(predicted, (-1, classes)))
+        self.matrix.assign_add(ops.cast(counts, "int64"))
+
+    def result(self) -> dict[str, Any]:
+        """The metrics of all pixels so far; mean IoU is that of the classes that occur or are predicted."""
+        matrix = ops.cast(self.matrix, "float32")
+        hits, true, predicted = ops.diagonal(matrix), ops.sum(matrix, axis=1), ops.sum(matrix, axis=0)
+        union = true + predicted - hits
+        scores = {
+            "accuracy": ops.sum(hits) / ops.maximum(ops.sum(matrix), 1.0),
+            "mean_iou": ops.sum(hits / ops.maximum(union, 1.0))
+            / ops.maximum(ops.sum(ops.cast(union > 0, "float32")), 1.0),
+        }
+        if self.foreground:
+            both = ops.sum(matrix[1:, 1:])
+            scores["foreground_dice"] = 2 * both / ops.maximum(ops.sum(true[1:]) + ops.sum(predicted[1:]), 1.0)
+        return scores
