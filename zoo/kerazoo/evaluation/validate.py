@@ -20,6 +20,8 @@ from kerazoo.training.run import Run
 
 TUNING_PIXELS = 4_000_000
 """So many pixels of validation images, at most, decide on the decoding."""
+EXAMPLES = 4
+"""Images in a figure."""
 THRESHOLDS = (0.5, 0.4, 0.6, 0.3, 0.7, 0.8, 0.9)
 SEED_THRESHOLDS = (0.5, 0.4, 0.6, 0.3, 0.7, 0.8, 0.9)
 NECKS = (0.8, 0.85, 0.75, 0.7, 0.6, 0.0)
@@ -74,7 +76,8 @@ def validate(run: Run) -> None:
     by_id = {pair.id: pair for pair in pairs}
     ranked = ranking(validation["per_image"], recipe)
     draw_curves(run.path / "history.csv", run.figures / "curves.png")
-    for name, ids in (("samples", spread(ranked, 4)), ("worst", ranked[:4])):
+    others = ranked[EXAMPLES:] if len(ranked) >= 2 * EXAMPLES else ranked
+    for name, ids in (("samples", spread(others, EXAMPLES)), ("worst", ranked[:EXAMPLES])):
         examples = (result(by_id[id]) for id in ids)
         drawn = [Example(sample.id, sample.image, sample.mask, prediction) for sample, prediction in examples]
         draw_examples(drawn, recipe, run.figures / f"{name}.png")

@@ -1,0 +1,149 @@
+"""Run folders as training leaves them, with a stand-in for the network that looks at grey values only."""
+
+import functools
+import json
+import shutil
+import sys
+import types
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from skimage.filters import threshold_otsu
+
+from bmzpack.errors import UserError
+from kerazoo.config import make_config
+from kerazoo.data.normalise import Normalisation
+from kerazoo.data.synthetic import write_nuclei
+from kerazoo.decoding.decode import decode
+from kerazoo.evaluation.validate import validate
+from kerazoo.recipe import Recipe, TileGeometry
+from kerazoo.training.run import Run
+
+HISTORY = """epoch,loss,val_loss,dice,val_dice,learning_rate
+1,1.9,1.8,0.4,0.45,0.001
+2,1.2,1.3,0.6,0.62,0.0005
+3,0.9,1.1,0.7,0.71,0.0001
+"""
+
+
+class GreyValues:
+    """Probabilities of background and object from Otsu's threshold; the border is what erosion takes away."""
+
+    def __init__(self, recipe):
+        self.recipe = recipe
+
+    @classmethod
+    def load(cls, source):
+        if isinstance(source, Run):
+            return cls(source.recipe)
+        raise UserError(f"There is no run and no bundle {source}: check the name.")
+
+    def probabilities(self, image):
+        plane = cv2.GaussianBlur(image.astype(np.float32).mean(axis=2), (0, 0), 1)
+        evidence = 8 * (plane - threshold_otsu(plane)) / plane.std()
+        foreground = 1 / (1 + np.exp(-np.clip(evidence, -30, 30)))
+        if self.recipe.targets == "foreground":
+            return np.stack([1 - foreground, foreground], 2).astype(np.float32)
+        if self.recipe.targets == "classes":
+            return np.stack([1 - foreground, foreground, np.full_like(plane, 0.2)], 2).astype(np.float32)
+        interior = np.minimum(cv2.erode(foreground, np.ones((5, 5), np.uint8)), foreground)
+        return np.stack([1 - foreground, interior, foreground - interior], 2).astype(np.float32)
+
+    def result(self, image):
+        return decode(self.probabilities(image), self.recipe)
+
+
+@pytest.fixture(scope="session")
+def nuclei_folder(tmp_path_factory):
+    """Eight synthetic images with label images, and their class masks: 0, 1, a rare 2, and 255 for ignored."""
+    folder = tmp_path_factory.mktemp("nuclei")
+    write_nuclei(folder, images=8, seed=5, size=128)
+    (folder / "classes").mkdir()
+    for path in (folder / "masks").iterdir():
+        labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        classes = (labels > 0).astype(np.uint8)
+        classes[labels == 1] = 2
+        classes[:4] = 255
+        Image.fromarray(classes).save(folder / "classes" / f"{path.stem}.png")
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def stand_in():
+    """Nothing here imports Keras."""
+    module = types.ModuleType("kerazoo.inference.predictor")
+    module.Predictor = GreyValues  # type: ignore[attr-defined]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "kerazoo.inference.predictor", module)
+        yield
+
+
+@pytest.fixture
+def make_run(tmp_path, nuclei_folder):
+    """A function from the kind of targets to a run folder."""
+    return functools.partial(new_run, tmp_path / "a run <b>", nuclei_folder)
+
+
+@pytest.fixture(scope="session")
+def validated_once(tmp_path_factory, nuclei_folder, stand_in):
+    """A run of border targets, validated."""
+    run = new_run(tmp_path_factory.mktemp("once") / "a run <b>", nuclei_folder)
+    validate(run)
+    return run
+
+
+@pytest.fixture
+def validated(tmp_path, validated_once):
+    """A copy of the validated run."""
+    return Run(shutil.copytree(validated_once.path, tmp_path / "a run <b>"))
+
+
+def new_run(path, nuclei_folder, targets="border", masks=None, **data):
+    """A run folder before its validation."""
+    run = Run(path)
+    run.path.mkdir()
+    annotation = "classes" if targets == "classes" else "labels"
+    if targets == "classes":
+        data = {"classes": ["glass", "<nucleus>", "first"], "ignore": 255} | data
+    masks = masks or ("classes" if targets == "classes" else "masks")
+    suffix = ".png" if masks == "classes" else ".tif"
+    folders = {"images": str(nuclei_folder / "images"), "masks": str(nuclei_folder / masks)}
+    config = make_config(
+        {
+            "model": {"name": "unet2d"},
+            "data": folders | {"annotation": annotation} | data,
+            "targets": {"kind": targets},
+        }
+    )
+    recipe = Recipe(
+        model="unet2d",
+        task=config.task,
+        channels=1,
+        channel_names=["dna"],
+        classes=config.class_names,
+        targets=targets,
+        ignore=config.data.ignore,
+        normalisation=Normalisation(method="none"),
+        decoding=config.decoding,
+        geometry=TileGeometry(step=8, halo=8, minimum=16),
+    )
+    pairs = [
+        {
+            "id": path.stem,
+            "image": str(path),
+            "mask": str(nuclei_folder / masks / f"{path.stem}{suffix}"),
+            "group": None,
+        }
+        for path in sorted((nuclei_folder / "images").iterdir())
+    ]
+    (run.path / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")), encoding="utf-8")
+    (run.path / "split.json").write_text(json.dumps({"train": pairs[:1], "validation": pairs[1:]}))
+    (run.path / "recipe.json").write_text(recipe.model_dump_json())
+    (run.path / "environment.json").write_text(json.dumps({"versions": {"keras": "3.15"}, "devices": ["CPU"]}))
+    (run.path / "record.json").write_text(json.dumps({"parameters": 1234567, "best_epoch": 3}))
+    (run.path / "history.csv").write_text(HISTORY)
+    (run.path / "best.keras").touch()
+    return run
