@@ -45,13 +45,13 @@ def validate(run: Run) -> None:
     from kerazoo.inference.predictor import Predictor
 
     predictor, data = Predictor.load(run), run.config.data
+    recipe = run.recipe.model_copy(update={"decoding": run.config.decoding})
     pairs = [Pair(entry["id"], Path(entry["image"]), Path(entry["mask"])) for entry in run.read("split")["validation"]]
 
     predicted = {}
-    for sample in _some(pairs, data, run.recipe, seed=run.config.split.seed):
+    for sample in _some(pairs, data, recipe, seed=run.config.split.seed):
         predicted[sample.id] = sample, predictor.probabilities(sample.image)
-    decoding = choose_decoding(list(predicted.values()), run.recipe)
-    recipe = run.recipe.model_copy(update={"decoding": decoding})
+    recipe = recipe.model_copy(update={"decoding": choose_decoding(list(predicted.values()), recipe)})
     run.write("recipe", recipe.model_dump(mode="json"))
 
     def result(pair: Pair) -> tuple[Sample, np.ndarray]:
