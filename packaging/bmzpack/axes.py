@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar
 
 import keras
 import numpy as np
@@ -17,6 +17,69 @@ from bmzpack.geometry import Geometry
 SPACE = "zyx"
 IDS = {"b": "batch", "i": "index", "z": "z", "y": "y", "x": "x", "c": "channel"}
 DEFAULT_AXES = {2: "bc", 4: "byxc", 5: "bzyxc"}
+
+Given = TypeVar("Given", Input, Output)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tensor(Generic[Given]):
+    """An input or output: what the network and what the description says of it."""
+
+    id: str
+    given: Given
+    shape: tuple[int | None, ...]
+    """In the network; None where any size is taken."""
+    axes: str
+    """One letter per axis."""
+
+    @classmethod
+    def of(cls, name: str, given: Given, tensor: keras.KerasTensor) -> Tensor[Given]:
+        """Bring a network's tensor and its description together.
+
+        Raises
+        ------
+        UserError
+            The axes are not told and not clear, or do not fit the tensor, or the channels are not those named.
+        """
+        shape = tuple(tensor.shape)
+        axes = given.axes or DEFAULT_AXES.get(len(shape))
+        if axes is None:
+            raise UserError(
+                f"The tensor {name!r} has {len(shape)} axes: describe them, one letter each, as its `axes`."
+            )
+        if len(axes) != len(shape) or len(set(axes)) != len(axes) or axes[0] != "b":
+            raise UserError(
+                f"The axes {axes!r} do not fit the tensor {name!r} of shape {shape}: write one letter per axis, "
+                "beginning with b (batch), then z, y, x, c (channel) and i (index) in the order of the tensor."
+            )
+        if shape[0] not in (None, 1):
+            raise UserError(f"The tensor {name!r} has a batch of {shape[0]}: build the network with any batch size.")
+        found = cls(name, given, shape, axes)
+        if "c" in axes and shape[axes.index("c")] is None:
+            raise UserError(
+                f"The tensor {name!r} has an unknown number of channels: build the network with a fixed one."
+            )
+        if given.channel_names and len(given.channel_names) != (found.channels if "c" in axes else 0):
+            raise UserError(
+                f"The tensor {name!r} has {found.channels} channels, but {len(given.channel_names)} channel_names: "
+                f"{given.channel_names}."
+            )
+        return found
+
+    @property
+    def ids(self) -> list[str]:
+        """The axis ids of the zoo."""
+        return [IDS[letter] for letter in self.axes]
+
+    @property
+    def channels(self) -> int:
+        """Length of the channel axis; 1 where there is none."""
+        return int(self.shape[self.axes.index("c")] or 1) if "c" in self.axes else 1
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it has the axes y and x."""
+        return {"y", "x"} <= set(self.axes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,58 +97,16 @@ class Sizes:
         return self.minimum + (limit - self.minimum) // self.step * self.step
 
 
-def axes_of(tensor: keras.KerasTensor, given: str | None, name: str) -> str:
-    """The axis letters of a tensor.
-
-    Raises
-    ------
-    UserError
-        They are not told and not clear, do not fit the tensor, or have no batch axis.
-    """
-    rank = len(tensor.shape)
-    axes = given or DEFAULT_AXES.get(rank)
-    if axes is None:
-        raise UserError(f"The tensor {name!r} has {rank} axes: describe them, one letter each, as its `axes`.")
-    if len(axes) != rank or len(set(axes)) != rank or axes[0] != "b":
-        raise UserError(
-            f"The axes {axes!r} do not fit the tensor {name!r} of shape {tuple(tensor.shape)}: write one letter per axis, "
-            "beginning with b (batch), then z, y, x, c (channel) and i (index) in the order of the tensor."
-        )
-    if tensor.shape[0] not in (None, 1):
-        raise UserError(f"The tensor {name!r} has a batch of {tensor.shape[0]}: build the network with any batch size.")
-    if "c" in axes and tensor.shape[axes.index("c")] is None:
-        raise UserError(f"The tensor {name!r} has an unknown number of channels: build the network with a fixed one.")
-    return axes
-
-
-def channel_names(tensor: keras.KerasTensor, axes: str, given: Sequence[str], name: str) -> list[str]:
-    """Names for all channels of a tensor.
-
-    Raises
-    ------
-    UserError
-        Another number of names is given.
-    """
-    count = int(tensor.shape[axes.index("c")] or 0) if "c" in axes else 0
-    if given and len(given) != count:
-        raise UserError(f"The tensor {name!r} has {count} channels, but {len(given)} channel_names: {list(given)}.")
-    return list(given) or [f"channel{number}" for number in range(count)]
-
-
-def sizes_of(model: keras.Model, axes: Mapping[str, str], geometry: Geometry) -> Sizes:
+def sizes_of(inputs: Sequence[Tensor[Input]], geometry: Geometry) -> Sizes:
     """The sizes that every program can use.
 
     They are multiples of the step, as Fiji's tiling wants it, and large enough to leave something when the halo is cut
     off. Where no multiple of the step is valid, as in the U-Net of 2015, one size is chosen.
     """
-    fixed = [
-        int(size)
-        for tensor in model.inputs
-        for letter, size in zip(axes[tensor.name], tensor.shape, strict=True)
-        if letter in SPACE and size is not None
-    ]
-    if fixed:
-        return Sizes(fixed[-1], 0)
+    for tensor in inputs:
+        fixed = [size for letter, size in zip(tensor.axes, tensor.shape, strict=True) if letter in SPACE and size]
+        if fixed:
+            return Sizes(fixed[-1], 0)
     step = geometry.step
     if geometry.minimum % step and geometry.margin:
         wanted = 2 * geometry.margin + 256
@@ -94,64 +115,50 @@ def sizes_of(model: keras.Model, axes: Mapping[str, str], geometry: Geometry) ->
     return Sizes(math.ceil(smallest / step) * step, step)
 
 
-def input_axes(
-    tensor: keras.KerasTensor, axes: str, given: Input, sizes: Sizes, reference: str | None
-) -> list[dict[str, Any]]:
+def input_axes(tensor: Tensor[Input], sizes: Sizes, reference: str | None) -> list[dict[str, Any]]:
     """The axes of an input as rdf.yaml has them.
 
     Parameters
     ----------
     tensor
-        The network's input.
-    axes
-        Its axis letters.
-    given
-        Its description.
+        The input.
     sizes
         From `sizes_of`.
     reference
         The tensor id of another input, whose sizes this one must have.
     """
     entries = []
-    for letter, size in zip(axes, tensor.shape, strict=True):
+    for letter, size in zip(tensor.axes, tensor.shape, strict=True):
         if letter in SPACE:
             if size is None and reference:
-                entry = {"size": {"tensor_id": reference, "axis_id": letter}}
+                extent = {"size": {"tensor_id": reference, "axis_id": letter}}
             elif size is None and sizes.step:
-                entry = {"size": {"min": sizes.minimum, "step": sizes.step}}
+                extent = {"size": {"min": sizes.minimum, "step": sizes.step}}
             else:
-                entry = {"size": int(size or sizes.minimum)}
-            entries.append({"type": "space", "id": letter, **_scale(given, letter), **entry})
+                extent = {"size": int(size or sizes.minimum)}
+            entries.append({"type": "space", "id": letter, **_scale(tensor.given, letter), **extent})
         elif letter == "i":
             entries.append({"type": "index", "id": "index", "size": size or {"min": 1, "step": 1}})
         else:
-            entries.append(_plain_axis(tensor, letter, axes, given))
+            entries.append(_plain_axis(tensor, letter))
     return entries
 
 
 def output_axes(
     model: keras.Model,
-    index: int,
-    axes: str,
-    given: Output,
-    inputs: Mapping[str, tuple[str, Input]],
+    inputs: Sequence[Tensor[Input]],
+    outputs: Sequence[Tensor[Output]],
     sizes: Sizes,
     geometry: Geometry,
-) -> list[dict[str, Any]]:
-    """The axes of an output as rdf.yaml has them: sizes refer to the input's, with the halo of the receptive field.
+) -> list[list[dict[str, Any]]]:
+    """The axes of all outputs: sizes refer to the input's, with the halo of the receptive field.
 
     Parameters
     ----------
     model
         The network.
-    index
-        Which of its outputs.
-    axes
-        The output's axis letters.
-    given
-        Its description.
-    inputs
-        Axis letters and description of the inputs, by tensor id.
+    inputs, outputs
+        Its tensors.
     sizes
         From `sizes_of`.
     geometry
@@ -160,45 +167,50 @@ def output_axes(
     Raises
     ------
     UserError
-        The output's size does not follow from the input's.
+        The size of an output does not follow from the input's.
     """
-    letters = {name: of_input for name, (of_input, _) in inputs.items()}
-    steps = (0, sizes.step or geometry.step)
-    try:
-        shapes = [_output_shape(model, index, letters, sizes.minimum + step) for step in steps]
-    except ValueError:  # the network takes one size only
-        shapes = [_output_shape(model, index, letters, sizes.minimum)] * 2
-    tensor = model.outputs[index]
-    entries = []
-    for position, letter in enumerate(axes):
-        if letter not in SPACE and letter != "i":
-            entries.append(_plain_axis(tensor, letter, axes, given))
-            continue
-        small, large = (shape[position] for shape in shapes)
-        kind = {"type": "index", "id": "index"} if letter == "i" else {"type": "space", "id": letter}
-        source = next((name for name, of_input in letters.items() if letter in of_input and letter in SPACE), None)
-        if small is None:
-            raise UserError(f"The size of axis {letter} of the output {given.id!r} does not follow from the input's.")
-        of_input = sizes.minimum
-        if source is not None:
-            fixed = next(t for t in model.inputs if t.name == source).shape[letters[source].index(letter)]
-            of_input = int(fixed or sizes.minimum)
-        ratio = (large - small) / steps[1] if large != small else _ratio(small, of_input)
-        if source is None or ratio == 0:
-            entries.append({**kind, "size": int(small)})
-            continue
-        entry = kind | _scale(inputs[source][1], letter, 1 / ratio)
-        offset = round(small - of_input * ratio)
-        entry["size"] = {"tensor_id": source, "axis_id": letter} | ({"offset": offset} if offset else {})
-        halo = _output_halo(geometry, ratio)
-        if halo and small - 2 * halo >= 1:
-            entry["halo"] = halo
-        entries.append(entry)
-    return entries
+    small = _output_shapes(model, inputs, sizes.minimum)
+    large = _output_shapes(model, inputs, sizes.minimum + sizes.step) if sizes.step else small
+    return [
+        [
+            _output_axis(output, n, inputs, (small[index][n], large[index][n]), sizes, geometry)
+            for n in range(len(small[index]))
+        ]
+        for index, output in enumerate(outputs)
+    ]
 
 
-def _ratio(output: int, of_input: int) -> float:
-    """Output pixels per input pixel where only one size is known."""
+def _output_axis(
+    output: Tensor[Output],
+    position: int,
+    inputs: Sequence[Tensor[Input]],
+    lengths: tuple[int | None, int | None],
+    sizes: Sizes,
+    geometry: Geometry,
+) -> dict[str, Any]:
+    letter = output.axes[position]
+    if letter in "bc":
+        return _plain_axis(output, letter)
+    small, large = lengths
+    if small is None or large is None:
+        raise UserError(f"The size of axis {letter} of the output {output.id!r} does not follow from the input's.")
+    kind = {"type": "index", "id": "index"} if letter == "i" else {"type": "space", "id": letter}
+    source = next((tensor for tensor in inputs if letter in SPACE and letter in tensor.axes), None)
+    if source is None:
+        return kind | {"size": small}
+    of_input = source.shape[source.axes.index(letter)] or sizes.minimum
+    ratio = (large - small) / sizes.step if sizes.step else _likely_ratio(small, of_input)
+    if ratio == 0:
+        return kind | {"size": small}
+    offset = round(small - of_input * ratio)
+    size = {"tensor_id": source.id, "axis_id": letter} | ({"offset": offset} if offset else {})
+    halo = _output_halo(geometry, ratio)
+    cut = {"halo": halo} if halo and small - 2 * halo >= 1 else {}
+    return kind | _scale(source.given, letter, 1 / ratio) | {"size": size} | cut
+
+
+def _likely_ratio(output: int, of_input: int) -> float:
+    """Output pixels per input pixel, where only one size is known."""
     if output == 1:
         return 0.0
     whole = of_input % output == 0 or output % of_input == 0
@@ -208,32 +220,35 @@ def _ratio(output: int, of_input: int) -> float:
 def _output_halo(geometry: Geometry, ratio: float) -> int:
     if geometry.halo is None:
         return 0
-    halo = max(0, geometry.halo - geometry.margin)
     whole = max(1, round(ratio))  # the halo is a whole number of input pixels too
-    return math.ceil(math.ceil(halo * ratio) / whole) * whole
+    return math.ceil(max(0, geometry.halo - geometry.margin) * ratio / whole) * whole
 
 
-def _output_shape(model: keras.Model, index: int, axes: Mapping[str, str], size: int) -> tuple[int | None, ...]:
-    given = []
-    for tensor in model.inputs:
-        shape = tuple(
-            known if known is not None else (1 if letter in "bi" else size)
-            for letter, known in zip(axes[tensor.name], tensor.shape, strict=True)
+def _output_shapes(model: keras.Model, inputs: Sequence[Tensor[Input]], size: int) -> list[tuple[int | None, ...]]:
+    given = [
+        keras.KerasTensor(
+            [
+                known if known is not None else (size if letter in SPACE else 1)
+                for letter, known in zip(tensor.axes, tensor.shape, strict=True)
+            ],
+            "float32",
         )
-        given.append(keras.KerasTensor(shape, tensor.dtype))
-    result = model.compute_output_spec(keras.tree.pack_sequence_as(model._inputs_struct, given))
-    return tuple(keras.tree.flatten(result)[index].shape)
+        for tensor in inputs
+    ]
+    outputs = model.compute_output_spec(keras.tree.pack_sequence_as(model._inputs_struct, given))
+    return [tuple(output.shape) for output in keras.tree.flatten(outputs)]
 
 
-def _plain_axis(tensor: keras.KerasTensor, letter: str, axes: str, given: Input | Output) -> dict[str, Any]:
+def _plain_axis(tensor: Tensor[Any], letter: str) -> dict[str, Any]:
     if letter == "b":
         return {"type": "batch", "id": "batch"} | ({"size": 1} if tensor.shape[0] == 1 else {})
-    names = channel_names(tensor, axes, given.channel_names, str(given.id))
+    names = tensor.given.channel_names or [f"channel{number}" for number in range(tensor.channels)]
     return {"type": "channel", "id": "channel", "channel_names": names}
 
 
 def _scale(given: Input, letter: str, ratio: float = 1.0) -> dict[str, Any]:
-    size = given.pixel_size.get(letter) if isinstance(given.pixel_size, dict) else given.pixel_size  # pyright: ignore
+    sizes: Any = given.pixel_size
+    size = sizes.get(letter) if isinstance(sizes, dict) else sizes
     if size is None:
         return {} if ratio == 1 else {"scale": ratio}
     # sizes are computed as size * scale / scale and must come out whole: 24 bits leave room for any size

@@ -56,8 +56,8 @@ def pack(
 @app.command()
 def test(
     bundle: Annotated[Path, typer.Argument(help="A bundle, zipped or unpacked.", metavar="BUNDLE.zip")],
-    json: Annotated[Optional[Path], typer.Option("--json", help="Write the report to this file.")] = None,  # noqa: UP045
-    overwrite: Overwrite = False,
+    json: Annotated[Optional[Path], typer.Option("--json", help="Write the report to this file.")] = None,  # noqa: PT028, UP045
+    overwrite: Overwrite = False,  # noqa: PT028
 ) -> None:
     """Run every weights format of a bundle through bioimageio.core and through its own engine."""
     from rich.console import Console

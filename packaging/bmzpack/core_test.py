@@ -1,4 +1,4 @@
-"""One weights format of a bundle through bioimageio.core: ``python -m bmzpack.core_test RDF.yaml FORMAT RESULT.json``."""
+"""A weights format through bioimageio.core: ``python -m bmzpack.core_test RDF.yaml FORMAT RESULT.json``."""
 
 from __future__ import annotations
 

@@ -20,8 +20,9 @@ from pydantic import ConfigDict, Field
 
 from bmzpack.settings import Section, read_yaml, validate
 
-Identifier = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,31}$")]
+IDENTIFIER = r"[a-z_][a-z0-9_]{0,31}"
 """A tensor id: lower case letters, digits and underscores, at most 32."""
+Identifier = Annotated[str, Field(pattern=rf"^{IDENTIFIER}$")]
 
 
 class Author(Section):

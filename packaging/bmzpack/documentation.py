@@ -12,14 +12,16 @@ from bmzpack.description import Description, Processing
 
 OPENING = {
     "Fiji (deepImageJ)": """\
-In Fiji with the update site DeepImageJ: *Plugins > DeepImageJ > DeepImageJ Install Model*, choose *Local file* and this
-zip; then open an image and start *Plugins > DeepImageJ > DeepImageJ Run* with `{name}`.""",
+In Fiji with the update site DeepImageJ: unpack this zip into a folder of its own within Fiji's folder `models` (or let
+*Plugins > DeepImageJ > DeepImageJ Install Model* do it); then open an image, start *Plugins > DeepImageJ > DeepImageJ
+Run*, and choose `{name}`.""",
     "ilastik": """\
-In ilastik with neural network support: start the *Local Neural Network Prediction* workflow, add an image under *Input
-Data*, press *Load model* under *NN Prediction*, and choose this zip.""",
+In ilastik 1.4 or later: start a project of the kind *Neural Network Classification (Local)*, add an image under *Input
+Data*, drop this zip on the text field of *NN Prediction*, press the arrow beside it, then *Live Predict*.""",
     "QuPath": """\
-In QuPath with the Deep Java Library extension: unpack this zip, start *Extensions > Deep Java Library > Load bioimage.io
-model*, and choose the unpacked `rdf.yaml`.""",
+In QuPath with the extensions Deep Java Library and Bioimage Model Zoo: unpack this zip, get an engine with *Extensions
+> Deep Java Library > Manage DJL engines*, start *Extensions > BioImage Model Zoo > Create pixel classifier (Bioimage
+Model Zoo)*, and choose the unpacked `rdf.yaml`.""",
 }
 
 
@@ -104,8 +106,7 @@ def _geometry(inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str
         size = next(iter(sizes.values()))
         if isinstance(size, dict):
             sentences.append(
-                f"An input is at least {size['min']} pixels long in {', '.join(sizes)}, and {size['min']} plus a multiple "
-                f"of {size['step']}."
+                f"An input is {size['min']} pixels long in {', '.join(sizes)}, or any multiple of {size['step']} more."
             )
         else:
             sentences.append(f"An input is {' x '.join(str(size) for size in sizes.values())} pixels large.")
@@ -115,8 +116,8 @@ def _geometry(inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str
     offset = next((size["offset"] for size in references if "offset" in size), None)
     if halo:
         sentences.append(
-            f"The rim of {halo} pixels of a tile's output (the halo) depends on what lies outside the tile; programs that "
-            "work in tiles cut it off."
+            f"The rim of {halo} pixels of a tile's output (the halo) depends on what lies outside the tile; programs "
+            "that work in tiles cut it off."
         )
     if offset:
         sentences.append(f"The output is {-offset} pixels smaller than the input, {-offset // 2} on each side.")
@@ -136,7 +137,7 @@ def _opening(
             yield f"**{program}.** " + OPENING[program].format(name=description.name)
     images = ", ".join(f'"{entry["id"]}": "image.tif"' for entry in inputs)
     yield (
-        f"**Python.** With `pip install bioimageio.core` and an engine of one of the formats {', '.join(agreement)}:\n\n"
+        f"**Python.** With `pip install bioimageio.core` and an engine of one of {', '.join(agreement)}:\n\n"
         "```python\nfrom bioimageio.core import predict\n\n"
         f'prediction = predict(model="bundle.zip", inputs={{{images}}})\n```'
     )
@@ -145,8 +146,8 @@ def _opening(
 def _validation(description: Description) -> Iterator[str]:
     if not description.validation:
         yield (
-            "No validation was recorded. Compare the model's output with annotations of your own images before you trust "
-            "it."
+            "No validation was recorded. Compare the model's output with annotations of your own images before you "
+            "trust it."
         )
         return
     for entry in description.validation:
@@ -162,19 +163,16 @@ def _validation(description: Description) -> Iterator[str]:
 
 def _agreement(agreement: Agreement, test_input: np.ndarray) -> str:
     rows = "\n".join(
-        f"| {name} | {entry['max_abs_error']:.1e} | {_milliseconds(entry['seconds'])} |"
+        f"| {name} | {entry['max_abs_error']:.1e} | {entry['seconds'] * 1e3:.3g} ms |"
         for name, entry in agreement.items()
     )
     size = " x ".join(map(str, test_input.shape))
     return (
-        "Every weights file was run in its engine and compared with Keras. The error is the largest absolute difference, "
-        f"relative to the range of the output; the latency is one call with a tensor of {size} on the CPU that packed it.\n\n"
+        "Every weights file was run in its engine and compared with Keras. The error is the largest absolute "
+        "difference, relative to the range of the output; the latency is one call with a tensor of "
+        f"{size} on the CPU that packed it.\n\n"
         f"| format | largest absolute error | latency |\n| --- | --- | --- |\n{rows}"
     )
-
-
-def _milliseconds(seconds: float) -> str:
-    return f"{seconds * 1e3:.3g} ms"
 
 
 def _training(description: Description) -> str:

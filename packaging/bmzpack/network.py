@@ -8,17 +8,16 @@ from typing import Any
 import keras
 import numpy as np
 
-from bmzpack.description import Processing
-
-EPSILON = 1e-6
-"""What bioimageio.core adds to a standard deviation."""
+from bmzpack.axes import Tensor
+from bmzpack.description import Input, Output, Processing
+from bmzpack.processing import EPSILON
 
 
 def with_processing(
     model: keras.Model,
-    before: Mapping[str, Sequence[Processing]],
-    after: Mapping[str, Sequence[Processing]],
-    channel_axes: Mapping[str, int],
+    inputs: Sequence[Tensor[Input]],
+    outputs: Sequence[Tensor[Output]],
+    operations: Mapping[str, Sequence[Processing]],
 ) -> keras.Model:
     """Put operations into the graph that a program does not have, or does differently.
 
@@ -26,45 +25,34 @@ def with_processing(
     ----------
     model
         The network.
-    before
-        Operations on an input, by tensor id: ``scale_linear`` and ``fixed_zero_mean_unit_variance`` (also per channel),
-        ``sigmoid``, ``softmax``.
-    after
-        The same on an output, by tensor id, in the order of the outputs.
-    channel_axes
-        Index of the channel axis, by tensor id.
+    inputs, outputs
+        Its tensors.
+    operations
+        By tensor id, of the kinds in `bmzpack.processing.INTO_GRAPH`; before an input, behind an output.
 
     Returns
     -------
     keras.Model
         The model itself where there is nothing to add.
     """
-    if not any(before.values()) and not any(after.values()):
+    if not any(operations.values()):
         return model
-    inputs, processed = [], []
-    for tensor in model.inputs:
-        entrance = keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name)
-        inputs.append(entrance)
-        processed.append(_apply(entrance, before[tensor.name], channel_axes, tensor.name))
+    entrances = [keras.Input(batch_shape=tensor.shape, name=tensor.id) for tensor in inputs]
+    processed = [_apply(x, tensor, operations[tensor.id]) for x, tensor in zip(entrances, inputs, strict=True)]
     results = keras.tree.flatten(model(keras.tree.pack_sequence_as(model._inputs_struct, processed)))
-    outputs = [
-        _apply(result, operations, channel_axes, name)
-        for result, (name, operations) in zip(results, after.items(), strict=True)
-    ]
-    return keras.Model(inputs, outputs, name=f"{model.name}_with_processing")
+    finished = [_apply(x, tensor, operations[tensor.id]) for x, tensor in zip(results, outputs, strict=True)]
+    return keras.Model(entrances, finished, name=f"{model.name}_with_processing")
 
 
-def _apply(tensor: Any, operations: Sequence[Processing], channel_axes: Mapping[str, int], name: str) -> Any:
+def _apply(x: Any, tensor: Tensor[Any], operations: Sequence[Processing]) -> Any:
     for number, operation in enumerate(operations):
-        tensor = _layer(operation, channel_axes.get(name, -1), len(tensor.shape), f"{name}_{operation.id}_{number}")(
-            tensor
-        )
-    return tensor
+        x = _layer(operation, tensor, f"{tensor.id}_{operation.id}_{number}")(x)
+    return x
 
 
-def _layer(operation: Processing, channel_axis: int, rank: int, name: str) -> keras.layers.Layer:
-    along_channels = [1] * (rank - 1)
-    along_channels[channel_axis - 1] = -1
+def _layer(operation: Processing, tensor: Tensor[Any], name: str) -> keras.layers.Layer:
+    channel_axis = tensor.axes.index("c")
+    along_channels = [-1 if letter == "c" else 1 for letter in tensor.axes[1:]]
 
     def vector(value: Any) -> Any:
         return np.reshape(value, along_channels).tolist() if isinstance(value, Sequence) else value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 from bmzpack import bundle, documentation, processing, rdf
 from bmzpack.agreement import Agreement, agreement_of
 from bmzpack.consumers import obstacles
-from bmzpack.description import Description, Input, Output, Processing, read_description
+from bmzpack.description import IDENTIFIER, Description, Input, Output, Processing, read_description
 from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
 from bmzpack.settings import validate
@@ -24,6 +25,8 @@ from bmzpack.weights.source import check_source, tensor_names
 
 if TYPE_CHECKING:
     import keras
+
+    from bmzpack.axes import Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +52,8 @@ def pack(
 ) -> Packed:
     """Pack a Keras 3 model as a bundle of the BioImage Model Zoo.
 
-    Sizes, halo and axes are measured from the network; every weights file is run and compared before it is taken in; the
-    finished bundle is loaded by bioimageio.spec. The same model and description give the same bytes.
+    Sizes, halo and axes are measured from the network; every weights file is run and compared before it is taken in;
+    the finished bundle is loaded by bioimageio.spec. The same model and description give the same bytes.
 
     Parameters
     ----------
@@ -98,73 +101,56 @@ def _write_folder(model_path: Path, description: Description, folder: Path, form
     """Write every file of the bundle."""
     names = _names(model_path, description)
     check_source(model_path, names, formats or ())
-    described = _described(description, names, model_path)
-    for name, tensor in described.items():
-        if isinstance(tensor, Input):
-            processing.check_operations(tensor.preprocessing, "preprocessing", name)
-        else:
-            processing.check_operations(tensor.postprocessing, "postprocessing", name)
+    given_inputs, given_outputs = _described(description, names, model_path)
 
     # Keras is imported here, so that what is wrong in a description is said at once
-    from bmzpack import axes as axes_module
+    from bmzpack.axes import Tensor, input_axes, output_axes, sizes_of
     from bmzpack.cover import write_cover
-    from bmzpack.geometry import measure
+    from bmzpack.geometry import Geometry, measure
     from bmzpack.network import with_processing
     from bmzpack.tensors import read_test_image, test_windows
     from bmzpack.weights.model import load
 
     model = load(model_path)
-    keras_tensors = dict(zip([*names.inputs, *names.outputs], [*model.inputs, *model.outputs], strict=True))
-    letters = {name: axes_module.axes_of(keras_tensors[name], described[name].axes, name) for name in described}
-    declared, in_graph = _divided(described, keras_tensors, letters)
+    inputs = [Tensor.of(*three) for three in zip(names.inputs, given_inputs, model.inputs, strict=True)]
+    outputs = [Tensor.of(*three) for three in zip(names.outputs, given_outputs, model.outputs, strict=True)]
+    declared, in_graph = processing.divide(inputs, outputs)
 
-    geometry = measure(model)
-    sizes = axes_module.sizes_of(model, letters, geometry)
-    images = {
-        name: read_test_image(described[name], letters[name], keras_tensors[name].shape, geometry.minimum)
-        for name in names.inputs
-    }
-    shapes = {name: keras_tensors[name].shape for name in names.inputs}
-    windows = test_windows(images, letters, shapes, sizes)
+    first_image = next((tensor for tensor in inputs if tensor.is_image), None)
+    geometry = measure(model) if first_image else Geometry(step=1, halo=None, margin=0, minimum=1)
+    sizes = sizes_of(inputs, geometry)
+    images = {tensor.id: read_test_image(tensor, geometry.minimum) for tensor in inputs}
+    windows = test_windows(images, inputs, sizes)
 
-    inputs = []
-    first_image = next((name for name in names.inputs if "y" in letters[name]), None)
-    for name in names.inputs:
-        reference = first_image if name != first_image else None
-        entry_axes = axes_module.input_axes(keras_tensors[name], letters[name], described[name], sizes, reference)
-        inputs.append(_entry(name, described[name], entry_axes, "preprocessing", declared[name]))
-    of_inputs = {name: (letters[name], described[name]) for name in names.inputs}
-    outputs = []
-    for index, name in enumerate(names.outputs):
-        entry_axes = axes_module.output_axes(model, index, letters[name], described[name], of_inputs, sizes, geometry)
-        outputs.append(_entry(name, described[name], entry_axes, "postprocessing", declared[name]))
+    reference = first_image.id if first_image else None
+    input_entries = [
+        _entry(tensor, input_axes(tensor, sizes, reference if tensor is not first_image else None), declared)
+        for tensor in inputs
+    ]
+    output_entries = [
+        _entry(tensor, axes, declared)
+        for tensor, axes in zip(outputs, output_axes(model, inputs, outputs, sizes, geometry), strict=True)
+    ]
 
-    channel_axes = {name: letters[name].find("c") for name in described}
-    model = with_processing(
-        model,
-        {name: in_graph[name] for name in names.inputs},
-        {name: in_graph[name] for name in names.outputs},
-        channel_axes,
-    )
-    samples = [processing.preprocess(inputs, window) for window in windows]
+    samples = [processing.preprocess(input_entries, window) for window in windows]
     test_inputs = [processing.arrays(sample, names.inputs) for sample in samples]
+    model = with_processing(model, inputs, outputs, in_graph)
     with tempfile.TemporaryDirectory(prefix="bmzpack-") as scratch:
         final = Path(scratch, "model.keras")
         model.save(final)
         written = write_all(final, folder, names, test_inputs, formats)
 
-    results = processing.postprocess(outputs, written[0].outputs[0], samples[0])
-    tensors = windows[0] | results
-    for entry in (*inputs, *outputs):
+    tensors = windows[0] | processing.postprocess(output_entries, written[0].outputs[0], samples[0])
+    for entry in (*input_entries, *output_entries):
         _write_test_tensor(entry, tensors[entry["id"]], folder)
-    write_cover(folder / "cover.png", inputs, outputs, tensors)
+    write_cover(folder / "cover.png", input_entries, output_entries, tensors)
     agreement = agreement_of(written, test_inputs)
-    hindered = obstacles(inputs, outputs, [entry.format for entry in written])
-    (folder / "README.md").write_text(
-        documentation.render(description, inputs, outputs, tensors, in_graph, hindered, agreement), encoding="utf-8"
-    )
+    hindered = obstacles(input_entries, output_entries, [entry.format for entry in written])
+    text = documentation.render(description, input_entries, output_entries, tensors, in_graph, hindered, agreement)
+    (folder / "README.md").write_text(text, encoding="utf-8")
     programs = [program for program, reasons in hindered.items() if not reasons]
-    rdf.write(rdf.build(description, inputs, outputs, written, programs, model.count_params()), folder / "rdf.yaml")
+    content = rdf.build(description, input_entries, output_entries, written, programs, model.count_params())
+    rdf.write(content, folder / "rdf.yaml")
     return Packed(folder, agreement, programs, _wanting(description, programs))
 
 
@@ -191,75 +177,57 @@ def _names(model_path: Path, description: Description) -> TensorNames:
     return tensor_names(model_path, given or None)
 
 
-def _described(description: Description, names: TensorNames, model_path: Path) -> dict[str, Input | Output]:
-    """The described tensors in the network's order, by tensor id."""
-    if len(description.inputs) == 1 and description.inputs[0].id is None:
-        description.inputs[0].id = names.inputs[0]
-    found = {tensor.id: tensor for tensor in description.inputs}
-    if set(found) != set(names.inputs) or len(found) != len(description.inputs):
+def _described(description: Description, names: TensorNames, model_path: Path) -> tuple[list[Input], list[Output]]:
+    """The described inputs and outputs in the network's order."""
+    inputs = description.inputs
+    if len(inputs) == 1 and inputs[0].id is None:
+        inputs = [inputs[0].model_copy(update={"id": names.inputs[0]})]
+    found = {tensor.id: tensor for tensor in inputs}
+    if set(found) != set(names.inputs) or len(found) != len(inputs):
         raise UserError(
             f"{model_path} has the inputs {', '.join(names.inputs)}, but described are "
-            f"{', '.join(str(tensor.id) for tensor in description.inputs)}: give each input of the description one of "
-            "these names as its id."
+            f"{', '.join(str(tensor.id) for tensor in inputs)}: give each input of the description one of these names "
+            "as its id."
         )
     outputs = description.outputs or [Output() for _ in names.outputs]
     if len(outputs) != len(names.outputs):
         raise UserError(
-            f"{model_path} has the outputs {', '.join(names.outputs)}, but {len(outputs)} are described: describe all of "
-            "them in this order, or none."
+            f"{model_path} has the outputs {', '.join(names.outputs)}, but {len(outputs)} are described: describe all "
+            "of them in this order, or none."
         )
-    tensors: dict[str, Input | Output] = {name: found[name] for name in names.inputs}
-    for name, tensor in zip(names.outputs, outputs, strict=True):
-        tensors[name] = tensor.model_copy(update={"id": name})
-    if len(tensors) < len(names.inputs) + len(names.outputs):
-        raise UserError(f"{model_path}: inputs and outputs need different names, but they are {', '.join(tensors)}.")
-    for name in tensors:
-        if (
-            not (name.replace("_", "a").isascii() and name.replace("_", "a").isalnum() and name == name.lower())
-            or len(name) > 32
-        ):
+    every = [*names.inputs, *names.outputs]
+    if len(set(every)) < len(every):
+        raise UserError(f"{model_path}: inputs and outputs need different names, but they are {', '.join(every)}.")
+    for name in every:
+        if not re.fullmatch(IDENTIFIER, name):
             raise UserError(
-                f"{model_path}: the tensor {name!r} needs a name of lower case letters, digits and underscores, at most 32."
+                f"{model_path}: the tensor {name!r} needs another name, of lower case letters, digits and underscores, "
+                "at most 32."
             )
-    return tensors
-
-
-def _divided(
-    described: Mapping[str, Any], keras_tensors: Mapping[str, Any], letters: Mapping[str, str]
-) -> tuple[dict[str, list[Processing]], dict[str, list[Processing]]]:
-    """The operations that are declared, and those that go into the graph, by tensor id."""
-    from bmzpack.axes import IDS
-
-    declared, in_graph = {}, {}
-    for name, tensor in described.items():
-        ids = [IDS[letter] for letter in letters[name]]
-        channels = int(keras_tensors[name].shape[letters[name].index("c")]) if "c" in letters[name] else 1
-        if isinstance(tensor, Input):
-            declared[name], in_graph[name] = processing.divide_preprocessing(tensor.preprocessing, ids, channels, name)
-        else:
-            in_graph[name], declared[name] = processing.divide_postprocessing(
-                tensor.postprocessing, ids, channels, name
-            )
-    return declared, in_graph
+    for tensor in inputs:
+        processing.check_operations(tensor.preprocessing, "preprocessing", str(tensor.id))
+    for tensor in outputs:
+        processing.check_operations(tensor.postprocessing, "postprocessing", tensor.id or "the output")
+    return [found[name] for name in names.inputs], outputs
 
 
 def _entry(
-    name: str, tensor: Input | Output, axes: list[dict[str, Any]], kind: str, operations: Sequence[Processing]
+    tensor: Tensor[Any], axes: list[dict[str, Any]], declared: Mapping[str, Sequence[Processing]]
 ) -> dict[str, Any]:
-    entry: dict[str, Any] = {"id": name}
-    if tensor.description:
-        entry["description"] = tensor.description
-    entry |= {"axes": axes, "data": {"type": "float32"}}
-    if operations:
-        entry[kind] = [operation.model_dump(exclude_defaults=True) for operation in operations]
-    return entry
+    """A tensor as rdf.yaml has it, without its test tensor."""
+    kind = "preprocessing" if isinstance(tensor.given, Input) else "postprocessing"
+    operations = [operation.model_dump(exclude_defaults=True) for operation in declared[tensor.id]]
+    about = {"description": tensor.given.description} if tensor.given.description else {}
+    return {"id": tensor.id, **about, "axes": axes, "data": {"type": "float32"}} | (
+        {kind: operations} if operations else {}
+    )
 
 
 def _write_test_tensor(entry: dict[str, Any], tensor: np.ndarray, folder: Path) -> None:
     if np.abs(tensor).max() < 1e-4:
         raise UserError(
-            f"The test tensor {entry['id']!r} is zero everywhere, so that nothing can be compared with it: choose a test "
-            "image with something on it."
+            f"The test tensor {entry['id']!r} is zero everywhere, so that nothing can be compared with it: choose a "
+            "test image with something on it."
         )
     path = folder / f"test_{entry['id']}.npy"
     np.save(path, tensor)

@@ -19,56 +19,47 @@ from bmzpack.errors import UserError
 if TYPE_CHECKING:
     from bioimageio.core import Sample
 
+    from bmzpack.axes import Tensor
+    from bmzpack.description import Input, Output
+
 EPSILON = 1e-6
 """What bioimageio.core adds to a standard deviation."""
 INTO_GRAPH = ("scale_linear", "fixed_zero_mean_unit_variance", "sigmoid", "softmax")
 """Operations that have a Keras layer."""
 
 
-def divide_preprocessing(
-    operations: Sequence[Processing], axes: Sequence[str], channels: int, tensor: str
-) -> tuple[list[Processing], list[Processing]]:
-    """Divide the operations on an input into those that are declared and those that go into the graph.
+def divide(
+    inputs: Sequence[Tensor[Input]], outputs: Sequence[Tensor[Output]]
+) -> tuple[dict[str, list[Processing]], dict[str, list[Processing]]]:
+    """Divide the described operations into those that are declared and those that go into the graph.
 
     Parameters
     ----------
-    operations
-        As described, in their order.
-    axes
-        Axis ids of the tensor.
-    channels
-        Length of its channel axis; 1 where there is none.
-    tensor
-        Tensor id, for messages.
+    inputs, outputs
+        The network's tensors.
 
     Returns
     -------
-    tuple of list
-        The declared operations, then those of the graph.
+    tuple of dict
+        The declared operations, then those of the graph, by tensor id.
 
     Raises
     ------
     UserError
-        An operation has arguments that no program computes rightly.
+        An operation has arguments that no program computes rightly, or would have to go into the graph and cannot.
     """
-    first = next((n for n, operation in enumerate(operations) if _needs_graph(operation)), len(operations))
-    return _declared(operations[:first], axes, channels, tensor), _graph(operations[first:], tensor, "preprocessing")
-
-
-def divide_postprocessing(
-    operations: Sequence[Processing], axes: Sequence[str], channels: int, tensor: str
-) -> tuple[list[Processing], list[Processing]]:
-    """Divide the operations on an output into those that go into the graph and those that are declared.
-
-    The arguments are those of `divide_preprocessing`.
-
-    Returns
-    -------
-    tuple of list
-        The operations of the graph, then the declared ones.
-    """
-    end = max((n + 1 for n, operation in enumerate(operations) if _needs_graph(operation)), default=0)
-    return _graph(operations[:end], tensor, "postprocessing"), _declared(operations[end:], axes, channels, tensor)
+    declared, in_graph = {}, {}
+    for tensor in inputs:
+        operations = tensor.given.preprocessing
+        first = next((n for n, operation in enumerate(operations) if _needs_graph(operation)), len(operations))
+        declared[tensor.id] = _declared(operations[:first], tensor)
+        in_graph[tensor.id] = _graph(operations[first:], tensor, "preprocessing")
+    for tensor in outputs:
+        operations = tensor.given.postprocessing
+        end = max((n + 1 for n, operation in enumerate(operations) if _needs_graph(operation)), default=0)
+        in_graph[tensor.id] = _graph(operations[:end], tensor, "postprocessing")
+        declared[tensor.id] = _declared(operations[end:], tensor)
+    return declared, in_graph
 
 
 def check_operations(operations: Sequence[Processing], kind: str, where: str) -> None:
@@ -171,7 +162,8 @@ def _process(
         array = tensors[str(description.id)]
         members[description.id] = Tensor.from_numpy(array, dims=[axis.id for axis in description.axes])
     operations = [get_proc(step, description) for description in descriptions for step in getattr(description, kind)]
-    sample.stat = compute_measures({m for step in operations for m in step.required_measures}, [sample])
+    measures = {measure for operation in operations for measure in operation.required_measures}
+    sample.stat = compute_measures(measures, [sample])
     for operation in operations:
         operation(sample)
 
@@ -184,38 +176,47 @@ def _needs_graph(operation: Processing) -> bool:
     )
 
 
-def _graph(operations: Sequence[Processing], tensor: str, kind: str) -> list[Processing]:
+def _graph(operations: Sequence[Processing], tensor: Tensor[Any], kind: str) -> list[Processing]:
     kept = [operation for operation in operations if operation.id != "ensure_dtype"]
+    if kept and "c" not in tensor.axes:
+        raise UserError(
+            f"{kind} of {tensor.id!r}: {kept[0].id} runs over channels, but the tensor has no channel axis."
+        )
     for operation in kept:
         if operation.id not in INTO_GRAPH:
             cause = next(other.id for other in operations if _needs_graph(other))
             raise UserError(
-                f"{kind} of {tensor!r}: {cause} is put into the network, because not every program computes it rightly, "
-                f"and {operation.id} would have to follow it there: change their order, or leave {operation.id} out."
+                f"{kind} of {tensor.id!r}: {cause} is put into the network, because not every program computes it "
+                f"rightly, and {operation.id} would have to follow it there: change their order, or leave "
+                f"{operation.id} out."
+            )
+        counts = {len(value) for value in operation.kwargs.values() if isinstance(value, list)} - {1, tensor.channels}
+        if counts:
+            raise UserError(
+                f"{kind} of {tensor.id!r}: {operation.id} has {counts.pop()} numbers for {tensor.channels} channels."
             )
     return kept
 
 
-def _declared(operations: Sequence[Processing], axes: Sequence[str], channels: int, tensor: str) -> list[Processing]:
-    whole = [axis for axis in ("channel", "z", "y", "x", "index") if axis in axes]
+def _declared(operations: Sequence[Processing], tensor: Tensor[Any]) -> list[Processing]:
+    whole = [axis for axis in ("channel", "z", "y", "x", "index") if axis in tensor.ids]
     declared = []
     for operation in operations:
         kwargs = dict(operation.kwargs)
         if "batch" in kwargs.get("axes", ()):
             raise UserError(
-                f"{operation.id} of {tensor!r} runs over the batch axis, which Fiji computes wrongly: "
+                f"{operation.id} of {tensor.id!r} runs over the batch axis, which Fiji computes wrongly: "
                 f"write its axes as {whole}."
             )
         if operation.id in ("zero_mean_unit_variance", "scale_range"):
-            given = kwargs.get("axes")
-            same = given is None or (channels == 1 and set(whole) - set(given) <= {"channel"})
-            kwargs["axes"] = whole if same or set(given) == set(whole) else list(given)
+            given = set(kwargs.get("axes", whole))
+            # of one channel it is the same with and without that axis, but Fiji wants it
+            full = given == set(whole) or (tensor.channels == 1 and given | {"channel"} == set(whole))
+            kwargs["axes"] = whole if full else list(kwargs["axes"])
         if operation.id == "fixed_zero_mean_unit_variance":
             # QuPath lacks it, and it is a linear scaling
-            gain = 1 / (kwargs.get("std", 1.0) + EPSILON)
-            declared.append(
-                Processing(id="scale_linear", kwargs={"gain": gain, "offset": -kwargs.get("mean", 0.0) * gain})
-            )
-            continue
-        declared.append(Processing(id=operation.id, kwargs=kwargs))
+            gain = 1 / (kwargs["std"] + EPSILON)
+            declared.append(Processing(id="scale_linear", kwargs={"gain": gain, "offset": -kwargs["mean"] * gain}))
+        else:
+            declared.append(Processing(id=operation.id, kwargs=kwargs))
     return declared

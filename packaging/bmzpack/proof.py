@@ -1,4 +1,4 @@
-"""Testing a bundle: every weights format through bioimageio.core and through its own engine, each in a process of its own."""
+"""Testing a bundle: every weights format through bioimageio.core and its own engine, each in its own process."""
 
 from __future__ import annotations
 
@@ -59,7 +59,10 @@ class TestReport:
 
 
 def test(
-    bundle: str | os.PathLike[str], *, json: str | os.PathLike[str] | None = None, overwrite: bool = False
+    bundle: str | os.PathLike[str],
+    *,
+    json: str | os.PathLike[str] | None = None,  # noqa: PT028
+    overwrite: bool = False,  # noqa: PT028
 ) -> TestReport:
     """Test every weights format of a bundle.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,201 +18,10 @@ import yaml
 from bmzpack.consumers import LINKS
 from bmzpack.description import Author, Description, Section
 from bmzpack.errors import UserError
+from bmzpack.nickname import nickname
 from bmzpack.weights import Written
 
 FORMAT_VERSION = "0.5.10"
-ADJECTIVES = [
-    "agile",
-    "amiable",
-    "ample",
-    "brave",
-    "bright",
-    "brisk",
-    "calm",
-    "candid",
-    "careful",
-    "cheerful",
-    "clever",
-    "cordial",
-    "curious",
-    "daring",
-    "deft",
-    "dreamy",
-    "eager",
-    "earnest",
-    "easy",
-    "elegant",
-    "fair",
-    "faithful",
-    "famous",
-    "fearless",
-    "fine",
-    "fond",
-    "frank",
-    "friendly",
-    "gallant",
-    "gentle",
-    "glad",
-    "graceful",
-    "grand",
-    "happy",
-    "hardy",
-    "honest",
-    "humble",
-    "jolly",
-    "keen",
-    "kind",
-    "lively",
-    "loyal",
-    "lucid",
-    "lucky",
-    "mellow",
-    "merry",
-    "mild",
-    "modest",
-    "neat",
-    "nimble",
-    "noble",
-    "patient",
-    "placid",
-    "playful",
-    "polite",
-    "proud",
-    "quick",
-    "quiet",
-    "ready",
-    "serene",
-    "sharp",
-    "shiny",
-    "shy",
-    "silent",
-    "sincere",
-    "sleek",
-    "smart",
-    "smooth",
-    "snug",
-    "sober",
-    "steady",
-    "still",
-    "sturdy",
-    "subtle",
-    "sunny",
-    "swift",
-    "tender",
-    "thrifty",
-    "tidy",
-    "tranquil",
-    "true",
-    "trusty",
-    "upbeat",
-    "vivid",
-    "warm",
-    "watchful",
-    "wise",
-    "witty",
-]
-ANIMALS = [
-    "alpaca",
-    "badger",
-    "bear",
-    "beaver",
-    "bee",
-    "bison",
-    "bobcat",
-    "camel",
-    "carp",
-    "cat",
-    "cheetah",
-    "condor",
-    "coral",
-    "crab",
-    "crane",
-    "cricket",
-    "deer",
-    "dingo",
-    "dolphin",
-    "dove",
-    "dragonfly",
-    "duck",
-    "eagle",
-    "eel",
-    "egret",
-    "elk",
-    "falcon",
-    "ferret",
-    "finch",
-    "firefly",
-    "fox",
-    "frog",
-    "gazelle",
-    "gecko",
-    "gibbon",
-    "goat",
-    "goose",
-    "grouse",
-    "hamster",
-    "hare",
-    "hawk",
-    "hedgehog",
-    "heron",
-    "hippo",
-    "horse",
-    "ibex",
-    "ibis",
-    "iguana",
-    "jackal",
-    "jaguar",
-    "jay",
-    "kestrel",
-    "kiwi",
-    "koala",
-    "lark",
-    "lemur",
-    "lion",
-    "lizard",
-    "llama",
-    "lobster",
-    "lynx",
-    "magpie",
-    "manatee",
-    "marmot",
-    "marten",
-    "mole",
-    "moose",
-    "moth",
-    "newt",
-    "octopus",
-    "otter",
-    "owl",
-    "panda",
-    "pelican",
-    "penguin",
-    "pony",
-    "puffin",
-    "quail",
-    "rabbit",
-    "raven",
-    "robin",
-    "salmon",
-    "seal",
-    "shark",
-    "sparrow",
-    "squid",
-    "stork",
-    "swan",
-    "tapir",
-    "tiger",
-    "toad",
-    "turtle",
-    "vole",
-    "walrus",
-    "whale",
-    "wolf",
-    "wombat",
-    "wren",
-    "yak",
-    "zebra",
-]
 
 
 def build(
@@ -279,12 +89,6 @@ def tags(
     return list(dict.fromkeys([*description.tags, *found]))
 
 
-def nickname(seed: str) -> str:
-    """An adjective and an animal, the same for the same seed (a hexadecimal number)."""
-    number = int(seed[:16], 16)
-    return f"{ADJECTIVES[number % len(ADJECTIVES)]}-{ANIMALS[number // len(ADJECTIVES) % len(ANIMALS)]}"
-
-
 def write(content: Mapping[str, Any], path: Path) -> None:
     """Write rdf.yaml."""
     path.write_text(yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True, width=120), encoding="utf-8")
@@ -301,7 +105,9 @@ def check(folder: Path) -> None:
     from bioimageio.spec import InvalidDescr, load_description
 
     content = yaml.safe_load((folder / "rdf.yaml").read_text(encoding="utf-8"))
-    with offline(content, folder):
+    with offline(content, folder), warnings.catch_warnings():
+        # it warns of files that it does not know yet
+        warnings.simplefilter("ignore")
         loaded = load_description(folder.resolve() / "rdf.yaml", perform_io_checks=True)
     if isinstance(loaded, InvalidDescr):
         problems = [

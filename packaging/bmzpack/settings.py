@@ -80,7 +80,8 @@ def _sentence(error: pydantic.ValidationError, settings: type[BaseModel]) -> str
         elif problem["type"] == "missing":
             problems.append(f"`{where}` is missing")
         elif problem["type"] == "value_error":
-            problems.append(f"`{where}`: {problem['ctx']['error']}" if where else str(problem["ctx"]["error"]))
+            cause = problem["msg"].removeprefix("Value error, ")
+            problems.append(f"`{where}`: {cause}" if where else cause)
         else:
             problems.append(f"`{where}`: {problem['msg'][0].lower()}{problem['msg'][1:]} (found {problem['input']!r})")
     return "; ".join(problems).rstrip(".") + "."

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from bmzpack.axes import SPACE, Sizes
+from bmzpack.axes import SPACE, Sizes, Tensor
 from bmzpack.description import Input
 from bmzpack.errors import UserError
 
@@ -16,17 +15,13 @@ TEST_SIZE = 256
 """Side of the test tensors in pixels, where the network allows it: bundles stay light."""
 
 
-def read_test_image(given: Input, axes: str, shape: Sequence[int | None], minimum: int) -> np.ndarray:
+def read_test_image(tensor: Tensor[Input], minimum: int) -> np.ndarray:
     """Read the test image of an input and bring it into the tensor's axes.
 
     Parameters
     ----------
-    given
-        The description of the input.
-    axes
-        Axis letters of the tensor, beginning with ``b``.
-    shape
-        Its shape in the network; None where any size is taken.
+    tensor
+        The input.
     minimum
         The smallest size that the network takes, in pixels.
 
@@ -41,16 +36,16 @@ def read_test_image(given: Input, axes: str, shape: Sequence[int | None], minimu
         The file cannot be read, its axes or channels do not fit, it is smaller than the network's minimum, or its
         values are no finite numbers.
     """
-    if isinstance(given.test_image, np.ndarray):
-        image, source = given.test_image, f"The test image of {given.id!r}"
-    else:
-        image, source = _read(given.test_image), str(given.test_image)
+    given = tensor.given.test_image
+    image, source = (
+        (given, f"The test image of {tensor.id!r}") if isinstance(given, np.ndarray) else (_read(given), str(given))
+    )
     if image.dtype.kind not in "buif":
         raise UserError(f"{source} is of type {image.dtype}, which no program can open: use integers or floats.")
-    image = _arranged(image, axes, shape, given, source).astype(np.float32)
+    image = _arranged(image, tensor, source).astype(np.float32)
     if not np.isfinite(image).all():
         raise UserError(f"{source} holds NaN or infinity: choose another test image.")
-    for letter, known, size in zip(axes, shape, image.shape, strict=True):
+    for letter, known, size in zip(tensor.axes, tensor.shape, image.shape, strict=True):
         if letter == "c" and size != known:
             raise UserError(
                 f"{source} has {size} channels where the network takes {known}: choose an image with {known}, or name "
@@ -65,7 +60,7 @@ def read_test_image(given: Input, axes: str, shape: Sequence[int | None], minimu
 
 
 def test_windows(
-    images: Mapping[str, np.ndarray], axes: Mapping[str, str], shapes: Mapping[str, Sequence[int | None]], sizes: Sizes
+    images: Mapping[str, np.ndarray], inputs: Sequence[Tensor[Input]], sizes: Sizes
 ) -> list[dict[str, np.ndarray]]:
     """Windows of the test images: first the test tensors, then two other sizes where the network takes them.
 
@@ -73,10 +68,8 @@ def test_windows(
     ----------
     images
         Test images by tensor id, from `read_test_image`.
-    axes
-        Axis letters by tensor id.
-    shapes
-        The inputs' shapes in the network.
+    inputs
+        The network's inputs.
     sizes
         From `bmzpack.axes.sizes_of`.
 
@@ -85,22 +78,23 @@ def test_windows(
     list of dict
         Tensors by id; the windows lie where the first image varies most, so that there is something on them.
     """
-    first = next((name for name in images if "y" in axes[name]), None)
-    extents = {}
-    if first is not None:
-        lengths = dict(zip(axes[first], images[first].shape, strict=True))
-        extents = {letter: sizes.largest(min(lengths[letter], TEST_SIZE)) for letter in SPACE if letter in axes[first]}
-    wanted = [extents]
-    if sizes.step and extents:
-        wanted.append(dict.fromkeys(extents, sizes.minimum))
-        wanted.append({letter: sizes.minimum + n * sizes.step for n, letter in enumerate(reversed(extents), start=1)})
+    first = next((tensor for tensor in inputs if tensor.is_image), None)
+    if first is None:
+        return [dict(images)]
+    lengths = dict(zip(first.axes, images[first.id].shape, strict=True))
+    letters = [letter for letter in SPACE if letter in first.axes]
+    wanted = [{letter: sizes.largest(min(lengths[letter], TEST_SIZE)) for letter in letters}]
+    if sizes.step:
+        wanted.append(dict.fromkeys(letters, sizes.minimum))
+        wanted.append({letter: sizes.minimum + n * sizes.step for n, letter in enumerate(reversed(letters), start=1)})
     windows = []
     for extent in wanted:
-        starts = _liveliest(images[first], axes[first], extent) if first is not None else {}
-        windows.append(
-            {name: _window(image, axes[name], shapes[name], extent, starts) for name, image in images.items()}
-        )
+        starts = _liveliest(images[first.id], first.axes, extent)
+        windows.append({tensor.id: _window(images[tensor.id], tensor, extent, starts) for tensor in inputs})
     return windows
+
+
+test_windows.__test__ = False  # pyright: ignore[reportFunctionMemberAccess] - not a test of pytest
 
 
 def _read(path: Path) -> np.ndarray:
@@ -122,27 +116,26 @@ def _read(path: Path) -> np.ndarray:
         raise UserError(f"The test image {path} cannot be read: {reason}. Use .npy, TIFF, PNG or JPEG.") from error
 
 
-def _arranged(image: np.ndarray, axes: str, shape: Sequence[int | None], given: Input, source: str) -> np.ndarray:
+def _arranged(image: np.ndarray, tensor: Tensor[Input], source: str) -> np.ndarray:
     """The image in the axes of the tensor."""
-    wanted = axes[1:]
-    channels = shape[axes.index("c")] if "c" in axes else None
-    found = given.test_image_axes
+    wanted = tensor.axes[1:]
+    found = tensor.given.test_image_axes
     if found is None:
-        if image.ndim == len(axes) and image.shape[0] == 1:
-            found = axes
+        if image.ndim == len(tensor.axes) and image.shape[0] == 1:
+            found = tensor.axes
         elif image.ndim == len(wanted):
             found = wanted
-        elif image.ndim == len(wanted) - 1 and channels == 1:
+        elif image.ndim == len(wanted) - 1 and tensor.channels == 1:
             found = wanted.replace("c", "")
     if found is None or len(found) != image.ndim:
         raise UserError(
-            f"{source} has the shape {image.shape}, the tensor {given.id!r} the axes {wanted}: name the axes of the file "
-            "as `test_image_axes`."
+            f"{source} has the shape {image.shape}, the tensor {tensor.id!r} the axes {wanted}: name the axes of the "
+            "file as `test_image_axes`."
         )
     for position in reversed(range(len(found))):
         if found[position] not in wanted:
             if image.shape[position] != 1:
-                raise UserError(f"{source} has an axis {found[position]} that the tensor {given.id!r} has not.")
+                raise UserError(f"{source} has an axis {found[position]} that the tensor {tensor.id!r} has not.")
             image = image.squeeze(position)
             found = found[:position] + found[position + 1 :]
     for letter in wanted:
@@ -169,17 +162,17 @@ def _liveliest(image: np.ndarray, axes: str, extent: Mapping[str, int]) -> dict[
 
 
 def _window(
-    image: np.ndarray, axes: str, shape: Sequence[int | None], extent: Mapping[str, int], starts: Mapping[str, int]
+    image: np.ndarray, tensor: Tensor[Input], extent: Mapping[str, int], starts: Mapping[str, int]
 ) -> np.ndarray:
     """A window of the image; mirrored at its edges where it is smaller."""
-    for position, letter in enumerate(axes):
+    for position, letter in enumerate(tensor.axes):
         if letter not in SPACE:
             continue
-        size = int(shape[position] or extent[letter])
+        size = int(tensor.shape[position] or extent[letter])
         length = image.shape[position]
         if length < size:
             before = (size - length) // 2
-            widths: list[Any] = [(0, 0)] * image.ndim
+            widths = [(0, 0)] * image.ndim
             widths[position] = (before, size - length - before)
             image = np.pad(image, widths, mode="symmetric")
         start = min(starts.get(letter, 0), image.shape[position] - size)
