@@ -1,0 +1,1 @@
+"""Raw outputs of a network to class maps and label images."""

@@ -1,0 +1,1 @@
+"""Matching, scores, figures and the report."""

@@ -83,7 +83,22 @@ def evaluate(
 
 
 def load_truth(pair: Pair, data: DataConfig, recipe: Recipe) -> Sample:
-    """Read a pair with its mask as it is scored: where objects are asked for, those of a binary mask are its parts."""
+    """Read a pair with its mask as it is scored: where objects are asked for, those of a binary mask are its parts.
+
+    Parameters
+    ----------
+    pair
+        The files.
+    data
+        How they are read.
+    recipe
+        Its task decides whether objects are asked for.
+
+    Returns
+    -------
+    Sample
+        As `kerazoo.data.pairs.load_pair` gives it, but for the mask.
+    """
     sample = load_pair(pair, data)
     if recipe.task == "semantic" or data.annotation != "binary":
         return sample
@@ -95,7 +110,20 @@ def load_truth(pair: Pair, data: DataConfig, recipe: Recipe) -> Sample:
 
 
 def summary(counts: dict[str, Counts], recipe: Recipe) -> dict[str, Any]:
-    """What `evaluate` returns, from the counts of every image by its id."""
+    """What `evaluate` returns.
+
+    Parameters
+    ----------
+    counts
+        The counts of every image by its id, at least one.
+    recipe
+        Its task and classes.
+
+    Returns
+    -------
+    dict
+        As for `evaluate`.
+    """
     together = total(counts.values())
     per_image = [image.scores() for image in counts.values()]
     result: dict[str, Any] = {

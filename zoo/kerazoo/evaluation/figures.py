@@ -6,7 +6,7 @@ import csv
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -40,7 +40,7 @@ WINDOW = 320
 """Largest side of the part of an image that is shown, in pixels."""
 GAMMA = 0.7
 """Exponent of displayed grey values."""
-RESOLUTION = 110
+RESOLUTION = 125
 """Dots per inch of the figures."""
 
 
@@ -177,6 +177,7 @@ class _View:
         part = _window(wrong)
         self.truth, self.prediction, self.valid = truth[part], prediction[part], valid[part]
         self.picture = displayed(example.image)[part]
+        self.grey = self.picture if self.picture.ndim == 2 else self.picture.mean(axis=2)
         self.aspect = self.truth.shape[0] / self.truth.shape[1]
         scores = count(example.truth, example.prediction, recipe).scores()
         shown = (
@@ -190,7 +191,7 @@ class _View:
         self.caption = "   ".join([name, *figures, extent])
 
     def paint_image(self, ax: Axes) -> None:
-        ax.imshow(self.picture, cmap="gray", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+        ax.imshow(self.picture, cmap="gray", **_EXACT)
 
     def paint_truth(self, ax: Axes) -> None:
         if self.objects:
@@ -205,20 +206,24 @@ class _View:
             self._paint_classes(ax, self.prediction)
 
     def _paint_objects(self, ax: Axes, labels: np.ndarray, matched: np.ndarray) -> None:
-        self.paint_image(ax)
+        # Coloured outlines need a background without colours, and not a bright one.
+        ax.imshow(self.grey * (1 if self.picture.ndim == 2 else 0.7), cmap="gray", **_EXACT)
         for kept, colour in ((np.isin(labels, matched), MATCHED), (~np.isin(labels, matched), UNMATCHED)):
             ax.add_collection(LineCollection(_outlines(np.where(kept, labels, 0)), colors=colour, linewidths=1.1))
 
     def _paint_classes(self, ax: Axes, classes: np.ndarray) -> None:
-        self.paint_image(ax)
+        # On a pale grey the classes keep the colours of the legend.
+        shade = 0.35 + 0.65 * self.grey if self.recipe.targets == "classes" else self.grey
+        ax.imshow(shade, cmap="gray", **_EXACT)
         colours = np.array([to_rgba(colour, 0.5) for colour in _class_colours(self.recipe)])
         if self.recipe.targets == "foreground":
             colours[0, 3] = 0
         overlay = colours[classes]
         overlay[~self.valid] = to_rgba(PAPER, 0.8)
-        ax.imshow(overlay, aspect="auto", interpolation="nearest")
+        ax.imshow(overlay, **_EXACT)
 
 
+_EXACT: dict[str, Any] = {"vmin": 0, "vmax": 1, "aspect": "auto", "interpolation": "nearest"}
 _NAMES = {"ap_50": "AP50", "dice": "Dice", "iou": "mean IoU", "accuracy": "accuracy"}
 
 
@@ -233,8 +238,9 @@ def _outlines(labels: np.ndarray) -> list[np.ndarray]:
 
 
 def _window(wrong: np.ndarray) -> tuple[slice, slice]:
-    """The part of at most `WINDOW` pixels a side with the most wrong pixels."""
-    height, width = (min(length, WINDOW) for length in wrong.shape)
+    """The part of at most `WINDOW` pixels a side, not too slender, with the most wrong pixels."""
+    largest = min(WINDOW, max(1, 3 * min(wrong.shape) // 2))
+    height, width = (min(length, largest) for length in wrong.shape)
     integral = cv2.integral(wrong.astype(np.uint8))
     inside = (
         integral[height:, width:]

@@ -7,6 +7,7 @@ import html
 import io
 import os
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -371,8 +372,9 @@ def _score_name(name: str, recipe: Recipe, short: bool = False) -> str:
 def _flat(content: Any, prefix: str = "") -> list[tuple[str, str]]:
     """A nested dict as rows of name and value."""
     if not isinstance(content, Mapping):
-        text = ", ".join(map(str, content)) if isinstance(content, list) else str(content)
-        return [(prefix, text)]
+        if isinstance(content, list):
+            content = shlex.join(content) if prefix == "command" else ", ".join(map(str, content))
+        return [(prefix, "none" if content in ("", None) else str(content))]
     rows = []
     for name, value in content.items():
         rows += _flat(value, f"{prefix} {name}".strip().replace("_", " "))
@@ -384,7 +386,7 @@ def _anchor(name: str) -> str:
 
 
 def _shell(path: Path) -> str:
-    return str(path) if " " not in str(path) else f'"{path}"'
+    return shlex.quote(str(path))
 
 
 _PAGE = """<!DOCTYPE html>

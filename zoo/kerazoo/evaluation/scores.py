@@ -99,6 +99,7 @@ class InstanceCounts(Counts):
         )
 
     def scores(self) -> Scores:
+        """The scores of instances."""
         average_precision = self.average_precision()
         found, mean = int(self.matches[0]), [value for value in average_precision if value is not None]
         return {
@@ -134,6 +135,7 @@ class ClassCounts(Counts):
         return ClassCounts(self.confusion + other.confusion, self.boundary + other.boundary, self.binary)
 
     def scores(self) -> Scores:
+        """The scores of classes."""
         every_dice, every_iou = dice(self.confusion), iou(self.confusion)
         return {
             "dice": every_dice[1] if self.binary else _mean(every_dice),
@@ -155,6 +157,11 @@ def count(truth: np.ndarray, prediction: np.ndarray, recipe: Recipe) -> Counts:
         Result of the same shape, int (y, x).
     recipe
         Its task, targets, classes and ignored value.
+
+    Returns
+    -------
+    Counts
+        `InstanceCounts` or `ClassCounts`.
     """
     valid = np.ones(truth.shape, bool) if recipe.ignore is None else truth != recipe.ignore
     if recipe.task == "instances":
@@ -212,7 +219,20 @@ def count_classes(
 
 
 def count_boundaries(truth: np.ndarray, prediction: np.ndarray, valid: np.ndarray | None = None) -> BoundaryCounts:
-    """Count the outline pixels of two label images or class maps, and those near the other's."""
+    """Count the outline pixels of two label images or class maps, and those near the other's.
+
+    Parameters
+    ----------
+    truth, prediction
+        Labels or class indices of one shape, integers (y, x).
+    valid
+        Pixels that are scored, bool (y, x); outlines along the others are left out.
+
+    Returns
+    -------
+    BoundaryCounts
+        Outline pixels as `outline` defines them; near is within `BOUNDARY_TOLERANCE`.
+    """
     true_outline, predicted_outline = outline(truth), outline(prediction)
     if valid is not None:
         inside = valid & ~outline(valid)
