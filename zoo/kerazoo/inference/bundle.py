@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import keras
 import yaml
-from bmzpack.bundle import unpacked
 
+from bmzpack.bundle import unpacked
 from bmzpack.errors import UserError
+from bmzpack.geometry import measure
 from kerazoo.config import DecodingConfig
 from kerazoo.data.normalise import Normalisation
 from kerazoo.inference.network import load_model
@@ -27,8 +29,8 @@ def load_bundle(path: Path) -> tuple[keras.Model, Recipe]:
     Returns
     -------
     tuple of keras.Model and Recipe
-        The recipe is the one that the zoo wrote into the bundle; for bundles of others it is derived from the axes,
-        the preprocessing and the sizes that the bundle describes, and the task is semantic.
+        The recipe is the one that the zoo wrote into the bundle; for bundles of others it is derived from what the
+        bundle describes and what is measured of the network, and the task is semantic.
 
     Raises
     ------
@@ -42,18 +44,32 @@ def load_bundle(path: Path) -> tuple[keras.Model, Recipe]:
             known = ", ".join(description.get("weights", {})) or "none"
             raise UserError(f"{path} has no keras_v3 weights ({known}): use a bundle of a Keras 3 network.")
         model = load_model(folder / str(weights["source"]))
-    recipe = (description.get("config") or {}).get("kerazoo")
-    return model, Recipe.model_validate(recipe) if recipe else derived_recipe(description, str(path))
+    own = (description.get("config") or {}).get("kerazoo")
+    if own is None:
+        return model, derived_recipe(description, model, str(path))
+    # What programs lack is part of the bundle's network; what remains to be done before it is what the bundle declares.
+    recipe = Recipe.model_validate(own)
+    operations = description["inputs"][0].get("preprocessing", [])
+    return model, recipe.model_copy(update={"normalisation": _normalisation(operations, recipe.channels, str(path))})
 
 
-def derived_recipe(description: dict[str, Any], name: str) -> Recipe:
-    """What can be said about a network from the description (spec 0.5) of a bundle that the zoo did not make.
+def derived_recipe(description: dict[str, Any], model: keras.Model, name: str) -> Recipe:
+    """What can be said about the network of a bundle that the zoo did not make.
+
+    Parameters
+    ----------
+    description
+        The content of its rdf.yaml, format version 0.5.
+    model
+        The network; its tile geometry is measured.
+    name
+        Names the bundle in messages.
 
     Raises
     ------
     UserError
-        Several inputs or outputs, other axes than batch, y, x, channel, fixed sizes, postprocessing, or preprocessing
-        that `kerazoo.data.normalise.Normalisation` does not know.
+        Another format version; several inputs or outputs; other axes than batch, y, x, channel; a single output
+        channel; postprocessing; or preprocessing that `kerazoo.data.normalise.Normalisation` does not know.
     """
     if not str(description.get("format_version", "")).startswith("0.5"):
         raise UserError(f"{name} has format_version {description.get('format_version')}: only 0.5 is read.")
@@ -62,8 +78,7 @@ def derived_recipe(description: dict[str, Any], name: str) -> Recipe:
         raise UserError(f"{name} has {len(inputs)} inputs and {len(outputs)} outputs: only one of each can be used.")
     if operations := [op["id"] for op in outputs[0].get("postprocessing", []) if op["id"] != "ensure_dtype"]:
         raise UserError(f"{name} has postprocessing ({', '.join(operations)}), which cannot be done here.")
-    source, result = _axes(inputs[0], name), _axes(outputs[0], name)
-    channels, classes = (axes["channel"]["channel_names"] for axes in (source, result))
+    channels, classes = (_channel_names(tensor, name) for tensor in (inputs[0], outputs[0]))
     if len(classes) < 2:
         raise UserError(f"{name} has one output channel: only networks with one channel per class can be used.")
     return Recipe(
@@ -75,53 +90,42 @@ def derived_recipe(description: dict[str, Any], name: str) -> Recipe:
         targets="classes",
         normalisation=_normalisation(inputs[0].get("preprocessing", []), len(channels), name),
         decoding=DecodingConfig(),
-        geometry=_geometry(source, result, name),
+        geometry=TileGeometry(**dataclasses.asdict(measure(model))),
     )
 
 
-def _axes(tensor: dict[str, Any], name: str) -> dict[str, dict[str, Any]]:
+def _channel_names(tensor: dict[str, Any], name: str) -> list[str]:
     axes = {axis.get("id", axis["type"]): axis for axis in tensor["axes"]}
     if list(axes) != ["batch", "y", "x", "channel"]:
         raise UserError(f"{name} has the axes {', '.join(axes)}: only batch, y, x, channel can be used.")
-    return axes
-
-
-def _geometry(source: dict[str, Any], result: dict[str, Any], name: str) -> TileGeometry:
-    minimum, step, margin, halo = 0, 1, 0, 0
-    for axis in "yx":
-        size = source[axis]["size"]
-        related = result[axis]["size"]
-        if not isinstance(size, dict) or "step" not in size:
-            raise UserError(f"{name} takes one size of {axis} only ({size}): only sizes of min and step can be used.")
-        if not isinstance(related, dict) or related.get("axis_id") != axis or result[axis].get("scale", 1) != 1:
-            raise UserError(f"{name} does not say that its output is as large as its input along {axis}.")
-        minimum, step = max(minimum, size["min"]), max(step, size["step"])
-        margin = max(margin, -related.get("offset", 0) // 2)
-        halo = max(halo, result[axis].get("halo", 0))
-    # The halo of the specification is cropped from the output, that of the zoo is counted from the input.
-    return TileGeometry(step=step, halo=halo + margin if halo or margin else None, margin=margin, minimum=minimum)
+    return axes["channel"]["channel_names"]
 
 
 def _normalisation(operations: list[dict[str, Any]], channels: int, name: str) -> Normalisation:
-    operations = [operation for operation in operations if operation["id"] != "ensure_dtype"]
-    if not operations:
-        return Normalisation(method="none")
-    first, arguments = operations[0]["id"], operations[0].get("kwargs", {})
-    whole = set(arguments.get("axes") or ("channel", "y", "x")) - {"batch"} == {"channel", "y", "x"} or channels == 1
-    if len(operations) == 1 and first == "zero_mean_unit_variance" and whole:
-        return Normalisation(method="standardisation")
-    if len(operations) == 1 and first == "scale_range" and whole and "reference_tensor" not in arguments:
-        low, high = arguments.get("min_percentile", 0.0), arguments.get("max_percentile", 100.0)
-        return Normalisation(method="percentile", low=low, high=high)
-    if len(operations) == 1 and first == "fixed_zero_mean_unit_variance":
-        mean, deviation = (_listed(arguments[key], channels) for key in ("mean", "std"))
-        return Normalisation(method="standardisation", scope="dataset", mean=mean, deviation=deviation)
-    if len(operations) == 1 and first == "scale_linear":
-        gains = set(_listed(arguments.get("gain", 1.0), channels))
-        offsets = _listed(arguments.get("offset", 0.0), channels)
-        if len(gains) == 1 and 0 not in gains:
-            return Normalisation(method="centering", maximum=1 / gains.pop(), mean=[-offset for offset in offsets])
-    listed = ", ".join(f"{operation['id']} {operation.get('kwargs', '')}".strip() for operation in operations)
+    """The normalisation that computes what preprocessing declares."""
+    operation, *further = [entry for entry in operations if entry["id"] != "ensure_dtype"] or [{"id": "none"}]
+    arguments = operation.get("kwargs") or {}
+    axes = set(arguments.get("axes") or ("channel", "y", "x")) - {"batch"}
+    whole = axes == {"channel", "y", "x"} or (channels == 1 and axes == {"y", "x"})
+    match operation["id"]:
+        case _ if further:
+            pass
+        case "none":
+            return Normalisation(method="none")
+        case "zero_mean_unit_variance" if whole:
+            return Normalisation(method="standardisation")
+        case "scale_range" if whole and arguments.get("reference_tensor") is None:
+            low, high = arguments.get("min_percentile", 0.0), arguments.get("max_percentile", 100.0)
+            return Normalisation(method="percentile", low=low, high=high)
+        case "fixed_zero_mean_unit_variance":
+            mean, deviation = (_listed(arguments[key], channels) for key in ("mean", "std"))
+            return Normalisation(method="standardisation", scope="dataset", mean=mean, deviation=deviation)
+        case "scale_linear":
+            gains = set(_listed(arguments.get("gain", 1.0), channels))
+            offsets = _listed(arguments.get("offset", 0.0), channels)
+            if len(gains) == 1 and 0 not in gains:
+                return Normalisation(method="centering", maximum=1 / gains.pop(), mean=[-value for value in offsets])
+    listed = ", ".join(f"{entry['id']} {entry.get('kwargs', '')}".strip() for entry in operations)
     raise UserError(f"{name} has preprocessing that cannot be done here: {listed}.")
 
 

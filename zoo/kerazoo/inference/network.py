@@ -94,7 +94,7 @@ def memory_per_pixel(model: keras.Model, size: int) -> int:
 
 def _largest(model: keras.Model, size: int) -> int:
     """Values of the largest tensor, also of networks within the network."""
-    tensors = keras.tree.flatten([layer.output for layer in model.layers])
+    within = [layer for layer in model.layers if isinstance(layer, keras.Model)]
+    tensors = keras.tree.flatten([layer.output for layer in model.layers if layer not in within])
     shapes = keras.Model(model.inputs, tensors).compute_output_shape((1, size, size, model.inputs[0].shape[-1]))
-    within = [_largest(layer, size) for layer in model.layers if isinstance(layer, keras.Model)]
-    return max(within + [math.prod(shape) for shape in shapes])
+    return max([math.prod(shape) for shape in shapes] + [_largest(network, size) for network in within])

@@ -155,5 +155,5 @@ class Predictor:
         height, width, channels = shape
         if channels != self.recipe.channels:
             raise UserError(f"The image has {channels} channels, the network takes {self.recipe.channels}: convert it.")
-        free = MEMORY - nbytes - BYTES_PER_PIXEL * height * width
+        free = max(MEMORY - nbytes - BYTES_PER_PIXEL * height * width, MEMORY / 4)
         return Tiling((height, width), self.recipe.geometry, int(free / self._memory_per_pixel), self._tile)

@@ -1,0 +1,156 @@
+"""Bundles: the zoo's own give what the run gives; those of others give what they describe, or say what is missing."""
+
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+import yaml
+
+import bmzpack
+from bmzpack import processing
+from bmzpack.errors import UserError
+from kerazoo.config import DecodingConfig
+from kerazoo.data.normalise import Normalisation
+from kerazoo.inference.bundle import load_bundle
+from kerazoo.inference.predictor import Predictor
+from kerazoo.recipe import Recipe, TileGeometry
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(1)
+    raw = keras.Input((None, None, 3), name="raw")
+    x = keras.layers.Conv2D(6, 3, padding="same", activation="relu")(raw)
+    x = keras.layers.UpSampling2D()(keras.layers.MaxPooling2D()(x))
+    return keras.Model(raw, keras.layers.Conv2D(3, 3, padding="same", activation="softmax", name="probability")(x))
+
+
+@pytest.fixture(scope="module")
+def image():
+    return np.random.default_rng(2).integers(0, 255, (90, 101, 3)).astype(np.uint8)
+
+
+def packed(model, path, image, preprocessing, **config):
+    return bmzpack.pack(
+        model,
+        {
+            "name": "Small network",
+            "inputs": [
+                {
+                    "test_image": image[:64, :64],
+                    "channel_names": ["red", "green", "blue"],
+                    "preprocessing": [preprocessing],
+                }
+            ],
+            "outputs": [{"channel_names": ["background", "gland", "stroma"]}],
+            "config": config,
+        },
+        path,
+        formats=["keras_v3"],
+    ).path
+
+
+@pytest.fixture(scope="module")
+def foreign(model, image, tmp_path_factory):
+    """A bundle without the zoo's recipe."""
+    standardisation = {"id": "zero_mean_unit_variance", "kwargs": {"axes": ["channel", "y", "x"]}}
+    return packed(model, tmp_path_factory.mktemp("foreign") / "foreign.zip", image, standardisation)
+
+
+def test_bundle_of_others(model, image, foreign, tmp_path):
+    predictor = Predictor.load(foreign)
+    raw = Normalisation(method="standardisation").apply(np.pad(image, [(0, 0), (0, 1), (0, 0)], mode="reflect"))
+    raw[:, :101] = Normalisation(method="standardisation").apply(image)
+    raw[:, 101] = raw[:, 99]
+    expected = model.predict(raw[None], verbose=0)[0, :, :101]
+    np.testing.assert_allclose(predictor.probabilities(image), expected, atol=1e-5)
+    np.testing.assert_array_equal(predictor.result(image), expected.argmax(-1))
+    assert predictor.recipe.classes == ["background", "gland", "stroma"]
+    assert predictor.recipe.channel_names == ["red", "green", "blue"]
+    assert predictor.recipe.geometry.step == 2
+
+    with zipfile.ZipFile(foreign) as archive:
+        archive.extractall(tmp_path)
+    for source in (tmp_path, tmp_path / "rdf.yaml"):
+        np.testing.assert_array_equal(Predictor.load(source).result(image), predictor.result(image))
+
+
+def test_bundle_of_the_zoo(model, image, tmp_path):
+    """Means per channel have no place in the declared preprocessing: the packer puts them into the network."""
+    recipe = Recipe(
+        model="unet2d",
+        task="semantic",
+        channels=3,
+        channel_names=["red", "green", "blue"],
+        classes=["background", "gland", "stroma"],
+        targets="classes",
+        ignore=255,
+        normalisation=Normalisation(method="centering", maximum=255, mean=[0.3, 0.5, 0.6]),
+        decoding=DecodingConfig(minimum_size=7),
+        geometry=TileGeometry(step=2, halo=4, minimum=2),
+    )
+    operation = {
+        "id": "scale_linear",
+        "kwargs": {"axis": "channel", "gain": [1 / 255] * 3, "offset": [-0.3, -0.5, -0.6]},
+    }
+    path = packed(model, tmp_path / "own.zip", image, operation, kerazoo=recipe.model_dump(mode="json"))
+    expected = Predictor(model, recipe).probabilities(image)
+    predictor = Predictor.load(path)
+    np.testing.assert_allclose(predictor.probabilities(image), expected, atol=1e-5)
+    assert predictor.recipe.model_copy(update={"normalisation": recipe.normalisation}) == recipe
+
+
+@pytest.mark.parametrize(
+    ("operation", "method"),
+    [
+        ({"id": "scale_range", "kwargs": {"min_percentile": 2, "max_percentile": 99}}, "percentile"),
+        ({"id": "scale_linear", "kwargs": {"gain": 0.25, "offset": -0.5}}, "centering"),
+        ({"id": "fixed_zero_mean_unit_variance", "kwargs": {"mean": 100.0, "std": 20.0}}, "standardisation"),
+        ({"id": "ensure_dtype", "kwargs": {"dtype": "float32"}}, "none"),
+    ],
+)
+def test_preprocessing_is_that_of_bioimageio_core(foreign, tmp_path, image, operation, method):
+    folder = changed(foreign, tmp_path, lambda rdf: rdf["inputs"][0].update(preprocessing=[operation]))
+    _, recipe = load_bundle(folder)
+    assert recipe.normalisation.method == method
+    (entry,) = yaml.safe_load((folder / "rdf.yaml").read_text())["inputs"]
+    computed = processing.preprocess([entry], {"raw": image[None].astype(np.float32)})
+    expected = processing.arrays(computed, ["raw"])["raw"][0]
+    np.testing.assert_allclose(recipe.normalisation.apply(image), expected, rtol=1e-5, atol=1e-5)
+
+
+def changed(bundle, folder, change):
+    with zipfile.ZipFile(bundle) as archive:
+        archive.extractall(folder)
+    path = folder / "rdf.yaml"
+    content = yaml.safe_load(path.read_text())
+    change(content)
+    path.write_text(yaml.safe_dump(content))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rdf: rdf["weights"].update(onnx=rdf["weights"].pop("keras_v3")), "no keras_v3 weights"),
+        (lambda rdf: rdf.update(format_version="0.4.9"), "format_version 0.4.9"),
+        (lambda rdf: rdf["inputs"].append(rdf["inputs"][0]), "2 inputs and 1 outputs"),
+        (lambda rdf: rdf["inputs"][0]["axes"].reverse(), "has the axes channel, x, y, batch"),
+        (lambda rdf: rdf["outputs"][0]["axes"][3].update(channel_names=["a"]), "one output channel"),
+        (lambda rdf: rdf["outputs"][0].update(postprocessing=[{"id": "sigmoid"}]), r"postprocessing \(sigmoid\)"),
+        (lambda rdf: rdf["inputs"][0].update(preprocessing=[{"id": "clip"}]), "preprocessing that cannot be done"),
+        (lambda rdf: rdf["inputs"][0]["preprocessing"][0]["kwargs"].update(axes=["y", "x"]), "zero_mean_unit_variance"),
+    ],
+)
+def test_what_is_missing_is_said(foreign, tmp_path, change, message):
+    folder = changed(foreign, tmp_path, change)
+    with pytest.raises(UserError, match=message):
+        load_bundle(folder)
+
+
+def test_no_bundle(tmp_path):
+    (tmp_path / "file.zip").write_bytes(b"no zip")
+    for path in (tmp_path, tmp_path / "file.zip"):
+        with pytest.raises(UserError, match=path.name):
+            Predictor.load(path)
