@@ -218,10 +218,16 @@ def _likely_ratio(output: int, of_input: int) -> float:
 
 
 def _output_halo(geometry: Geometry, ratio: float) -> int:
+    """The halo in output pixels.
+
+    bioimageio.core extends also a whole image by it on both sides: twice the halo is rounded up to the step, so that an
+    image of a valid size remains one.
+    """
     if geometry.halo is None:
         return 0
-    whole = max(1, round(ratio))  # the halo is a whole number of input pixels too
-    return math.ceil(max(0, geometry.halo - geometry.margin) * ratio / whole) * whole
+    step = geometry.step
+    unit = step // 2 if step % 2 == 0 and step * ratio % 2 == 0 else step
+    return round(math.ceil(max(0, geometry.halo - geometry.margin) / unit) * unit * ratio)
 
 
 def _output_shapes(model: keras.Model, inputs: Sequence[Tensor[Input]], size: int) -> list[tuple[int | None, ...]]:
