@@ -1,7 +1,8 @@
 """ImageNet encoders of keras.applications as the contracting path of a segmentation network.
 
-An encoder takes values between 0 and 1, brings them into the range that it was trained with, and is tapped at strides 2,
-4, 8, 16 and 32. It takes any number of channels: see `kerazoo.models.weights` for what becomes of its first convolution.
+An encoder takes values between 0 and 1, brings them into the range that it was trained with, and is tapped at strides
+2, 4, 8, 16 and 32. It takes any number of channels: `kerazoo.models.weights` tells what becomes of its first
+convolution.
 """
 
 from __future__ import annotations

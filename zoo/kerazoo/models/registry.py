@@ -43,6 +43,8 @@ class Model:
         return getattr(importlib.import_module(module), function)(**arguments)
 
 
+_UNET = "Ronneberger, Fischer and Brox (2015), U-Net: Convolutional Networks for Biomedical Image Segmentation"
+
 _MODELS = (
     Model(
         name="unet2d",
@@ -51,7 +53,7 @@ _MODELS = (
         builder="kerazoo.models.unet:unet",
         parameters=31_048_322,
         paper="Ronneberger et al. 2015",
-        citation="Ronneberger, Fischer and Brox (2015), U-Net: Convolutional Networks for Biomedical Image Segmentation",
+        citation=_UNET,
         doi="10.1007/978-3-319-24574-4_28",
         backbones=IMAGENET_BACKBONES,
     ),
@@ -62,7 +64,7 @@ _MODELS = (
         builder="kerazoo.models.unet:unet_2015",
         parameters=31_030_658,
         paper="Ronneberger et al. 2015",
-        citation="Ronneberger, Fischer and Brox (2015), U-Net: Convolutional Networks for Biomedical Image Segmentation",
+        citation=_UNET,
         doi="10.1007/978-3-319-24574-4_28",
     ),
 )

@@ -175,15 +175,16 @@ def _convolutions(x: Any, filters: int, name: str, padding: str, batch_norm: boo
 def _check(
     filters: int, depth: int, classes: int, padding: str, dropout: float, backbone: str | None, alpha: float | None
 ) -> None:
+    for name, value in {"filters": filters, "depth": depth, "classes": classes}.items():
+        if not isinstance(value, int) or value < 1:
+            raise UserError(f"U-Net: {name} is {value!r}; choose a whole number from 1 on.")
     if padding not in ("same", "valid"):
         raise UserError(f"U-Net: padding is {padding!r}; choose same or valid.")
     if backbone is not None and padding == "valid":
         raise UserError("U-Net: a backbone pads its convolutions; choose padding same, or leave out the backbone.")
     if backbone != "mobilenet_v2" and alpha is not None:
         raise UserError("U-Net: alpha is the width of the backbone mobilenet_v2; leave it out.")
-    if not 1 <= depth <= (6 if backbone is None else 5):
+    if depth > (6 if backbone is None else 5):
         raise UserError(f"U-Net: depth is {depth}; choose 1 to {6 if backbone is None else 5}.")
-    if filters < 1 or classes < 1:
-        raise UserError(f"U-Net: {filters} filters and {classes} classes; both must be at least 1.")
-    if not 0 <= dropout < 1:
+    if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
         raise UserError(f"U-Net: dropout is {dropout}; choose at least 0 and less than 1.")

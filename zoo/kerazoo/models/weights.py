@@ -5,7 +5,6 @@
 | .npz | arrays named `layer/variable`, layers as keras.applications names them |
 | .keras | any network that Keras loads: of keras.applications, or of another run |
 | .h5 | a whole network or its weights, as keras.applications publishes them |
-| .weights.h5 | the weights of exactly the same network (this format names no layers) |
 
 In a file with folded batch normalisation, `beta` is all that is left of each: gamma becomes 1, the mean 0, and the
 variance 1 - epsilon, so that the layer adds beta and does nothing else.
@@ -18,6 +17,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import h5py
 import keras
@@ -56,9 +56,6 @@ def load_weights(
         if backbone is None:
             raise UserError("The weights `imagenet` are those of a backbone: choose one, or leave the weights out.")
         arrays = _download(backbone, alpha)
-    elif Path(source).name.endswith(".weights.h5"):
-        _load_same(model, _existing(source))
-        return
     else:
         arrays = read_weights(source)
 
@@ -93,7 +90,7 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     Parameters
     ----------
     path
-        A file as above, other than .weights.h5.
+        A file as above.
 
     Returns
     -------
@@ -128,8 +125,6 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 def width_of_weights(path: str | os.PathLike[str]) -> float:
     """The width (alpha) of the MobileNetV2 in a weights file; 1 where the file does not tell."""
-    if Path(path).name.endswith(".weights.h5"):
-        return 1.0
     kernel = read_weights(path).get("block_16_project/kernel")
     return 1.0 if kernel is None else kernel.shape[-1] / 320
 
@@ -155,16 +150,20 @@ def _variables(layer: keras.layers.Layer) -> list[keras.Variable]:
     return [variable for variable in layer.variables if "seed_generator" not in variable.path]
 
 
-def _arrays_of(model: keras.Model) -> dict[str, np.ndarray]:
+def _arrays_of(model: Any) -> dict[str, np.ndarray]:
     layers = [layer for layer in model._flatten_layers(include_self=False) if not isinstance(layer, keras.Model)]
     return {
-        f"{layer.name}/{variable.name}": keras.ops.convert_to_numpy(variable)
+        f"{layer.name}/{variable.name}": np.asarray(keras.ops.convert_to_numpy(variable))
         for layer in layers
         for variable in _variables(layer)
     }
 
 
-def _read_h5(file: h5py.Group) -> dict[str, np.ndarray]:
+def _read_h5(file: Any) -> dict[str, np.ndarray]:
+    if "layer_names" not in file.attrs:
+        raise UserError(
+            f"{file.file.filename} names no layers (Keras writes .weights.h5 like that): save it as .keras."
+        )
     arrays = {}
     for layer in file.attrs["layer_names"]:
         layer = layer.decode() if isinstance(layer, bytes) else layer
@@ -183,16 +182,6 @@ def _download(backbone: str, alpha: float) -> dict[str, np.ndarray]:
             "connect to the internet, or name a local weights file as model.weights."
         ) from error
     return _arrays_of(model)
-
-
-def _load_same(model: keras.Model, path: Path) -> None:
-    try:
-        model.load_weights(path)
-    except (ValueError, KeyError, OSError) as error:
-        raise UserError(
-            f"{path} does not hold the weights of exactly this network: choose a .keras, .h5 or .npz file, whose "
-            "layers are found by name."
-        ) from error
 
 
 def _existing(path: str | os.PathLike[str]) -> Path:

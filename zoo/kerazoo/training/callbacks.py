@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from bmzpack.errors import UserError
@@ -27,6 +28,8 @@ class LearningRate(keras.callbacks.Callback):
 
     Parameters
     ----------
+    optimiser
+        Whose learning rate it is.
     rate
         From the step, counted from the first epoch of the training, to the learning rate.
     steps
@@ -35,14 +38,16 @@ class LearningRate(keras.callbacks.Callback):
         Where the training stands.
     """
 
-    def __init__(self, rate: Callable[[int], float], steps: int, position: Position) -> None:
+    def __init__(
+        self, optimiser: keras.optimizers.Optimizer, rate: Callable[[int], float], steps: int, position: Position
+    ) -> None:
         super().__init__()
-        self._rate, self._steps, self._position = rate, steps, position
+        self._optimiser, self._rate, self._steps, self._position = optimiser, rate, steps, position
 
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Set it."""
         step = self._position.epoch * self._steps + batch
-        self.model.optimizer.learning_rate = self._rate(step) * self._position.rate_factor
+        self._optimiser.learning_rate = self._rate(step) * self._position.rate_factor
 
 
 class EndOfEpoch(keras.callbacks.Callback):
@@ -52,6 +57,8 @@ class EndOfEpoch(keras.callbacks.Callback):
 
     Parameters
     ----------
+    network
+        The network that is trained, compiled.
     run
         Where to write.
     config
@@ -65,11 +72,18 @@ class EndOfEpoch(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, run: Run, config: TrainingConfig, position: Position, workers: Workers, keep: Callable[[], None]
+        self,
+        network: keras.Model,
+        run: Run,
+        config: TrainingConfig,
+        position: Position,
+        workers: Workers,
+        keep: Callable[[], None],
     ) -> None:
         super().__init__()
-        self._run, self._config, self._position, self._workers, self._keep = run, config, position, workers, keep
-        self._agreed = tf.function(lambda loss: workers.mean([loss], key=2)[0])
+        self._network, self._run, self._config, self._position = network, run, config, position
+        self._workers, self._keep = workers, keep
+        self._agreed = tf.function(lambda loss: workers.mean([loss], key=2)[0], autograph=False)
         self._time = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
@@ -91,7 +105,7 @@ class EndOfEpoch(keras.callbacks.Callback):
                 f"({self._config.learning_rate:g}), or set training.precision to float32."
             )
         position.epoch = epoch + 1
-        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        rate = float(np.asarray(keras.ops.convert_to_numpy(self._network.optimizer.learning_rate)))
         position.history.append({"epoch": position.epoch, "learning_rate": rate, **_ordered(logs)})
 
         better = position.best_loss is None or logs["val_loss"] < position.best_loss
@@ -102,11 +116,11 @@ class EndOfEpoch(keras.callbacks.Callback):
         if self._config.schedule == "plateau" and position.plateau >= PLATEAU_EPOCHS:
             position.plateau, position.rate_factor = 0, position.rate_factor * PLATEAU_FACTOR
         if self._config.early_stopping is not None and position.waited >= self._config.early_stopping:
-            position.stopped = self.model.stop_training = True
+            position.stopped = self._network.stop_training = True
 
         now = time.monotonic()
         position.seconds, self._time = position.seconds + now - self._time, now
-        state = capture(position, self.model)
+        state = capture(position, self._network)
         if self._workers.chief:
             if better:
                 self._keep()

@@ -3,9 +3,10 @@
 Several GPUs: `tf.distribute.MirroredStrategy`, which `keras.Model.fit` supports; a batch is divided among them.
 
 Several machines: every worker is started with the same command and its own `TF_CONFIG`. `fit` of Keras 3 fails under
-`tf.distribute.MultiWorkerMirroredStrategy` (seen with 3.15), so each worker trains a model of its own on its part of the
-batch, and gradients are averaged over the workers before they are applied: the weights stay equal. The strategy is only
-made because it connects the workers. Statistics of batch normalisation are averaged too. Worker 0 writes the run folder.
+`tf.distribute.MultiWorkerMirroredStrategy` (seen with 3.15), so each worker trains a model of its own on its part of
+the batch, and gradients are averaged over the workers before they are applied: the weights stay equal. The strategy is
+only made because it connects the workers. Statistics of batch normalisation are averaged too. Worker 0 writes the run
+folder.
 """
 
 from __future__ import annotations
@@ -72,14 +73,14 @@ class Workers:
         """Let an optimiser apply the gradients of all workers, and average the model's statistics in every step."""
         if self.count == 1:
             return
-        statistics = [v for v in model.non_trainable_variables if "float" in v.dtype]
+        statistics = [variable for variable in model.variables if variable.name.startswith("moving_")]
         apply = optimiser.apply
 
-        def apply_mean(gradients: Sequence[Any], variables: Sequence[Any] | None = None) -> None:
-            means = self.mean([*gradients, *statistics], key=1)
-            for variable, value in zip(statistics, means[len(gradients) :], strict=True):
+        def apply_mean(grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
+            means = self.mean([*grads, *statistics], key=1)
+            for variable, value in zip(statistics, means[len(grads) :], strict=True):
                 variable.assign(value)
-            apply(means[: len(gradients)], variables)
+            apply(means[: len(grads)], trainable_variables)
 
         optimiser.apply = apply_mean
 

@@ -192,8 +192,8 @@ def _prepare(config: Config, workers: Workers) -> _Job:
         )
     if config.training.transfer != "all" and not (config.model.backbone and config.model.weights):
         raise UserError(
-            f"training.transfer is {config.training.transfer}: it needs a pretrained model.backbone with model.weights; "
-            "set it to all."
+            f"training.transfer is {config.training.transfer}: it needs a pretrained model.backbone with "
+            "model.weights; set it to all."
         )
     name = dtype_policy(config.training)
     if name == "mixed_float16" and workers.count > 1:
@@ -265,11 +265,11 @@ def _fit(job: _Job, run: Run, state: State | None, position: Position, console: 
         if state is not None:
             restore(state, job.model, optimiser=position.epoch > phase.start)
         callbacks: list[keras.callbacks.Callback] = [
-            LearningRate(functools.partial(_rate, config.training, phase, steps), steps, position),
-            EndOfEpoch(run, config.training, position, workers, keep),
+            LearningRate(optimiser, functools.partial(_rate, config.training, phase, steps), steps, position),
+            EndOfEpoch(job.model, run, config.training, position, workers, keep),
         ]
         if workers.chief:
-            callbacks.append(keras.callbacks.TensorBoard(run.path / "tensorboard", write_graph=False))
+            callbacks.append(keras.callbacks.TensorBoard(str(run.path / "tensorboard"), write_graph=False))
         display = Progress(position, config.training.epochs, steps, console)
         try:
             job.model.fit(

@@ -7,10 +7,11 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from bmzpack.errors import UserError
 from kerazoo.config import LossConfig
+
+ops: Any = keras.ops
 
 FLOOR = 1e-30
 """Least probability whose logarithm is taken. So low that the gradient through a float32 softmax stays that of the

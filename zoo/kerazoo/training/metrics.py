@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-from keras import ops
+
+ops: Any = keras.ops
 
 
 class ConfusionMetrics(keras.metrics.Metric):

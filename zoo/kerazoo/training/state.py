@@ -98,4 +98,4 @@ def _path(run: Run) -> Any:
 
 
 def _values(variables: list[keras.Variable]) -> list[np.ndarray]:
-    return [keras.ops.convert_to_numpy(variable) for variable in variables]
+    return [np.asarray(keras.ops.convert_to_numpy(variable)) for variable in variables]
