@@ -1,0 +1,234 @@
+"""From a run to a bundle: the one place where the zoo uses the packer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bmzpack.description import Description, Processing, Training, Validation
+from bmzpack.errors import UserError
+from bmzpack.packing import pack
+from bmzpack.settings import validate
+from kerazoo.config import AugmentationConfig, Config
+from kerazoo.data.normalise import EPSILON, Normalisation
+from kerazoo.data.read import open_stack, read_image, read_mask
+from kerazoo.models.registry import get_model
+from kerazoo.recipe import Recipe
+from kerazoo.training.run import Run
+
+WHOLE_IMAGE = ["channel", "y", "x"]
+PLAIN_FOLDERS = {"image", "images", "img", "imgs", "train", "training", "val", "validation", "data", "raw"}
+"""Names of folders that say nothing about what is on the images."""
+TASKS = {"instances": "instance segmentation", "semantic": "semantic segmentation"}
+USES = {
+    "border": "Each pixel gets the probabilities of background, object interior and object border. Objects are found "
+    "by `kerazoo predict`, or in another program as connected regions of the interior, grown into the border.",
+    "foreground": "Each pixel gets the probabilities of background and foreground; a threshold gives a mask.",
+    "classes": "Each pixel gets one probability per class; the largest one gives a class map.",
+}
+
+
+def export(
+    run: Run | str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    formats: Sequence[str] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Pack a run as a bundle of the BioImage Model Zoo.
+
+    The bundle's rdf.yaml keeps the run's `Recipe` under ``config.kerazoo``; how well the weights formats agree is
+    written into the run's agreement.json.
+
+    Parameters
+    ----------
+    run
+        A trained run, or its folder.
+    output
+        The ``.zip`` to write.
+    formats
+        Weights formats; by default all that this installation can write.
+    overwrite
+        Whether an existing file may be replaced.
+
+    Returns
+    -------
+    Path
+        The bundle.
+
+    Raises
+    ------
+    UserError
+        The run is not trained yet, its validation images are gone, or the bundle cannot be written.
+    """
+    if not isinstance(run, Run):
+        run = Run.open(run)
+    packed = pack(run.model_path, describe(run), output, formats=formats, overwrite=overwrite)
+    run.write("agreement", packed.agreement)
+    return packed.path
+
+
+def describe(run: Run) -> Description:
+    """What a run says about its model."""
+    config, recipe, record = run.config, run.recipe, run.read("record")
+    publication, model = config.publication, get_model(config.model.name)
+    image, pixel_size = _test_image(run, config)
+    data_set = data_set_name(config)
+    task = TASKS[recipe.task]
+    content = {
+        "name": publication.name or _name(f"{model.title} {task} of {data_set}"),
+        "description": publication.description
+        or f"{model.title} for {task} of {data_set}: {', '.join(recipe.classes)}.",
+        "documentation": USES[recipe.targets],
+        "authors": [author.model_dump() for author in publication.authors],
+        "cite": [{"text": model.citation, "doi": model.doi}, *publication.cite],
+        "licence": publication.licence,
+        "tags": list(
+            dict.fromkeys([*publication.tags, task.replace(" ", "-"), model.name.partition("2d")[0], "kerazoo"])
+        ),
+        "timestamp": run.read("environment").get("started"),
+        "inputs": [
+            {
+                "test_image": image,
+                "channel_names": recipe.channel_names,
+                "preprocessing": operations(recipe.normalisation, recipe.channels),
+                "pixel_size": publication.pixel_size or pixel_size,
+            }
+        ],
+        "outputs": [
+            {"channel_names": recipe.classes, "description": f"Probability of {', '.join(recipe.classes)}"[:128]}
+        ],
+        "task": task,
+        "architecture": model.title if config.model.backbone is None else f"{model.title}, {config.model.backbone}",
+        "training": _training(config, recipe, record, data_set, len(run.read("split").get("train", []))),
+        "validation": _validation(run, record, data_set),
+        "config": {"kerazoo": recipe.model_dump(mode="json")},
+    }
+    return validate(Description, content, f"publication in {run.path / 'config.yaml'}")
+
+
+def operations(normalisation: Normalisation, channels: int) -> list[Processing]:
+    """A normalisation in the operations of the zoo.
+
+    Parameters
+    ----------
+    normalisation
+        With all its numbers.
+    channels
+        Of the images. Numbers of several channels become lists, which the packer puts into the network.
+
+    Returns
+    -------
+    list of Processing
+        None or one.
+    """
+
+    def per_channel(**numbers: Any) -> dict[str, Any]:
+        if channels == 1:
+            return {key: values[0] for key, values in numbers.items()}
+        return {"axis": "channel", **numbers}
+
+    match normalisation.method:
+        case "none":
+            return []
+        case "scaling":
+            return [Processing(id="scale_linear", kwargs={"gain": 1 / normalisation.maximum, "offset": 0.0})]
+        case "centering":
+            gain = [1 / normalisation.maximum] * channels
+            offset = [-mean for mean in normalisation.mean]
+            return [Processing(id="scale_linear", kwargs=per_channel(gain=gain, offset=offset))]
+        case "standardisation" if normalisation.scope == "dataset":
+            kwargs = per_channel(mean=normalisation.mean, std=normalisation.deviation)
+            return [Processing(id="fixed_zero_mean_unit_variance", kwargs=kwargs)]
+        case "standardisation":
+            return [Processing(id="zero_mean_unit_variance", kwargs={"axes": WHOLE_IMAGE, "eps": EPSILON})]
+        case "percentile":
+            kwargs = {"axes": WHOLE_IMAGE, "min_percentile": normalisation.low, "max_percentile": normalisation.high}
+            return [Processing(id="scale_range", kwargs=kwargs | {"eps": EPSILON})]
+
+
+def data_set_name(config: Config) -> str:
+    """What the training images are called: the nearest folder above them whose name says something."""
+    path = config.data.images or config.data.table
+    if path is None:
+        return "images"
+    folders = [path.name, *(parent.name for parent in path.parents)] if config.data.images else [path.stem]
+    return next((name for name in folders if name and name.lower() not in PLAIN_FOLDERS), "images")
+
+
+def _name(text: str) -> str:
+    """A title of the characters that the zoo allows."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "_+- ()") else "-" for c in text)[:128]
+
+
+def _test_image(run: Run, config: Config) -> tuple[np.ndarray, dict[str, float] | None]:
+    """A validation image with something on it, and its pixel size."""
+    entries = run.read("split").get("validation", [])
+    if not entries:
+        raise UserError(f"{run.path}: split.json names no validation image, of which the test tensors are cut.")
+    missing = [entry["image"] for entry in entries if not Path(entry["image"]).is_file()]
+    if missing:
+        raise UserError(
+            f"{run.path}: the validation image {missing[0]} is gone: put it back, the bundle's test tensors are cut out "
+            "of it."
+        )
+    data = config.data
+    chosen = next(
+        (
+            entry
+            for entry in entries
+            if Path(entry["mask"]).is_file() and np.ptp(read_mask(entry["mask"], data.annotation, data.ignore)) > 0
+        ),
+        entries[0],
+    )
+    size = open_stack(chosen["image"], data.axes, data.channels).pixel_size
+    return read_image(chosen["image"], data.axes, data.channels), size and {"y": size[0], "x": size[1]}
+
+
+def _training(config: Config, recipe: Recipe, record: dict[str, Any], data_set: str, images: int) -> Training:
+    training, loss = config.training, config.training.loss
+    terms = {name: getattr(loss, name) for name in ("cross_entropy", "dice", "focal", "tversky") if getattr(loss, name)}
+    schedule = training.schedule + (f", {training.warmup_epochs:g} epochs of warm-up" if training.warmup_epochs else "")
+    regularisation = f"weight decay {training.weight_decay:g}" if training.optimizer == "adamw" else None
+    start = f", starting from {config.model.weights} weights" if config.model.weights else ""
+    return Training(
+        data=f"Trained on {images} images of {data_set} in patches of {training.patch_size} pixels{start}.",
+        training_preprocessing=f"{recipe.normalisation.method}; {_augmentation(config.augmentation)}",
+        training_epochs=record.get("epochs"),
+        training_batch_size=training.batch_size,
+        initial_learning_rate=training.learning_rate,
+        learning_rate_schedule=schedule,
+        loss_function=" + ".join(name.replace("_", " ") for name in terms),
+        loss_function_kwargs={"weights": list(terms.values())},
+        optimizer=training.optimizer,
+        optimizer_kwargs={"momentum": training.momentum} if training.optimizer == "sgd" else {},
+        regularization=regularisation,
+        training_duration=round(record["seconds"] / 3600, 4) if "seconds" in record else None,
+    )
+
+
+def _augmentation(augmentation: AugmentationConfig) -> str:
+    used = [
+        name.replace("_", " ") + ("" if value is True else f" {value:g}")
+        for name, value in augmentation.model_dump().items()
+        if value
+    ]
+    return f"augmentation: {', '.join(used)}" if used else "no augmentation"
+
+
+def _validation(run: Run, record: dict[str, Any], data_set: str) -> list[Validation]:
+    scores = {name: value for name, value in record.get("scores", {}).items() if value is not None}
+    if not scores:
+        return []
+    return [
+        Validation(
+            dataset=data_set,
+            samples=len(run.read("split")["validation"]),
+            scores=scores,
+            notes="held out of the training; the thresholds of the decoding were chosen on these images",
+        )
+    ]
