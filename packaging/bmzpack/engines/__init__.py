@@ -45,7 +45,7 @@ class Result:
     outputs: list[dict[str, np.ndarray]]
     """One entry per entry of the inputs, by tensor id."""
     seconds: float
-    """Fastest of two calls with the first entry, on the CPU, when the engine is warm."""
+    """Fastest of two to five calls with the first entry, on the CPU, when the engine is warm."""
 
 
 def run(engine: str, weights: Path, inputs: Sequence[dict[str, np.ndarray]], names: TensorNames) -> Result:
@@ -72,26 +72,47 @@ def run(engine: str, weights: Path, inputs: Sequence[dict[str, np.ndarray]], nam
     UserError
         The engine is not installed, or it cannot run the file.
     """
-    engine_name, _, version = engine.partition("-")
-    python = old.python(engine_name, version) if version else None
-    with tempfile.TemporaryDirectory(prefix="bmzpack-") as folder:
+    return run_files([(engine, weights)], inputs, names)[0]
+
+
+def run_files(
+    files: Sequence[tuple[str, Path]], inputs: Sequence[dict[str, np.ndarray]], names: TensorNames
+) -> list[Result]:
+    """Run several weights files as `run` does, all in one process: importing TensorFlow takes its time.
+
+    Parameters
+    ----------
+    files
+        Engines and weights files; the engines must share a process: `keras` with `tensorflow`, or one engine alone.
+    inputs, names
+        As for `run`.
+
+    Returns
+    -------
+    list of Result
+        One per file.
+
+    Raises
+    ------
+    UserError
+        As for `run`.
+    """
+    engine, _, version = files[0][0].partition("-")
+    python = old.python(engine, version) if version else None
+    with tempfile.TemporaryDirectory(prefix="bmzpack-") as scratch:
+        folder = Path(scratch)
         for number, tensors in enumerate(inputs):
-            np.savez(Path(folder, f"input{number}.npz"), allow_pickle=False, **tensors)
-        task = Path(folder, "task.json")
-        task.write_text(
-            json.dumps(
-                {
-                    "engine": engine_name,
-                    "weights": str(weights.resolve()),
-                    "inputs": names.inputs,
-                    "outputs": names.outputs,
-                    "entries": len(inputs),
-                }
-            )
-        )
-        run_python([str(WORKER), str(task)], f"{engine} cannot run {weights}", python=python)
-        outputs = []
-        for number in range(len(inputs)):
-            with np.load(Path(folder, f"output{number}.npz")) as stored:
-                outputs.append({name: stored[name] for name in names.outputs})
-        return Result(outputs, json.loads(task.with_name("result.json").read_text())["seconds"])
+            np.savez(folder / f"input{number}.npz", allow_pickle=False, **tensors)
+        jobs = [{"engine": name.partition("-")[0], "weights": str(weights.resolve())} for name, weights in files]
+        task = {"jobs": jobs, "inputs": names.inputs, "outputs": names.outputs, "entries": len(inputs)}
+        (folder / "task.json").write_text(json.dumps(task))
+        run_python([str(WORKER), scratch], f"The engine {files[0][0]} failed", python=python)
+        seconds = json.loads((folder / "seconds.json").read_text())
+        results = []
+        for job in range(len(files)):
+            outputs = []
+            for number in range(len(inputs)):
+                with np.load(folder / f"output{job}-{number}.npz") as stored:
+                    outputs.append({name: stored[name] for name in names.outputs})
+            results.append(Result(outputs, seconds[job]))
+        return results

@@ -99,16 +99,15 @@ def write_all(
         versions = _convert(model_path, Path(scratch), tensors, by_tensorflow, "tensorflow")
         if "torchscript" in chosen:
             versions |= _convert(original, Path(scratch), tensors, ["torchscript"], "torch")
-        reference = engines.run("keras", original, test_inputs, tensors)
+        results = _run(Path(scratch), ["keras_v3", *chosen], test_inputs, tensors)
+        reference = results["keras_v3"]
         written = []
         for name in chosen:
-            engine, file_name = FORMATS[name]
-            path = Path(scratch, file_name)
-            result = reference if name == "keras_v3" else engines.run(engine, path, test_inputs, tensors)
+            result = results[name]
             written.append(
                 Written(
                     format=name,
-                    path=folder / file_name,
+                    path=folder / FORMATS[name][1],
                     parent=None if name == "keras_v3" else "keras_v3",
                     versions=versions[name],
                     max_abs_error=_accepted(name, model_path, result, reference),
@@ -153,6 +152,18 @@ def _convert(
     )
     run_python(["-m", "bmzpack.weights.writer", str(task)], f"{model} could not be converted", backend=backend)
     return json.loads((folder / "versions.json").read_text())
+
+
+def _run(
+    folder: Path, formats: Sequence[str], inputs: Sequence[dict[str, np.ndarray]], names: TensorNames
+) -> dict[str, engines.Result]:
+    """Run the written files, those of one framework in one process."""
+    results = {}
+    for group in (("keras", "tensorflow"), ("onnxruntime",), ("torch",)):
+        files = {name: (FORMATS[name][0], folder / FORMATS[name][1]) for name in formats if FORMATS[name][0] in group}
+        if files:
+            results |= zip(files, engines.run_files(list(files.values()), inputs, names), strict=True)
+    return results
 
 
 def _accepted(name: str, model: Path, result: engines.Result, reference: engines.Result) -> float:

@@ -19,10 +19,11 @@ def load(path: Path) -> keras.Model:
         The file cannot be loaded, or an output is not float32.
     """
     try:
-        model = keras.models.load_model(path, compile=False)
+        model: Any = keras.models.load_model(path, compile=False)
     except (ValueError, TypeError, OSError, KeyError) as error:
-        reason = (str(error).strip().splitlines() or [""])[0]
-        raise UserError(f"{path} cannot be loaded by Keras {keras.__version__}: {reason}") from error
+        raise UserError(f"{path} cannot be loaded by Keras {keras.__version__}: {one_line(error)}") from error
+    if isinstance(model, keras.Sequential):
+        model = keras.Model(model.inputs, model.outputs, name=model.name)
     if any(layer.compute_dtype != "float32" for layer in model._flatten_layers()):
         weights = model.get_weights()
         model = keras.saving.deserialize_keras_object(_single_precision(keras.saving.serialize_keras_object(model)))
@@ -50,3 +51,8 @@ def version(text: str) -> str:
     """The three numbers of a version: 2.13.0+cpu is 2.13.0 (2.10 would be read as 2.1)."""
     numbers = text.split("+")[0].split(".")
     return ".".join([*numbers, "0", "0"][:3])
+
+
+def one_line(error: Exception) -> str:
+    """Kind and beginning of an error's message, which in Keras runs over many lines."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -67,6 +67,13 @@ def check_source(model_path: Path, names: TensorNames, formats: Sequence[str]) -
                 "use one of Keras' own."
             )
     inputs, outputs = _ends(model_path, configuration)
+    open_sizes = any(size is None for layer in inputs for size in layer["config"]["batch_shape"][1:])
+    for item in _serialised(configuration):
+        if open_sizes and item["class_name"] == "UpSampling2D" and item["config"]["interpolation"] != "nearest":
+            raise UserError(
+                f"{model_path}: Keras cannot run {item['config']['name']!r} ({item['config']['interpolation']} "
+                "upsampling) on images of any size: use nearest interpolation or a transposed convolution."
+            )
     for layer in inputs:
         _refuse_made_up(model_path, layer, "input")
         if layer["config"]["dtype"] != "float32":

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import torch
+from keras.src.backend.common import global_state
 
 from bmzpack.engines import TensorNames
 from bmzpack.weights.model import version
+
+EXAMPLE = 64
+"""Size of the open axes of the image with which the model is traced, or the next that it takes."""
+
+
+def write(model: keras.Model, path: Path, names: TensorNames) -> dict[str, str | int]:
+    """Write ``path``: any batch and size, any device, tensors by position."""
+    # Keras compares this with a tensor's device. Its own string equals none, and every step would go to the CPU.
+    global_state.set_global_attribute("torch_device", torch.device("cpu"))
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # sizes are traced, conditions on them are not: three sizes are run afterwards
+        traced = torch.jit.trace(Positional(model).eval(), _example(model), check_trace=False)
+    for part in traced.modules():
+        if part._c._has_method("forward"):
+            _stay_on_the_device(part.graph)
+    torch.jit.save(traced, str(path))
+    _strip(path)
+    return {"pytorch_version": version(torch.__version__)}
 
 
 class Positional(torch.nn.Module):
@@ -19,22 +40,51 @@ class Positional(torch.nn.Module):
     def __init__(self, model: keras.Model):
         super().__init__()
         self.model = model
+        for number, layer in enumerate(model._flatten_layers()):
+            if isinstance(layer, keras.layers.Rescaling) and np.ndim(layer.scale) + np.ndim(layer.offset):
+                # as constants of the trace they would stay on the CPU
+                self.register_buffer(f"scale{number}", torch.tensor(layer.scale, dtype=torch.float32))
+                self.register_buffer(f"offset{number}", torch.tensor(layer.offset, dtype=torch.float32))
+                layer.call = functools.partial(self._rescale, number)
 
-    def forward(self, *tensors):
-        outputs = keras.tree.flatten(self.model(keras.tree.pack_sequence_as(self.model.input, tensors), training=False))
+    def _rescale(self, number: int, inputs: torch.Tensor) -> torch.Tensor:
+        return inputs * getattr(self, f"scale{number}") + getattr(self, f"offset{number}")
+
+    def forward(self, *tensors: torch.Tensor) -> Any:
+        given = keras.tree.pack_sequence_as(self.model.input, tensors)
+        outputs = keras.tree.flatten(self.model(given, training=False))
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
 
-def write(model: keras.Model, path: Path, names: TensorNames) -> dict[str, str | int]:
-    """Write ``path``."""
-    example = tuple(
-        torch.from_numpy(
-            np.zeros([1 if position == 0 else size or 64 for position, size in enumerate(tensor.shape)], np.float32)
-        )
-        for tensor in model.inputs
-    )
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        traced = torch.jit.trace(Positional(model).eval(), example, check_trace=False)
-    torch.jit.save(traced, str(path))
-    return {"pytorch_version": version(torch.__version__)}
+def _example(model: keras.Model) -> tuple[torch.Tensor, ...]:
+    size = EXAMPLE
+    if any(None in tensor.shape[1:] for tensor in model.inputs):
+        from bmzpack.geometry import measure
+
+        geometry = measure(model)
+        size = geometry.minimum + max(0, -(-(EXAMPLE - geometry.minimum) // geometry.step)) * geometry.step
+    shapes = [[1, *(size if axis is None else axis for axis in tensor.shape[1:])] for tensor in model.inputs]
+    return tuple(torch.zeros(shape) for shape in shapes)
+
+
+def _stay_on_the_device(graph: Any) -> None:
+    """Take out the moves to the device of the trace, which Keras' pooling makes."""
+    for node in graph.findAllNodes("aten::to"):
+        source = node.inputsAt(0)
+        moves = any(str(argument.type()) == "Device" for argument in node.inputs())
+        if moves and source.node().kind() != "prim::Constant":
+            node.output().replaceAllUsesWith(source)
+    torch._C._jit_pass_dce(graph)
+
+
+def _strip(path: Path) -> None:
+    """Leave out the records for debugging: they name folders of this machine."""
+    reader = torch._C.PyTorchFileReader(str(path))
+    own = ("version", "byteorder", ".data/serialization_id")  # the writer adds them
+    names = [name for name in reader.get_all_records() if name not in own and not name.endswith(".debug_pkl")]
+    records = {name: reader.get_record(name) for name in names}
+    del reader
+    writer = torch._C.PyTorchFileWriter(str(path))
+    for name, content in records.items():
+        writer.write_record(name, content, len(content))
+    writer.write_end_of_file()

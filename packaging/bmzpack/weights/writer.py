@@ -14,7 +14,7 @@ from bmzpack.errors import UserError
 def main(task_path: Path) -> None:
     """Write every format of a task; their versions go into ``versions.json`` beside it."""
     task = json.loads(task_path.read_text())
-    from bmzpack.weights.model import load
+    from bmzpack.weights.model import load, one_line
 
     names = TensorNames(task["inputs"], task["outputs"])
     model = load(Path(task["model"]))
@@ -26,10 +26,8 @@ def main(task_path: Path) -> None:
         except UserError:
             raise
         except Exception as error:
-            reason = (str(error).strip().splitlines() or [""])[0]
             raise UserError(
-                f"{task['model']} cannot be written as {name} ({type(error).__name__}: {reason}): "
-                "leave the format out with --formats."
+                f"{task['model']} cannot be written as {name}, leave the format out with --formats ({one_line(error)})."
             ) from error
     task_path.with_name("versions.json").write_text(json.dumps(versions))
 
