@@ -186,7 +186,10 @@ def intensities(image):
 
 def changed(image, seed=0, **augmentation):
     augmentation = AugmentationConfig(**NONE | augmentation)
-    return change_intensities(np.random.default_rng(seed), augmentation, image.astype("float32"), intensities(image))
+    patch = image.astype("float32")
+    out = np.full_like(patch, np.nan)
+    change_intensities(np.random.default_rng(seed), augmentation, patch, intensities(image), out)
+    return out
 
 
 IMAGE = np.random.default_rng(1).gamma(3, 40, (64, 64, 1)) + 20

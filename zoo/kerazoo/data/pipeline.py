@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from bmzpack.errors import UserError
-from kerazoo.config import AugmentationConfig, Config
+from kerazoo.config import Config
 from kerazoo.data.augment import Intensities, change_intensities, random_map
 from kerazoo.data.normalise import Moments, Normalisation
 from kerazoo.data.pairs import Sample
@@ -81,9 +81,11 @@ def training_dataset(
             epoch, place = divmod(int(step) * batch + position, len(sources))
             random = np.random.default_rng((seed, int(step), position, 0))
             source = sources[order(epoch)[place]]
-            x[position], y[position, ..., 0] = source.random_patch(
-                random, config.augmentation, config.training.patch_size, output_margin
+            place = random_map(
+                random, config.augmentation, source.target.shape, config.training.patch_size, output_margin
             )
+            patch, y[position, ..., 0] = place.resample(source.image, source.target, output_margin)
+            change_intensities(random, config.augmentation, patch, source.intensities, out=x[position])
         return x, y
 
     return _dataset(tf.data.Dataset.range(start_step, np.iinfo(np.int64).max), make, shapes)
@@ -135,13 +137,6 @@ class _Source:
     image: np.ndarray
     target: np.ndarray
     intensities: Intensities
-
-    def random_patch(
-        self, random: np.random.Generator, config: AugmentationConfig, size: int, margin: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        place = random_map(random, config, self.target.shape, size, margin)
-        patch, target = place.resample(self.image, self.target, margin)
-        return change_intensities(random, config, patch, self.intensities), target
 
     def tiles(self, size: int, margin: int) -> Iterator[Callable[[], tuple[np.ndarray, np.ndarray]]]:
         inner = size - 2 * margin
