@@ -3,6 +3,7 @@
 import csv
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -84,6 +85,12 @@ def test_saved_network_has_the_loss_of_its_epoch(run, config):
     assert model.evaluate(data, verbose=0) == pytest.approx(run.read("record")["best_validation_loss"], rel=1e-5)
 
 
+@pytest.fixture
+def without_validation(monkeypatch):
+    monkeypatch.setattr("kerazoo.evaluation.validate.validate", lambda run: None)
+
+
+@pytest.mark.usefixtures("without_validation")
 def test_existing_run_is_kept_or_replaced(run, make, tmp_path):
     config = make(epochs=1)
     with pytest.raises(UserError, match="--overwrite"):
@@ -93,7 +100,7 @@ def test_existing_run_is_kept_or_replaced(run, make, tmp_path):
     with pytest.raises(UserError, match="not a run folder"):
         fit.train(config, tmp_path / "precious", overwrite=True, progress=False)
     assert (tmp_path / "precious" / "data.txt").is_file()
-    fit.train(config, tmp_path / "run", progress=False)
+    shutil.copytree(run.path, tmp_path / "run")
     (tmp_path / "run" / "old.txt").write_text("of the old run")
     fit.train(config, tmp_path / "run", overwrite=True, progress=False)
     assert not (tmp_path / "run" / "old.txt").exists()
@@ -101,6 +108,7 @@ def test_existing_run_is_kept_or_replaced(run, make, tmp_path):
         fit.train(config, tmp_path / "run", overwrite=True, resume=True, progress=False)
 
 
+@pytest.mark.usefixtures("without_validation")
 def test_resumed_run_has_the_same_history(run, config, make, monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
         stop_at(patch, epoch=1, batch=2, error=KeyboardInterrupt())
@@ -122,6 +130,7 @@ def test_resumed_run_has_the_same_history(run, config, make, monkeypatch, tmp_pa
     assert history(again) == history(resumed)
 
 
+@pytest.mark.usefixtures("without_validation")
 def test_resuming_refuses_changed_images(config, monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
         stop_at(patch, epoch=1, batch=0, error=KeyboardInterrupt())
@@ -169,6 +178,7 @@ def test_wrong_configuration(make, sections, training, expected, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("without_validation")
 def test_valid_network_early_stopping_and_plateau(make, monkeypatch, tmp_path):
     arguments = {"filters": 2, "depth": 2, "padding": "valid", "batch_norm": False}
     config = make(
@@ -190,9 +200,15 @@ def test_valid_network_early_stopping_and_plateau(make, monkeypatch, tmp_path):
     assert fit.train(config, tmp_path / "run", resume=True, progress=False).read("record")["epochs"] == 5
 
 
+@pytest.mark.usefixtures("without_validation")
 def test_transfer_of_a_pretrained_encoder(make, monkeypatch, tmp_path, data_folder):
     weights = data_folder("weights_mobilenetv2") / "mobilenetv2_0.35_224_imagenet_notop.npz"
-    model = {"name": "unet2d", "backbone": "mobilenet_v2", "weights": str(weights), "arguments": {"filters": 4}}
+    model = {
+        "name": "unet2d",
+        "backbone": "mobilenet_v2",
+        "weights": str(weights),
+        "arguments": {"filters": 4, "depth": 2},
+    }
     config = make(
         {"model": model, "normalisation": {"method": "scaling"}},
         **{"transfer": "head_then_all", "epochs": 3, "steps_per_epoch": 2, "warmup_epochs": 0},
@@ -220,6 +236,7 @@ def test_transfer_of_a_pretrained_encoder(make, monkeypatch, tmp_path, data_fold
     np.testing.assert_allclose([row["learning_rate"] for row in history(run)], [1e-3, 1e-3, 1e-4], rtol=1e-5)
 
 
+@pytest.mark.usefixtures("without_validation")
 def test_plain_lines_where_there_is_no_terminal(make, tmp_path, capsys):
     fit.train(make(epochs=2), tmp_path / "run")
     lines = capsys.readouterr().out.splitlines()

@@ -261,6 +261,8 @@ def _fit(job: _Job, run: Run, state: State | None, position: Position, console: 
                 # XLA's kernels for the CPU are several times slower than oneDNN's.
                 jit_compile=bool(tf.config.list_logical_devices("GPU")),
             )
+            # Else the first step makes the optimiser's variables, and is traced twice for it.
+            job.model.optimizer.build(job.model.trainable_variables)
         workers.share(job.model, optimiser)
         if state is not None:
             restore(state, job.model, optimiser=position.epoch > phase.start)

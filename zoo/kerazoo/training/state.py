@@ -59,7 +59,6 @@ def restore(state: State, model: keras.Model, optimiser: bool = True) -> None:
     for variable, value in zip(model.variables, state.model, strict=True):
         variable.assign(value)
     if optimiser:
-        model.optimizer.build(model.trainable_variables)
         for variable, value in zip(model.optimizer.variables, state.optimiser, strict=True):
             variable.assign(value)
 
