@@ -193,17 +193,21 @@ class Tiling:
         tuple of slice and numpy.ndarray
             The next rows of the image, and the network's output (y, x, class) for them.
         """
+        rows, columns, fading = self.rows, self.columns, self.geometry.halo is None
         unfinished = None
-        for y in self.rows:
+        for y in rows:
             band = None
-            for x in self.columns:
+            for x in columns:
                 result = network(image[self._axes[0].pixels(y)][:, self._axes[1].pixels(x)])
                 part = result[y.start - y.origin : y.stop - y.origin, x.start - x.origin : x.stop - x.origin]
+                if len(columns) == 1 and not fading:
+                    band = part
+                    continue
                 if band is None:
                     band = np.zeros((len(part), self.shape[1], part.shape[2]), part.dtype)
                     if unfinished is not None:
                         band[: y.fade_in] = unfinished
-                if self.geometry.halo is None:
+                if fading:
                     band[:, x.start : x.stop] += part * (y.weights[:, None] * x.weights)[..., None]
                 else:
                     band[:, x.start : x.stop] = part
