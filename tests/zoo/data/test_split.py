@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bmzpack.errors import UserError
@@ -18,6 +18,7 @@ def pairs(count, group=lambda number: None):
     ]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.one_of(st.none(), st.sampled_from("abcdef")), min_size=2, max_size=40),
     st.floats(0.05, 0.95),

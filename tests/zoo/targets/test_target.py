@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.ndimage
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -35,6 +35,7 @@ def border_by_definition(labels, width):
     return target
 
 
+@settings(deadline=None)
 @given(
     arrays.arrays(
         np.int32, arrays.array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.sampled_from([0, 1, 2, 70000])
@@ -55,6 +56,7 @@ def test_touching_objects_have_two_borders():
     assert (target == target[6]).all(), "the edge of the image is no boundary"
 
 
+@settings(deadline=None)
 @given(arrays.arrays(np.int32, (11, 13), elements=st.integers(0, 3)), st.integers(1, 3))
 def test_every_object_keeps_an_interior(labels, width):
     target = border_target(labels, width)
