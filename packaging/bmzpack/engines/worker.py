@@ -9,6 +9,7 @@ import tempfile
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ def keras(weights, inputs, outputs):
     """As bioimageio.core does: inputs by position."""
     import keras
 
-    model = keras.models.load_model(weights, compile=False)
+    model: Any = keras.models.load_model(weights, compile=False)
 
     def call(tensors):
         given = keras.tree.pack_sequence_as(model.input, [tensors[name] for name in inputs])

@@ -12,19 +12,19 @@ import tf2onnx
 import tf2onnx.optimizer
 
 from bmzpack.engines import TensorNames
-from bmzpack.weights.frozen import frozen_graph
+from bmzpack.weights.frozen import freeze
 
 OPSET = 15
 
 
 def write(model: keras.Model, path: Path, names: TensorNames) -> dict[str, str | int]:
     """Write ``path``, inputs and outputs named by tensor id, batch and unknown sizes open and named."""
-    graph = frozen_graph(model, tuple(names.inputs), tuple(names.outputs))
-    inputs = [tensor.name for tensor in graph.get_collection("inputs")]
-    outputs = [tensor.name for tensor in graph.get_collection("outputs")]
-    with graph.as_default():
+    frozen = freeze(model, tuple(names.inputs))
+    inputs = [tensor.name for tensor in frozen.inputs]
+    outputs = [tensor.name for tensor in frozen.outputs]
+    with frozen.graph.as_default():
         converted = tf2onnx.tfonnx.process_tf_graph(
-            graph,
+            frozen.graph,
             opset=OPSET,
             input_names=inputs,
             output_names=outputs,

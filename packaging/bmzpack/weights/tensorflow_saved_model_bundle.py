@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from bmzpack.engines import TensorNames
 from bmzpack.weights.archive import write_archive
-from bmzpack.weights.frozen import frozen_graph
+from bmzpack.weights.frozen import freeze
 from bmzpack.weights.model import version
 
 v1 = tf.compat.v1
@@ -18,13 +18,13 @@ v1 = tf.compat.v1
 
 def write(model: keras.Model, path: Path, names: TensorNames) -> dict[str, str | int]:
     """Write a zip with ``saved_model.pb`` and, for Fiji, an empty folder ``variables`` at its root."""
-    graph = frozen_graph(model, tuple(names.inputs), tuple(names.outputs))
+    frozen = freeze(model, tuple(names.inputs))
     with tempfile.TemporaryDirectory() as folder:
         builder = v1.saved_model.Builder(str(Path(folder, "saved")))
-        with v1.Session(graph=graph) as session:
+        with v1.Session(graph=frozen.graph) as session:
             signature = v1.saved_model.predict_signature_def(
-                inputs=dict(zip(names.inputs, graph.get_collection("inputs"), strict=True)),
-                outputs=dict(zip(names.outputs, graph.get_collection("outputs"), strict=True)),
+                inputs=dict(zip(names.inputs, frozen.inputs, strict=True)),
+                outputs=dict(zip(names.outputs, frozen.outputs, strict=True)),
             )
             builder.add_meta_graph_and_variables(
                 session,

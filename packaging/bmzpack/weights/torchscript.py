@@ -25,7 +25,7 @@ def write(model: keras.Model, path: Path, names: TensorNames) -> dict[str, str |
     global_state.set_global_attribute("torch_device", torch.device("cpu"))
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # sizes are traced, conditions on them are not: three sizes are run afterwards
-        traced = torch.jit.trace(Positional(model).eval(), _example(model), check_trace=False)
+        traced: Any = torch.jit.trace(Positional(model).eval(), _example(model), check_trace=False)
     for part in traced.modules():
         if part._c._has_method("forward"):
             _stay_on_the_device(part.graph)
