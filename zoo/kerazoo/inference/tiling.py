@@ -157,13 +157,13 @@ class Tiling:
         if not all(choices):
             needed = max(min(axis.choices.values()) for axis in self._axes)
             raise UserError(f"A tile of {side} pixels is too small for this network: use --tile {needed} or more.")
-        # Of the pairs of (count, size) along y and x, the one that computes the least; the smallest tile if none fits.
-        pairs = list(itertools.product(*choices))
-        fitting = [(y, x) for y, x in pairs if y[1] * x[1] <= area]
-        y, x = min(
-            fitting or [min(pairs, key=lambda pair: pair[0][1] * pair[1][1])], key=lambda p: math.prod(p[0] + p[1])
-        )
-        self.tile_shape = y[1], x[1]
+        tilings = [
+            (rows * height * columns * width, height, width)
+            for (rows, height), (columns, width) in itertools.product(*choices)
+        ]
+        fitting = [tiling for tiling in tilings if tiling[1] * tiling[2] <= area]
+        _, height, width = min(fitting or [min(tilings, key=lambda tiling: tiling[1] * tiling[2])])
+        self.tile_shape = height, width
         """Height and width of every tile, in input pixels."""
 
     @property
@@ -193,25 +193,26 @@ class Tiling:
         tuple of slice and numpy.ndarray
             The next rows of the image, and the network's output (y, x, class) for them.
         """
-        rows, columns, fading = self.rows, self.columns, self.geometry.halo is None
-        unfinished = None
-        for y in rows:
-            band = None
-            for x in columns:
-                result = network(image[self._axes[0].pixels(y)][:, self._axes[1].pixels(x)])
-                part = result[y.start - y.origin : y.stop - y.origin, x.start - x.origin : x.stop - x.origin]
-                if len(columns) == 1 and not fading:
-                    band = part
-                    continue
-                if band is None:
-                    band = np.zeros((len(part), self.shape[1], part.shape[2]), part.dtype)
-                    if unfinished is not None:
-                        band[: y.fade_in] = unfinished
-                if fading:
-                    band[:, x.start : x.stop] += part * (y.weights[:, None] * x.weights)[..., None]
-                else:
-                    band[:, x.start : x.stop] = part
-            assert band is not None
+        unfinished: np.ndarray | float = 0
+        for y in self.rows:
+            band = self._row(network, image, y)
             finished = len(band) - y.fade_out
-            unfinished = band[finished:].copy() if y.fade_out else None
+            if self.geometry.halo is None:
+                band = band * y.weights[:, None, None]
+                band[: y.fade_in] += unfinished
+                unfinished = band[finished:]
             yield slice(y.start, y.start + finished), band[:finished]
+
+    def _row(self, network: Callable[[np.ndarray], np.ndarray], image: np.ndarray, y: Span) -> np.ndarray:
+        """The output (y, x, class) of one row of tiles, all that they contribute along y and faded along x."""
+        row = None
+        for x in self.columns:
+            result = network(image[self._axes[0].pixels(y)][:, self._axes[1].pixels(x)])
+            part = result[y.start - y.origin : y.stop - y.origin, x.start - x.origin : x.stop - x.origin]
+            if part.shape[1] == self.shape[1]:
+                return part
+            if row is None:
+                row = np.zeros((len(part), self.shape[1], part.shape[2]), part.dtype)
+            row[:, x.start : x.stop] += part * x.weights[:, None] if self.geometry.halo is None else part
+        assert row is not None
+        return row
