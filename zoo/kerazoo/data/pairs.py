@@ -41,6 +41,8 @@ class Sample:
     """(y, x, channel), the file's dtype."""
     mask: np.ndarray
     """(y, x), int32: an object's number, a class index, or 0 and 1; and the ignored value."""
+    path: Path | None = None
+    """The image's file, for messages."""
 
 
 def find_pairs(images: Path, masks: Path) -> list[Pair]:
@@ -201,7 +203,7 @@ def load_pair(pair: Pair, data: DataConfig) -> Sample:
             "export both at the same size."
         )
     _check_values(pair.mask, mask, data)
-    return Sample(pair.id, image, mask)
+    return Sample(pair.id, image, mask, pair.image)
 
 
 def stem_of(path: Path) -> str:

@@ -177,11 +177,14 @@ def _sources(samples: Sequence[Sample], config: Config, normalisation: Normalisa
         height, width, channels = sample.image.shape
         if min(height, width) < needed:
             raise UserError(
-                f"Image {sample.id} is {width} x {height} pixels, smaller than the patches of {needed} pixels: set "
+                f"{sample.path or sample.id} is {width} x {height} pixels, smaller than the patches of {needed} pixels: set "
                 f"training.patch_size to at most {min(height, width) + 2 * margin}, or remove the image."
             )
         if channels != config.data.channels:
-            raise UserError(f"Image {sample.id} has {channels} channels, but data.channels is {config.data.channels}.")
+            raise UserError(
+                f"{sample.path or sample.id} has {channels} channels, but data.channels is {config.data.channels}: "
+                "convert the image or correct data.channels."
+            )
         moments = Moments()
         moments.add(sample.image)
         offset, scale = normalisation.offset_and_scale(sample.image)

@@ -74,7 +74,9 @@ def border_target(labels: np.ndarray, width: int) -> np.ndarray:
     np.ndarray
         0 background, 1 interior, 2 border (y, x), uint8.
     """
-    dense = np.unique(labels, return_inverse=True)[1].reshape(labels.shape) if labels.max() > 65535 else labels
+    dense = labels
+    if labels.max() > 65535:  # numbered anew from 1, as OpenCV's types hold no more; background stays 0
+        dense = np.unique(np.append(labels, 0), return_inverse=True)[1][:-1].reshape(labels.shape)
     dense = dense.astype(np.uint16 if dense.max() < 65536 else np.float32)
     target = np.zeros(labels.shape, np.uint8)
     unfinished = labels != 0
