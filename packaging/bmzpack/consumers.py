@@ -13,6 +13,8 @@ LINKS = {
 """Ids by which the zoo's site filters for a program."""
 
 QUPATH_OPERATIONS = {"binarize", "clip", "scale_linear", "scale_range", "sigmoid", "zero_mean_unit_variance"}
+CORE_TAKES_ONE_INPUT = ("keras_v3", "keras_hdf5", "tensorflow_saved_model_bundle")
+"""Formats that bioimageio.core 0.11 calls with the second input as another argument: ``model.predict(*inputs)``."""
 RUNNABLE = ("tensorflow_saved_model_bundle", "onnx", "torchscript")
 
 

@@ -1,37 +1,51 @@
-"""A weights format through bioimageio.core: ``python -m bmzpack.core_test RDF.yaml FORMAT RESULT.json``."""
+"""Weights formats through bioimageio.core: ``python -m bmzpack.core_test RDF.yaml RESULT.json FORMAT...``."""
 
 from __future__ import annotations
 
 import json
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from bmzpack.consumers import CORE_TAKES_ONE_INPUT
 
-def main(rdf: Path, weights_format: Any) -> dict[str, Any]:
-    """Test a weights format; status and messages."""
+
+def main(rdf: Path, result: Path, formats: Sequence[str]) -> None:
+    """Test weights formats; statuses, seconds and messages go into ``result`` after each of them."""
+    content = yaml.safe_load(rdf.read_text(encoding="utf-8"))
+    found = {}
+    for name in formats:
+        start = time.perf_counter()
+        status, messages = _test(rdf.resolve(), content, name)
+        found[name] = {"status": status, "seconds": round(time.perf_counter() - start, 2), "messages": messages}
+        result.write_text(json.dumps(found), encoding="utf-8")
+
+
+def _test(rdf: Path, content: dict[str, Any], name: Any) -> tuple[str, list[str]]:
     from bioimageio.core import test_description
 
     from bmzpack.rdf import offline
 
-    content = yaml.safe_load(rdf.read_text(encoding="utf-8"))
-    if weights_format.startswith("keras") and len(content["inputs"]) > 1:
-        message = "it calls a Keras model with one input only, so that it cannot run one with several."
-        return {"status": "unsupported", "messages": [message]}
-    source: Any = rdf.resolve()
-    if weights_format == "keras_hdf5":
-        # bioimageio.core runs keras_v3 in its place wherever a bundle has both
-        weights = {key: value for key, value in content["weights"]["keras_hdf5"].items() if key != "parent"}
-        source = content | {"weights": {"keras_hdf5": weights}}
+    if name in CORE_TAKES_ONE_INPUT and len(content["inputs"]) > 1:
+        return "unsupported", [f"bioimageio.core runs {name} with one input only."]
+    source: Any = rdf
+    if name == "keras_hdf5":
+        # it runs keras_v3 in its place wherever a bundle has both
+        weights = {key: value for key, value in content["weights"][name].items() if key != "parent"}
+        source = content | {"weights": {name: weights}}
     with offline(content, rdf.parent):
-        summary = test_description(source, weight_format=weights_format, expected_type="model")
+        summary = test_description(source, weight_format=name, expected_type="model")
     messages = [
-        f"{detail.name}: {' '.join(error.msg.split())}" for detail in summary.details for error in detail.errors
+        f"bioimageio.core: {detail.name}: {' '.join(error.msg.split())}"
+        for detail in summary.details
+        for error in detail.errors
     ]
-    return {"status": "passed" if summary.status == "passed" else "failed", "messages": messages}
+    return ("passed" if summary.status == "passed" else "failed"), messages
 
 
 if __name__ == "__main__":
-    Path(sys.argv[3]).write_text(json.dumps(main(Path(sys.argv[1]), sys.argv[2])), encoding="utf-8")
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])

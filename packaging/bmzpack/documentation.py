@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bmzpack.agreement import Agreement
+from bmzpack.consumers import CORE_TAKES_ONE_INPUT
 from bmzpack.description import Description, Processing
 
 OPENING = {
@@ -135,9 +136,10 @@ def _opening(
             yield f"**{program}** cannot run this model: {'; '.join(dict.fromkeys(reasons))}."
         else:
             yield f"**{program}.** " + OPENING[program].format(name=description.name)
+    usable = [name for name in agreement if len(inputs) == 1 or name not in CORE_TAKES_ONE_INPUT]
     images = ", ".join(f'"{entry["id"]}": "image.tif"' for entry in inputs)
     yield (
-        f"**Python.** With `pip install bioimageio.core` and an engine of one of {', '.join(agreement)}:\n\n"
+        f"**Python.** With `pip install bioimageio.core` and an engine of one of {', '.join(usable)}:\n\n"
         "```python\nfrom bioimageio.core import predict\n\n"
         f'prediction = predict(model="bundle.zip", inputs={{{images}}})\n```'
     )

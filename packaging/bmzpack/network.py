@@ -41,7 +41,12 @@ def with_processing(
     processed = [_apply(x, tensor, operations[tensor.id]) for x, tensor in zip(entrances, inputs, strict=True)]
     results = keras.tree.flatten(model(keras.tree.pack_sequence_as(model._inputs_struct, processed)))
     finished = [_apply(x, tensor, operations[tensor.id]) for x, tensor in zip(results, outputs, strict=True)]
-    return keras.Model(entrances, finished, name=f"{model.name}_with_processing")
+    inside, outside = model._inputs_struct, model._outputs_struct
+    return keras.Model(
+        keras.tree.pack_sequence_as(inside, entrances),
+        keras.tree.pack_sequence_as(outside, finished),
+        name=f"{model.name}_with_processing",
+    )
 
 
 def _apply(x: Any, tensor: Tensor[Any], operations: Sequence[Processing]) -> Any:

@@ -7,7 +7,6 @@ import dataclasses
 import json as json_module
 import os
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,13 @@ from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
 from bmzpack.weights import FORMATS, TOLERANCE
 
+TOGETHER = (
+    ("keras_v3", "keras_hdf5", "tensorflow_saved_model_bundle"),
+    ("onnx",),
+    ("torchscript", "pytorch_state_dict"),
+)
+"""Formats that share a process, as importing a framework takes long; TensorFlow and torch in one process abort."""
+
 
 @dataclasses.dataclass(frozen=True)
 class FormatReport:
@@ -33,7 +39,7 @@ class FormatReport:
     max_abs_error: float | None
     """Largest difference of the engine's output from the test output, relative to the range of that output."""
     seconds: float
-    """Of both tests."""
+    """Of the test by bioimageio.core."""
     messages: list[str]
 
 
@@ -91,14 +97,22 @@ def test(
     with unpacked(bundle) as folder, concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
         description = _load(folder, Path(bundle))
         formats = [name for name, entry in description.weights if entry is not None]
-        cores = {name: pool.submit(_timed, _core, folder, name) for name in formats}
-        runs = {name: pool.submit(_timed, _engine, folder, description, name) for name in formats}
-        reports = {}
-        for name in formats:
-            (core, core_messages), core_seconds = cores[name].result()
-            (engine, error, engine_messages), engine_seconds = runs[name].result()
-            messages = [*core_messages, *engine_messages]
-            reports[name] = FormatReport(core, engine, error, round(core_seconds + engine_seconds, 2), messages)
+        groups = [[name for name in formats if name in group] for group in TOGETHER]
+        groups += [[name] for name in formats if not any(name in group for group in TOGETHER)]
+        cores = [pool.submit(_core, folder, group) for group in groups if group]
+        runs = [pool.submit(_engine, folder, description, group) for group in groups if group]
+        core = {name: found for future in cores for name, found in future.result().items()}
+        engine = {name: found for future in runs for name, found in future.result().items()}
+    reports = {
+        name: FormatReport(
+            core=core[name]["status"],
+            engine=engine[name]["status"],
+            max_abs_error=engine[name].get("max_abs_error"),
+            seconds=core[name]["seconds"],
+            messages=[*core[name]["messages"], *engine[name]["messages"]],
+        )
+        for name in formats
+    }
     report = TestReport(str(bundle), reports)
     if json is not None:
         with new_file(json, overwrite) as path:
@@ -121,47 +135,62 @@ def _load(folder: Path, bundle: Path) -> Any:
     return loaded
 
 
-def _timed(function: Any, *arguments: Any) -> tuple[Any, float]:
-    start = time.perf_counter()
-    return function(*arguments), time.perf_counter() - start
-
-
-def _core(folder: Path, name: str) -> tuple[str, list[str]]:
+def _core(folder: Path, formats: list[str]) -> dict[str, dict[str, Any]]:
+    """Statuses, seconds and messages by weights format."""
     with tempfile.TemporaryDirectory(prefix="bmzpack-") as scratch:
         result = Path(scratch, "result.json")
+        crash = ""
         try:
-            run_python(["-m", "bmzpack.core_test", str(folder / "rdf.yaml"), name, str(result)], "bioimageio.core")
+            run_python(["-m", "bmzpack.core_test", str(folder / "rdf.yaml"), str(result), *formats], "bioimageio.core")
         except UserError as error:
-            return "failed", [str(error)]
-        found = json_module.loads(result.read_text(encoding="utf-8"))
-    return found["status"], [f"bioimageio.core: {message}" for message in found["messages"]]
+            crash = str(error)
+        found = json_module.loads(result.read_text(encoding="utf-8")) if result.is_file() else {}
+    return {name: {"status": "failed", "seconds": 0.0, "messages": [crash]} for name in formats} | found
 
 
-def _engine(folder: Path, description: Any, name: str) -> tuple[str, float | None, list[str]]:
-    if name not in FORMATS:
-        return "unsupported", None, [f"There is no engine for {name} here."]
-    engine = FORMATS[name][0]
+def _engine(folder: Path, description: Any, formats: list[str]) -> dict[str, dict[str, Any]]:
+    """Statuses, errors and messages by weights format."""
+    names = TensorNames([str(tensor.id) for tensor in description.inputs], [str(t.id) for t in description.outputs])
     try:
         test_tensors = {
             str(tensor.id): np.load(_local(folder, tensor.test_tensor), allow_pickle=False)
             for tensor in (*description.inputs, *description.outputs)
         }
-        weights = _local(folder, description.weights[name])
+        files = {
+            name: (FORMATS[name][0], _local(folder, description.weights[name])) for name in formats if name in FORMATS
+        }
         sample = processing.preprocess(description.inputs, test_tensors)
-        names = TensorNames([str(tensor.id) for tensor in description.inputs], [str(t.id) for t in description.outputs])
-        result = engines.run(engine, weights, [processing.arrays(sample, names.inputs)], names)
-        outputs = processing.postprocess(description.outputs, result.outputs[0], sample)
+        given = [processing.arrays(sample, names.inputs)]
+        if len(files) > 1:
+            try:
+                results = dict(zip(files, engines.run_files(list(files.values()), given, names), strict=True))
+            except UserError:  # which of them, is found out one by one
+                return {name: _engine(folder, description, [name])[name] for name in formats}
+        else:
+            results = {name: engines.run(*file, given, names) for name, file in files.items()}
     except UserError as error:
-        return "failed", None, [str(error)]
+        return {name: {"status": "failed", "messages": [str(error)]} for name in formats}
+    unsupported = {"status": "unsupported", "messages": ["There is no engine for this format here."]}
+    found = dict.fromkeys(formats, unsupported)
+    for name, result in results.items():
+        sample = processing.preprocess(description.inputs, test_tensors)
+        outputs = processing.postprocess(description.outputs, result.outputs[0], sample)
+        found[name] = _compared(outputs, test_tensors)
+    return found
+
+
+def _compared(outputs: dict[str, np.ndarray], test_tensors: dict[str, np.ndarray]) -> dict[str, Any]:
     worst = 0.0
-    for output in names.outputs:
-        expected = test_tensors[output].astype(np.float32)
-        if outputs[output].shape != expected.shape:
-            return "failed", None, [f"{engine}: {output} has the shape {outputs[output].shape}, not {expected.shape}."]
-        worst = max(worst, float(np.abs(outputs[output] - expected).max() / (np.ptp(expected) or 1.0)))
+    for name, output in outputs.items():
+        expected = test_tensors[name].astype(np.float32)
+        if output.shape != expected.shape:
+            message = f"The engine gives {name} the shape {output.shape}, the test tensor has {expected.shape}."
+            return {"status": "failed", "messages": [message]}
+        worst = max(worst, float(np.abs(output - expected).max() / (np.ptp(expected) or 1.0)))
     if not worst <= TOLERANCE:
-        return "failed", worst, [f"{engine}: the output differs by {worst:.1e} of its range from the test output."]
-    return "passed", worst, []
+        message = f"The engine's output differs from the test tensor by {worst:.1e} of its range."
+        return {"status": "failed", "max_abs_error": worst, "messages": [message]}
+    return {"status": "passed", "max_abs_error": worst, "messages": []}
 
 
 def _local(folder: Path, file: Any) -> Path:

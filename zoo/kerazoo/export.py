@@ -173,8 +173,7 @@ def _test_image(run: Run, config: Config) -> tuple[np.ndarray, dict[str, float] 
     missing = [entry["image"] for entry in entries if not Path(entry["image"]).is_file()]
     if missing:
         raise UserError(
-            f"{run.path}: the validation image {missing[0]} is gone: put it back, the bundle's test tensors are cut out "
-            "of it."
+            f"{run.path}: the validation image {missing[0]} is gone: put it back, the test tensors are cut out of it."
         )
     data = config.data
     chosen = next(
