@@ -310,3 +310,14 @@ def test_real_files(data_folder):
     folder = data_folder("cells_usiigaci") / "train"
     assert read_image(folder / "images" / "set21.tif").shape == (1022, 1024, 1)
     assert 38 <= len(np.unique(read_mask(folder / "masks" / "set21.png", "labels"))) - 1 <= 114
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "CMYK"])
+def test_header_of_a_picture_tells_what_is_read(tmp_path, mode):
+    picture = PIL.Image.new(mode, (40, 30), 1 if mode in ("1", "L", "P", "I;16") else None)
+    path = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png")
+    picture.save(path)
+    stack = open_stack(path)
+    plane = next(stack.planes())
+    assert plane.shape == stack.plane_shape == (30, 40, {"1": 1, "L": 1, "LA": 1, "I;16": 1}.get(mode, 3))
+    assert plane.dtype == stack.dtype

@@ -177,8 +177,8 @@ def _sources(samples: Sequence[Sample], config: Config, normalisation: Normalisa
         height, width, channels = sample.image.shape
         if min(height, width) < needed:
             raise UserError(
-                f"{sample.path or sample.id} is {width} x {height} pixels, smaller than the patches of {needed} pixels: set "
-                f"training.patch_size to at most {min(height, width) + 2 * margin}, or remove the image."
+                f"{sample.path or sample.id} is {width} x {height} pixels, less than the patches of {needed} pixels: "
+                f"set training.patch_size to at most {min(height, width) + 2 * margin}, or remove the image."
             )
         if channels != config.data.channels:
             raise UserError(

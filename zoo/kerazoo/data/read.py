@@ -18,9 +18,12 @@ from typing import Any, Literal
 import imagecodecs
 import numpy as np
 import PIL.Image
+import PIL.ImageMode
 import tifffile
 
 from bmzpack.errors import UserError
+
+PIL.Image.MAX_IMAGE_PIXELS = None  # slides are larger than what Pillow takes for an attack
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 SUFFIXES = (*TIFF_SUFFIXES, ".png", ".jpg", ".jpeg")
@@ -296,8 +299,8 @@ def _layout_of(path: Path, axes: str | None) -> _Layout:
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"{path} is not an image that can be read: save it as TIFF, PNG or JPEG.")
     if path.suffix.lower() not in TIFF_SUFFIXES:
-        picture = _read_picture(path)
-        return _Layout(path, "YXS", picture.shape, picture.dtype, alpha=picture.shape[2] in (2, 4))
+        shape, dtype = _picture_header(path)
+        return _Layout(path, "YXS", shape, dtype, alpha=shape[2] in (2, 4))
     with _decoding(path), tifffile.TiffFile(path) as file:
         _check_complete(path, file)
         series = file.series[0]
@@ -406,6 +409,21 @@ def _checked(plane: np.ndarray, path: Path, alpha: bool) -> np.ndarray:
     return plane
 
 
+def _picture_header(path: Path) -> tuple[tuple[int, int, int], np.dtype[Any]]:
+    """Shape (y, x, sample) and type of what `_read_picture` gives, without decoding it."""
+    with _decoding(path), PIL.Image.open(path) as image:
+        mode = PIL.ImageMode.getmode(_resolved_mode(image))
+        dtype = np.dtype(np.uint16 if _is_16_bit_png(path) else mode.typestr)
+        return (image.height, image.width, len(mode.bands)), dtype
+
+
+def _resolved_mode(image: PIL.Image.Image) -> str:
+    """The mode of a picture once its palette, if it has one, is resolved to colours."""
+    if image.mode not in ("P", "PA", "CMYK", "YCbCr"):
+        return image.mode
+    return "RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB"
+
+
 def _read_picture(path: Path) -> np.ndarray:
     """A PNG or JPEG as (y, x, sample), palettes resolved to colours."""
     with _decoding(path):
@@ -413,9 +431,7 @@ def _read_picture(path: Path) -> np.ndarray:
             picture = imagecodecs.png_decode(path.read_bytes())
         else:
             with PIL.Image.open(path) as image:
-                if image.mode in ("P", "PA", "CMYK", "YCbCr"):
-                    image = image.convert("RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB")
-                picture = np.asarray(image)
+                picture = np.asarray(image.convert(_resolved_mode(image)))
         if picture.dtype == bool:
             picture = picture.astype(np.uint8)
         return picture if picture.ndim == 3 else picture[..., None]
