@@ -20,7 +20,7 @@ def make_optimiser(config: TrainingConfig) -> keras.optimizers.Optimizer:
     Returns
     -------
     keras.optimizers.Optimizer
-        AdamW (Loshchilov and Hutter 2019), Adam (Kingma and Ba 2015), RMSprop, or SGD with Nesterov's momentum.
+        AdamW (Loshchilov and Hutter 2019), Adam (Kingma and Ba 2015), RMSprop, or SGD with momentum.
     """
     common = {"learning_rate": config.learning_rate, "global_clipnorm": config.clip_norm}
     match config.optimizer:
@@ -33,7 +33,7 @@ def make_optimiser(config: TrainingConfig) -> keras.optimizers.Optimizer:
         case "rmsprop":
             return keras.optimizers.RMSprop(**common)
         case "sgd":
-            return keras.optimizers.SGD(momentum=config.momentum, nesterov=config.momentum > 0, **common)
+            return keras.optimizers.SGD(momentum=config.momentum, **common)
 
 
 def learning_rate(config: TrainingConfig, step: int, warmup_steps: int, total_steps: int) -> float:

@@ -14,8 +14,10 @@ from rich.table import Table
 
 from kerazoo.training.state import Position
 
-_ROWS = 12
+ROWS = 12
 """Epochs that the table shows, the last ones."""
+REFRESH = 0.5
+"""Seconds between two drawings of the table."""
 
 
 class Progress(keras.callbacks.Callback):
@@ -52,9 +54,9 @@ class Progress(keras.callbacks.Callback):
         self._epoch, self._step = epoch, 0
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Note the step, and draw the table twice a second."""
+        """Note the step, and draw the table now and then."""
         self._step, self._loss = batch + 1, float((logs or {})["loss"])
-        if self._live is not None and time.monotonic() - self._drawn > 0.5:
+        if self._live is not None and time.monotonic() - self._drawn > REFRESH:
             self._drawn = time.monotonic()
             self._live.update(self._table(), refresh=True)
 
@@ -76,7 +78,7 @@ class Progress(keras.callbacks.Callback):
     def _table(self) -> Group:
         names = [name for name in (self._position.history or [{}])[0] if name not in ("epoch", "learning_rate")]
         table = Table("epoch", *(name.replace("_", " ") for name in names), header_style="bold")
-        for row in self._position.history[-_ROWS:]:
+        for row in self._position.history[-ROWS:]:
             style = "green" if row["epoch"] == self._position.best_epoch else None
             table.add_row(f"{row['epoch']:.0f}", *(f"{row[name]:.4f}" for name in names), style=style)
         line = Table.grid(padding=(0, 1))
