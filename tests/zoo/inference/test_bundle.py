@@ -141,6 +141,7 @@ def changed(bundle, folder, change):
         (lambda rdf: rdf["outputs"][0].update(postprocessing=[{"id": "sigmoid"}]), r"postprocessing \(sigmoid\)"),
         (lambda rdf: rdf["inputs"][0].update(preprocessing=[{"id": "clip"}]), "preprocessing that cannot be done"),
         (lambda rdf: rdf["inputs"][0]["preprocessing"][0]["kwargs"].update(axes=["y", "x"]), "zero_mean_unit_variance"),
+        (lambda rdf: rdf["inputs"][0]["preprocessing"][0]["kwargs"].update(eps=0.01), "'eps': 0.01"),
     ],
 )
 def test_what_is_missing_is_said(foreign, tmp_path, change, message):

@@ -13,7 +13,7 @@ from bmzpack.bundle import unpacked
 from bmzpack.errors import UserError
 from bmzpack.geometry import measure
 from kerazoo.config import DecodingConfig
-from kerazoo.data.normalise import Normalisation
+from kerazoo.data.normalise import EPSILON, Normalisation
 from kerazoo.inference.network import load_model
 from kerazoo.recipe import Recipe, TileGeometry
 
@@ -108,7 +108,7 @@ def _normalisation(operations: list[dict[str, Any]], channels: int, name: str) -
     axes = set(arguments.get("axes") or ("channel", "y", "x")) - {"batch"}
     whole = axes == {"channel", "y", "x"} or (channels == 1 and axes == {"y", "x"})
     match operation["id"]:
-        case _ if further:
+        case _ if further or arguments.get("eps", EPSILON) != EPSILON:
             pass
         case "none":
             return Normalisation(method="none")
