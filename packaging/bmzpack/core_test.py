@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -16,11 +17,13 @@ from bmzpack.consumers import CORE_TAKES_ONE_INPUT
 
 def main(rdf: Path, result: Path, formats: Sequence[str]) -> None:
     """Test weights formats; statuses, seconds and messages go into ``result`` after each of them."""
+    rdf, result = rdf.resolve(), result.resolve()
     content = yaml.safe_load(rdf.read_text(encoding="utf-8"))
+    os.chdir(result.parent)  # bioimageio.core unpacks a saved model into the working folder, and leaves it there
     found = {}
     for name in formats:
         start = time.perf_counter()
-        status, messages = _test(rdf.resolve(), content, name)
+        status, messages = _test(rdf, content, name)
         found[name] = {"status": status, "seconds": round(time.perf_counter() - start, 2), "messages": messages}
         result.write_text(json.dumps(found), encoding="utf-8")
 
