@@ -1,5 +1,6 @@
 """The networks and losses on the other Keras backends, each in a process of its own."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -29,7 +30,8 @@ keras.utils.set_random_seed(1)
 model = unet((None, None, 3), classes=3, filters=4, depth=2, dropout=0.1)
 loss = SegmentationLoss(cross_entropy=1, dice=1, focal=1, tversky=1, class_weights=[1.0, 2.0, 1.0])
 model.compile(keras.optimizers.AdamW(1e-2), loss, metrics=[ConfusionMetrics(3, foreground=True)])
-history = model.fit(data["x"], data["y"], batch_size=2, epochs=8, verbose=0).history
+x, y = data["x"][:, :32, :32], data["y"][:, :32, :32]
+history = model.fit(x, y, batch_size=2, epochs=25, verbose=0).history
 assert {"loss", "accuracy", "mean_iou", "foreground_dice"} <= set(history), list(history)
 results["losses"] = np.array(history["loss"])
 results["value"] = np.asarray(keras.ops.convert_to_numpy(loss(data["y"], data["p"])))
@@ -78,7 +80,8 @@ def run(backend, folder):
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_predicts_and_trains_as_on_tensorflow(backend, folder, expected):
-    pytest.importorskip(backend) if backend == "jax" else None
+    if importlib.util.find_spec(backend) is None:  # TensorFlow and torch must not be imported together
+        pytest.skip(f"needs {backend}")
     found = run(backend, folder)
     for name in ("plain", "valid", "mobilenet_v2", "efficientnet_v2_b0", "resnet50_v2"):
         np.testing.assert_allclose(found[name], expected[name], atol=1e-4, err_msg=name)
