@@ -13,8 +13,6 @@ LINKS = {
 """Ids by which the zoo's site filters for a program."""
 
 QUPATH_OPERATIONS = {"binarize", "clip", "scale_linear", "scale_range", "sigmoid", "zero_mean_unit_variance"}
-CORE_TAKES_ONE_INPUT = ("keras_v3", "keras_hdf5", "tensorflow_saved_model_bundle")
-"""Formats that bioimageio.core 0.11 calls with the second input as another argument: ``model.predict(*inputs)``."""
 RUNNABLE = ("tensorflow_saved_model_bundle", "onnx", "torchscript")
 
 
@@ -40,6 +38,17 @@ def obstacles(
         "ilastik": list(_ilastik(inputs, outputs, formats)),
         "QuPath": list(_qupath(inputs, outputs, formats)),
     }
+
+
+def core_obstacle(name: str, inputs: int, outputs: int) -> str | None:
+    """What keeps bioimageio.core 0.11 from running a weights format, given the numbers of inputs and outputs."""
+    if inputs > 1 and name in ("keras_v3", "keras_hdf5", "tensorflow_saved_model_bundle"):
+        return f"bioimageio.core runs {name} with one input only."  # it calls model.predict(*inputs)
+    if outputs > 1 and name == "tensorflow_saved_model_bundle":
+        return (
+            f"bioimageio.core takes the outputs of {name} in no certain order."  # that of a map of the protocol buffer
+        )
+    return None
 
 
 def _fiji(inputs: Sequence[dict[str, Any]], outputs: Sequence[dict[str, Any]], formats: Sequence[str]) -> Iterator[str]:

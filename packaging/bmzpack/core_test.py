@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from bmzpack.consumers import CORE_TAKES_ONE_INPUT
+from bmzpack.consumers import core_obstacle
 
 
 def main(rdf: Path, result: Path, formats: Sequence[str]) -> None:
@@ -33,8 +33,8 @@ def _test(rdf: Path, content: dict[str, Any], name: Any) -> tuple[str, list[str]
 
     from bmzpack.rdf import offline
 
-    if name in CORE_TAKES_ONE_INPUT and len(content["inputs"]) > 1:
-        return "unsupported", [f"bioimageio.core runs {name} with one input only."]
+    if obstacle := core_obstacle(name, len(content["inputs"]), len(content["outputs"])):
+        return "unsupported", [obstacle]
     source: Any = rdf
     if name == "keras_hdf5":
         # it runs keras_v3 in its place wherever a bundle has both

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bmzpack.agreement import Agreement
-from bmzpack.consumers import CORE_TAKES_ONE_INPUT
+from bmzpack.consumers import core_obstacle
 from bmzpack.description import Description, Processing
 
 OPENING = {
@@ -59,7 +59,7 @@ def render(
         "## Inputs and outputs\n\n" + "\n\n".join(_tensor(entry, "input", in_graph) for entry in inputs),
         "\n\n".join(_tensor(entry, "output", in_graph) for entry in outputs),
         _geometry(inputs, outputs),
-        "## How to open it\n\n" + "\n\n".join(_opening(description, obstacles, agreement, inputs)),
+        "## How to open it\n\n" + "\n\n".join(_opening(description, obstacles, agreement, inputs, outputs)),
         "## Validation\n\n" + "\n\n".join(_validation(description)),
         "## Agreement of the weights formats\n\n" + _agreement(agreement, tensors[inputs[0]["id"]]),
         _training(description),
@@ -130,19 +130,26 @@ def _opening(
     obstacles: Mapping[str, Sequence[str]],
     agreement: Agreement,
     inputs: Sequence[Mapping[str, Any]],
+    outputs: Sequence[Mapping[str, Any]],
 ) -> Iterator[str]:
     for program, reasons in obstacles.items():
         if reasons:
             yield f"**{program}** cannot run this model: {'; '.join(dict.fromkeys(reasons))}."
         else:
             yield f"**{program}.** " + OPENING[program].format(name=description.name)
-    usable = [name for name in agreement if len(inputs) == 1 or name not in CORE_TAKES_ONE_INPUT]
+            if program.startswith("Fiji") and "scale_range" in _operations(inputs):
+                yield "Fiji's percentiles in `scale_range` are rougher; values differ by about 0.3 %."
+    usable = [name for name in agreement if not core_obstacle(name, len(inputs), len(outputs))]
     images = ", ".join(f'"{entry["id"]}": "image.tif"' for entry in inputs)
     yield (
         f"**Python.** With `pip install bioimageio.core` and an engine of one of {', '.join(usable)}:\n\n"
         "```python\nfrom bioimageio.core import predict\n\n"
         f'prediction = predict(model="bundle.zip", inputs={{{images}}})\n```'
     )
+
+
+def _operations(inputs: Sequence[Mapping[str, Any]]) -> set[str]:
+    return {operation["id"] for entry in inputs for operation in entry.get("preprocessing", [])}
 
 
 def _validation(description: Description) -> Iterator[str]:
