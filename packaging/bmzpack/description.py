@@ -1,10 +1,48 @@
 """What only a person can say about a model; everything else is measured from the network.
 
-The smallest description of a network with one input::
+The smallest description, of a network with one input::
 
     name: Nuclei in fluorescence images
     inputs:
       - test_image: nuclei.tif
+
+One with most of what can be said::
+
+    name: Nuclei and spots in two colours
+    description: Finds nuclei (DAPI) and spots (FISH) in widefield images of HeLa cells.
+    documentation: about.md
+    authors:
+      - {name: Ada Example, affiliation: Example Institute, orcid: 0000-0002-1825-0097, github_user: ada-example}
+    licence: CC-BY-4.0
+    cite:
+      - {text: Example et al. (2026), doi: 10.1000/example}
+    tags: [nuclei, fluorescence-light-microscopy, semantic-segmentation]
+    git_repo: https://github.com/ada-example/spots
+    inputs:
+      - id: raw
+        axes: byxc
+        channel_names: [DAPI, FISH]
+        test_image: cells.tif
+        test_image_axes: cyx
+        pixel_size: 0.108
+        preprocessing:
+          - id: scale_range
+            kwargs: {min_percentile: 1, max_percentile: 99.8}
+    outputs:
+      - id: probability
+        channel_names: [background, nucleus, spot]
+        postprocessing: [softmax]
+    training:
+      data: 120 images of three experiments.
+      training_epochs: 100
+      loss_function: cross entropy
+      optimizer: adamw
+    validation:
+      - dataset: A fourth experiment
+        role: test
+        samples: 30
+        scores: {dice: 0.91}
+    limitations: Not for confocal images.
 """
 
 from __future__ import annotations

@@ -101,8 +101,12 @@ def test(
         groups += [[name] for name in formats if not any(name in group for group in TOGETHER)]
         cores = [pool.submit(_core, folder, group) for group in groups if group]
         runs = [pool.submit(_engine, folder, description, group) for group in groups if group]
-        core = {name: found for future in cores for name, found in future.result().items()}
-        engine = {name: found for future in runs for name, found in future.result().items()}
+        try:
+            core = {name: found for future in cores for name, found in future.result().items()}
+            engine = {name: found for future in runs for name, found in future.result().items()}
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
     reports = {
         name: FormatReport(
             core=core[name]["status"],
@@ -161,18 +165,15 @@ def _engine(folder: Path, description: Any, formats: list[str]) -> dict[str, dic
         }
         sample = processing.preprocess(description.inputs, test_tensors)
         given = [processing.arrays(sample, names.inputs)]
-        if len(files) > 1:
-            try:
-                results = dict(zip(files, engines.run_files(list(files.values()), given, names), strict=True))
-            except UserError:  # which of them, is found out one by one
-                return {name: _engine(folder, description, [name])[name] for name in formats}
-        else:
-            results = {name: engines.run(*file, given, names) for name, file in files.items()}
+        results = dict(zip(files, engines.run_files(list(files.values()), given, names), strict=True)) if files else {}
     except UserError as error:
         return {name: {"status": "failed", "messages": [str(error)]} for name in formats}
     unsupported = {"status": "unsupported", "messages": ["There is no engine for this format here."]}
     found = dict.fromkeys(formats, unsupported)
     for name, result in results.items():
+        if isinstance(result, UserError):
+            found[name] = {"status": "failed", "messages": [str(result)]}
+            continue
         sample = processing.preprocess(description.inputs, test_tensors)
         outputs = processing.postprocess(description.outputs, result.outputs[0], sample)
         found[name] = _compared(outputs, test_tensors)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -163,7 +164,7 @@ def _config(description: Description, seed: str, parameters: int) -> dict[str, A
         "training": training,
         "evaluations": [
             {
-                "dataset_id": "".join(c if c.isalnum() else "-" for c in entry.dataset.lower()).strip("-"),
+                "dataset_id": re.sub("[^a-z0-9]+", "-", entry.dataset.lower()).strip("-") or "images",
                 "dataset_source": entry.source,
                 "dataset_role": entry.role,
                 "sample_count": entry.samples,
@@ -185,7 +186,8 @@ def _config(description: Description, seed: str, parameters: int) -> dict[str, A
         "validation": [_filled(entry) for entry in description.validation],
     }
     own = {key: value for key, value in own.items() if value}
-    return {"bioimageio": zoo} | ({"bmzpack": own} if own else {}) | description.config
+    zoo |= description.config.get("bioimageio", {})
+    return ({"bmzpack": own} if own else {}) | description.config | {"bioimageio": zoo}
 
 
 def _person(author: Author) -> dict[str, Any]:

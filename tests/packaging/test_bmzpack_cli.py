@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import yaml
 from keras import layers
 
+from bmzpack import description
 from bmzpack.cli import main
 
 ROOT = Path(__file__).parents[2]
@@ -60,6 +62,18 @@ def test_names_are_imported_when_used():
     )
 
 
+def test_examples_of_descriptions(tmp_path):
+    examples = textwrap.dedent(description.__doc__.split("::")[1]), textwrap.dedent(description.__doc__.split("::")[2])
+    (tmp_path / "about.md").write_text("Much about it.")
+    for number, example in enumerate(examples):
+        text = "\n".join(line for line in example.splitlines() if not line.startswith("One with"))
+        (tmp_path / f"{number}.yaml").write_text(text)
+        read = description.read_description(tmp_path / f"{number}.yaml")
+        assert read.inputs[0].test_image.parent == tmp_path
+    assert read.documentation == "Much about it."
+    assert read.outputs[0].postprocessing[0].id == "softmax"
+
+
 def test_pack(files, command):
     arguments = ["pack", files / "model.keras", files / "model.yaml", "-o", files / "a.zip", "--formats", "keras_v3"]
     code, shown = command(*arguments)
@@ -96,10 +110,10 @@ def test_descriptions(change, words, files, command):
 
 def test_files_that_are_not_there_or_no_model(files, command):
     (files / "other.keras").write_text("nothing")
-    for model, description in (("no.keras", "model.yaml"), ("model.keras", "no.yaml"), ("other.keras", "model.yaml")):
-        code, shown = command("pack", files / model, files / description, "-o", files / "a.zip")
+    for model, text in (("no.keras", "model.yaml"), ("model.keras", "no.yaml"), ("other.keras", "model.yaml")):
+        code, shown = command("pack", files / model, files / text, "-o", files / "a.zip")
         assert code == 2
-        assert (model if model != "model.keras" else description) in shown.err
+        assert (model if model != "model.keras" else text) in shown.err
     code, shown = command("test", files / "no.zip")
     assert code == 2
     assert "no.zip" in shown.err
