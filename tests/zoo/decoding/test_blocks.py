@@ -45,3 +45,14 @@ def test_small_images_are_not_cut(regions):
 
 def test_nothing_found():
     assert not find_objects_in_blocks(np.zeros((300, 300), np.uint8), DecodingConfig(), 100, 20).any()
+
+
+def test_result_does_not_depend_on_threads(regions):
+    """OpenCV's distances differ by rounding between thread counts, and with one thread from call to call."""
+    before, results = cv2.getNumThreads(), []
+    for threads in (1, 1, 1, 2, 2):
+        cv2.setNumThreads(threads)
+        results.append(find_objects(regions, DecodingConfig()))
+    cv2.setNumThreads(before)
+    for result in results:
+        np.testing.assert_array_equal(result, results[0])

@@ -16,11 +16,12 @@ SIDE = 8192
 
 PREDICT = """
 import resource, sys
+from pathlib import Path
 from kerazoo.inference.predict import predict
 
 run, small, large, output = sys.argv[1:]
 predict(run, [small], output)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() // 1024
 predict(run, [large], output)
 print(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

@@ -97,7 +97,9 @@ def _distance(mask: np.ndarray) -> np.ndarray:
     """Distance of every pixel of the mask to the next pixel outside, float32; where there is none: all equal."""
     if mask.all():
         return np.ones(mask.shape, np.float32)
-    return cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    # OpenCV's rounding varies from call to call, which moves peaks; squared distances are whole numbers.
+    distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.sqrt(np.rint(np.square(distance)))
 
 
 def _add_unseeded(foreground: np.ndarray, seeds: np.ndarray, count: int) -> tuple[int, np.ndarray]:
