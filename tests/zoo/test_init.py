@@ -101,7 +101,12 @@ def test_channels_backbone_and_valid_convolutions(tmp_path):
     folder = write(tmp_path, [squares(10, 6)] * 2, images)
     config, _ = init(folder, backbone="mobilenet_v2", weights="imagenet")
     assert config.data.channels == 3
-    assert (config.model.backbone, config.model.weights, config.model.arguments) == ("mobilenet_v2", "imagenet", {})
+    assert (config.model.backbone, config.model.weights, config.model.arguments) == (
+        "mobilenet_v2",
+        "imagenet",
+        {"batch_norm": False},
+    )
+    assert config.normalisation.method == "scaling", "the encoder takes values between 0 and 1"
     config, _ = init(folder, "unet2d_2015", overwrite=True)
     assert config.training.patch_size == 268, "268 - 184 = 84 pixels fit into 96"
 
@@ -121,7 +126,7 @@ def test_small_and_large_sets_get_a_similar_number_of_steps(tmp_path):
     few, _ = init(write(tmp_path / "few", [squares(10, 6)] * 2))
     many, _ = init(write(tmp_path / "many", [squares(10, 6)] * 400))
     for config in (few, many):
-        assert 500 <= config.training.epochs * config.training.steps_per_epoch <= 700
+        assert 1400 <= config.training.epochs * config.training.steps_per_epoch <= 1600
 
 
 def test_pixel_size_and_demo_set(tmp_path):
@@ -178,10 +183,10 @@ def test_existing_file(tmp_path):
 @pytest.mark.parametrize(
     ("name", "masks", "annotation", "channels", "patch"),
     [
-        ("nuclei_dsb2018/val", "masks", "labels", 1, 256),
+        ("nuclei_dsb2018/val", "masks", "labels", 1, 192),
         ("histology_wsss4luad/val", "masks", "classes", 3, 192),
-        ("cells_usiigaci/val", "masks", "labels", 1, 256),
-        ("bacteria_strack/val", "masks_binary", "binary", 1, 256),
+        ("cells_usiigaci/val", "masks", "labels", 1, 192),
+        ("bacteria_strack/val", "masks_binary", "binary", 1, 192),
     ],
 )
 def test_real_sets(data_folder, tmp_path, name, masks, annotation, channels, patch):
