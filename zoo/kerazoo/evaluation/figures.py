@@ -74,7 +74,7 @@ def draw_curves(history: Path, path: Path) -> None:
         return
     epochs = columns["epoch"] if columns["epoch"].min() >= 1 else columns["epoch"] + 1
     figure = Figure(figsize=(3.9 * min(len(metrics), 3), 3.0 * math.ceil(len(metrics) / 3)), layout="constrained")
-    axes = figure.subplots(math.ceil(len(metrics) / 3), min(len(metrics), 3), squeeze=False).flat
+    axes = figure.subplots(math.ceil(len(metrics) / 3), min(len(metrics), 3), squeeze=False).ravel()
     for ax, name in zip(axes, metrics, strict=False):
         for column, label, colour in ((name, "training", ORANGE), (f"val_{name}", "validation", BLUE)):
             marker = "o" if len(epochs) < 3 else None
@@ -89,7 +89,7 @@ def draw_curves(history: Path, path: Path) -> None:
         ax.grid(alpha=0.25, linewidth=0.6)
         ax.spines[["top", "right"]].set_visible(False)
         ax.legend(frameon=False, fontsize=8)
-    for ax in list(axes)[len(metrics) :]:
+    for ax in axes[len(metrics) :]:
         ax.set_axis_off()
     _save(figure, path)
 
