@@ -213,6 +213,12 @@ def test_gamma_keeps_extremes_and_order():
         assert np.abs(result - PLAIN).max() > 0.01
 
 
+def test_a_constant_channel_stays_finite():
+    image = np.concatenate([IMAGE, np.full_like(IMAGE, 7)], axis=-1)
+    result = changed(image, intensity=0.3, gamma=0.5, blur=2.0, poisson=0.1, gaussian=0.1)
+    assert np.isfinite(result).all()
+
+
 def test_blur_keeps_the_mean_and_smooths():
     results = [changed(IMAGE, seed, blur=3.0) for seed in range(20)]
     np.testing.assert_allclose([result.mean() for result in results], PLAIN.mean(), atol=0.05)

@@ -225,7 +225,7 @@ def change_intensities(
         gain, shift = gain * factor, (shift - mean) * factor + mean + offset
     if config.gamma:
         exponent = random.uniform(1 - config.gamma, 1 + config.gamma)
-        contrast = np.maximum(image.high - image.low, np.finfo(np.float32).tiny)
+        contrast = np.where(image.high > image.low, image.high - image.low, 1)  # a channel may be constant
         _affine(patch, 1 / contrast, -image.low / contrast, out=patch)
         np.maximum(patch, 0, out=patch)
         np.power(patch, np.float32(exponent), out=patch)
