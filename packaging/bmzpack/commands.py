@@ -23,7 +23,11 @@ def guarded(app: typer.Typer) -> None:
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    except KeyboardInterrupt as interrupt:
+    except SystemExit as ended:
+        # typer exits without a word on Ctrl-C; what the command had to say about it is in the cause
+        interrupt = getattr(ended.__context__, "__cause__", None)
+        if not isinstance(interrupt, KeyboardInterrupt):
+            raise
         print(str(interrupt) or "Interrupted.", file=sys.stderr)
         raise SystemExit(130) from None
 

@@ -13,7 +13,7 @@ from bmzpack.errors import UserError
 
 def refuse_existing(target: Path, overwrite: bool) -> None:
     """Raise UserError where ``target`` exists and may not be replaced."""
-    if target.exists() and not overwrite:
+    if os.path.exists(target) and not overwrite:  # noqa: PTH110 - Path.exists raises where a folder is closed to us
         raise UserError(f"{target} exists already: choose another name with -o, or replace it with --overwrite.")
 
 
@@ -97,6 +97,14 @@ def _explained(target: Path) -> Iterator[None]:
             raise UserError(
                 f"The disk is full: {target} was not written. Free some space or choose another place with -o."
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+        if error.errno in (
+            errno.EACCES,
+            errno.EPERM,
+            errno.EROFS,
+            errno.ENOTDIR,
+            errno.EISDIR,
+            errno.EEXIST,
+            errno.ENAMETOOLONG,
+        ):
             raise UserError(f"{target} cannot be written ({error.strerror}): choose another place with -o.") from error
         raise
