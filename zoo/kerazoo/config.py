@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import pydantic
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from bmzpack.errors import UserError
+from bmzpack.settings import Section, read_yaml, validate
 
 Probability = Annotated[float, Field(ge=0, le=1)]
-
-
-class Section(BaseModel):
-    """A part of the configuration; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class ModelConfig(Section):
@@ -68,7 +62,7 @@ class SplitConfig(Section):
     """Fraction of the images (or groups) held out for validation."""
     group: str | None = None
     """A column of the CSV table: images of one group stay on one side."""
-    seed: int = 1
+    seed: Seed = 1
 
 
 class NormalisationConfig(Section):
@@ -81,7 +75,7 @@ class NormalisationConfig(Section):
     """Whether mean and deviation are those of each image or of the training set (`standardisation` only)."""
     low: Annotated[float, Field(ge=0, lt=100)] = 1.0
     high: Annotated[float, Field(gt=0, le=100)] = 99.8
-    maximum: float | None = None
+    maximum: Annotated[float, Field(gt=0)] | None = None
     """What `scaling` divides by; by default the largest value of the images' integer type."""
 
 
@@ -159,13 +153,14 @@ class TrainingConfig(Section):
     """Largest norm of all gradients together."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """`auto`: bfloat16 where the processor has it in hardware, else float32."""
-    seed: int = 1
+    seed: Seed = 1
     deterministic: bool = False
     """The same result bit by bit on every run of the same machine; slower."""
 
 
 class DecodingConfig(Section):
-    """How the network's output becomes classes or a label image; the thresholds are chosen on the validation images."""
+    """How the network's output becomes classes or a label image; what is left at its default is chosen on the
+    validation images."""
 
     threshold: Probability = 0.5
     """Foreground probability above which a pixel belongs to an object."""
@@ -256,12 +251,7 @@ def read_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
     path = Path(path)
     if not path.is_file():
         raise UserError(f"There is no configuration file {path}: write one with `kerazoo init`.")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not a YAML file: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} holds no configuration: it should have the sections {', '.join(Config.model_fields)}.")
+    content = read_yaml(path, "configuration")
     for override in overrides:
         _apply(content, override)
     return make_config(content, str(path), path.parent)
@@ -275,10 +265,7 @@ def make_config(content: dict[str, Any], source: str = "the configuration", fold
     UserError
         A key or value is not accepted.
     """
-    try:
-        config = Config.model_validate(content)
-    except pydantic.ValidationError as error:
-        raise UserError(f"{source}: {_sentence(error)}") from error
+    config = validate(Config, content, source)
     if folder is not None:
         for key in ("images", "masks", "table"):
             value = getattr(config.data, key)
@@ -301,28 +288,3 @@ def _apply(content: dict[str, Any], override: str) -> None:
         place[parts[-1]] = yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise UserError(f"--set {override}: {value} is not a YAML value.") from error
-
-
-def _sentence(error: pydantic.ValidationError) -> str:
-    problems = []
-    for problem in error.errors():
-        where = ".".join(str(part) for part in problem["loc"])
-        if problem["type"] == "extra_forbidden":
-            known = _known_keys(problem["loc"][:-1])
-            near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.0)
-            problems.append(
-                f"unknown key `{where}`; the nearest known one is `{near[0]}`" if near else f"unknown key `{where}`"
-            )
-        elif problem["type"] == "missing":
-            problems.append(f"`{where}` is missing")
-        else:
-            problems.append(f"`{where}`: {problem['msg'][0].lower()}{problem['msg'][1:]} (found {problem['input']!r})")
-    return "; ".join(problems) + "."
-
-
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    section: Any = Config
-    for part in location:
-        field = section.model_fields.get(part) if isinstance(section, type) and issubclass(section, BaseModel) else None
-        section = field.annotation if field else None
-    return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []
