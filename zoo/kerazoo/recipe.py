@@ -33,6 +33,10 @@ class Recipe(Section):
     classes: list[str]
     """Names of the output channels, background first."""
     targets: Literal["classes", "foreground", "border"]
+    annotation: Literal["labels", "classes", "binary"] = "labels"
+    """What the values of the masks mean; those that a bundle is evaluated on are read alike."""
+    axes: str | None = None
+    """The axes of the image files, where those do not state them."""
     ignore: int | None = None
     normalisation: Normalisation
     decoding: DecodingConfig

@@ -55,8 +55,9 @@ def test_chosen_decoding_is_at_least_as_good_as_the_default(make_run):
 
     chosen = choose_decoding(predicted, run.recipe)
     assert score(chosen) >= score(DecodingConfig())
-    kept = choose_decoding(predicted, run.recipe.model_copy(update={"decoding": DecodingConfig(minimum_size=7)}))
-    assert kept.minimum_size == 7, "a size that the user has set is kept"
+    stated = DecodingConfig(minimum_size=7, threshold=0.45)
+    kept = choose_decoding(predicted, run.recipe.model_copy(update={"decoding": stated}))
+    assert (kept.minimum_size, kept.threshold) == (7, 0.45), "what the user has set is kept"
 
 
 def test_evaluation_as_json(validated, nuclei_folder, tmp_path):

@@ -135,6 +135,7 @@ def changed(bundle, folder, change):
     [
         (lambda rdf: rdf["weights"].update(onnx=rdf["weights"].pop("keras_v3")), "no keras_v3 weights"),
         (lambda rdf: rdf.update(format_version="0.4.9"), "format_version 0.4.9"),
+        (lambda rdf: rdf["config"].update(kerazoo={"model": "unet2d"}), "`task` is missing"),
         (lambda rdf: rdf["inputs"].append(rdf["inputs"][0]), "2 inputs and 1 outputs"),
         (lambda rdf: rdf["inputs"][0]["axes"].reverse(), "has the axes channel, x, y, batch"),
         (lambda rdf: rdf["outputs"][0]["axes"][3].update(channel_names=["a"]), "one output channel"),

@@ -68,7 +68,15 @@ def evaluate(
         predictor = Predictor.load(source)
     else:
         predictor = Predictor.load(source)
-        data = _reading_of(predictor.recipe).model_copy(update=folders)
+        recipe = predictor.recipe
+        data = DataConfig(
+            channels=recipe.channels,
+            annotation=recipe.annotation,
+            classes=recipe.classes if recipe.annotation == "classes" else [],
+            axes=recipe.axes,
+            ignore=recipe.ignore,
+            **folders,
+        )
         pairs = pairs_of(data)
 
     counts = {}
@@ -139,16 +147,6 @@ def summary(counts: dict[str, Counts], recipe: Recipe) -> dict[str, Any]:
             for name, *values in zip(recipe.classes, *columns, strict=True)
         }
     return result
-
-
-def _reading_of(recipe: Recipe) -> DataConfig:
-    """How annotated images for a bundle are read: it keeps no data configuration."""
-    data = DataConfig(channels=recipe.channels, ignore=recipe.ignore)
-    if recipe.targets == "foreground":
-        data.annotation = "binary"
-    if recipe.targets == "classes":
-        data.annotation, data.classes = "classes", recipe.classes
-    return data
 
 
 def _shown(pairs: list[Any], progress: bool) -> Iterable[Any]:

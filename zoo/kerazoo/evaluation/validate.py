@@ -87,7 +87,7 @@ def choose_decoding(predicted: Sequence[tuple[Sample, np.ndarray]], recipe: Reci
     """The decoding of the best score: mean AP at IoU 0.5 to 0.95 for instances, Dice for a foreground.
 
     One value after the other is varied, the others held; where several are equally good, the one nearest to the default
-    is taken. A minimum size that is set already is kept.
+    is taken. A value that is not the default has been set by the user, and is kept.
 
     Parameters
     ----------
@@ -107,10 +107,13 @@ def choose_decoding(predicted: Sequence[tuple[Sample, np.ndarray]], recipe: Reci
     elif recipe.targets == "border":
         area = np.concatenate([_areas(sample.mask, recipe.ignore) for sample, _ in predicted])
         criterion, grid = "ap_50_95", {"threshold": THRESHOLDS, "seed_threshold": SEED_THRESHOLDS, "neck": NECKS}
-        if not recipe.decoding.minimum_size and area.size:
+        if area.size:
             grid["minimum_size"] = [round(part * float(np.median(area))) for part in SIZES]
     else:
         return recipe.decoding
+
+    default = DecodingConfig()
+    grid = {name: values for name, values in grid.items() if getattr(recipe.decoding, name) == getattr(default, name)}
 
     def score(decoding: DecodingConfig) -> float:
         trial = recipe.model_copy(update={"decoding": decoding})

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import yaml
 
 from bmzpack.bundle import unpacked
 from bmzpack.errors import UserError
 from bmzpack.geometry import measure
+from bmzpack.settings import read_yaml, validate
 from kerazoo.config import DecodingConfig
 from kerazoo.data.normalise import EPSILON, Normalisation
 from kerazoo.inference.network import load_model
@@ -38,17 +38,18 @@ def load_bundle(path: Path) -> tuple[keras.Model, Recipe]:
         It is no bundle, has no keras_v3 weights, or what it describes cannot be done here; the message says what.
     """
     with unpacked(path) as folder:
-        description = yaml.safe_load((folder / "rdf.yaml").read_text(encoding="utf-8"))
-        weights = description.get("weights", {}).get("keras_v3")
+        description = read_yaml(folder / "rdf.yaml", f"description of the bundle {path}")
+        described = description.get("weights") or {}
+        weights = described.get("keras_v3")
         if weights is None:
-            known = ", ".join(description.get("weights", {})) or "none"
+            known = ", ".join(described) or "none"
             raise UserError(f"{path} has no keras_v3 weights ({known}): use a bundle of a Keras 3 network.")
         model = load_model(folder / str(weights["source"]))
     own = (description.get("config") or {}).get("kerazoo")
     if own is None:
         return model, derived_recipe(description, model, str(path))
     # What programs lack is part of the bundle's network; what remains to be done before it is what the bundle declares.
-    recipe = Recipe.model_validate(own)
+    recipe = validate(Recipe, own, f"{path}, config.kerazoo")
     operations = description["inputs"][0].get("preprocessing", [])
     return model, recipe.model_copy(update={"normalisation": _normalisation(operations, recipe.channels, str(path))})
 
@@ -88,6 +89,7 @@ def derived_recipe(description: dict[str, Any], model: keras.Model, name: str) -
         channel_names=channels,
         classes=classes,
         targets="classes",
+        annotation="classes",
         normalisation=_normalisation(inputs[0].get("preprocessing", []), len(channels), name),
         decoding=DecodingConfig(),
         geometry=TileGeometry(**dataclasses.asdict(measure(model))),
