@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help install demo test test-slow engines lint format types bench clean
+.PHONY: help install demo test test-slow lint format bench clean
 
 help:
 	@echo "make demo   train, evaluate, pack, check and predict on the built-in example"

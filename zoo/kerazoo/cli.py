@@ -111,7 +111,7 @@ def evaluate(
     import_tensorflow()
     from kerazoo.evaluation.evaluate import evaluate as score
 
-    result = score(source, images, masks, json=json, overwrite=overwrite)
+    result = score(source, images, masks, json=json, overwrite=overwrite, progress=True)
     _print_scores(result["scores"], f"{len(result['per_image'])} images")
 
 
@@ -130,7 +130,14 @@ def predict(
     from kerazoo.inference.predict import predict as run_prediction
 
     written = run_prediction(
-        source, images, output, probabilities=probabilities, tile=tile, axes=axes, overwrite=overwrite
+        source,
+        images,
+        output,
+        probabilities=probabilities,
+        tile=tile,
+        axes=axes,
+        overwrite=overwrite,
+        progress=True,
     )
     for path in written:
         typer.echo(str(path))
