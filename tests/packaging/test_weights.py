@@ -282,3 +282,39 @@ def test_weights_that_are_not_finite(tmp_path):
     with pytest.raises(UserError, match="not finite"):
         write_all(path, tmp_path, tensor_names(path), [{"raw": np.ones((1, 8, 8, 1), np.float32)}], ["keras_v3"])
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.keras"]
+
+
+@pytest.mark.slow
+def test_formats_that_a_model_has_not_are_left_out(tmp_path, caplog):
+    path = saved(tmp_path, layers.Conv2D(1, 3, name="probability")(keras.ops.tanh(image())))
+    given = [{"raw": np.ones((1, size, size, 1), np.float32)} for size in (8, 16, 11)]
+    written = write_all(path, tmp_path, tensor_names(path), given)
+    assert [entry.format for entry in written] == [name for name in FORMATS if name != "keras_hdf5"]
+    assert "keras_hdf5 is left out" in caplog.text  # Keras 2 had no operations
+    with pytest.raises(UserError, match="--formats"):
+        write_all(path, tmp_path, tensor_names(path), given, ["keras_hdf5"])
+
+
+@pytest.mark.slow
+def test_network_of_31_million(tmp_path):
+
+    def block(x, width):
+        for _ in range(2):
+            x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(width, 3, padding="same", use_bias=False)(x)))
+        return x
+
+    inputs = x = image()
+    skips = []
+    for level in range(4):
+        skips.append(block(x, 64 * 2**level))
+        x = layers.MaxPooling2D(2)(skips[-1])
+    x = block(x, 1024)
+    for level, skip in reversed(list(enumerate(skips))):
+        x = layers.Conv2DTranspose(64 * 2**level, 2, strides=2)(x)
+        x = block(layers.Concatenate()([skip, x]), 64 * 2**level)
+    path = saved(tmp_path, layers.Conv2D(2, 1, activation="softmax", name="probability")(x), inputs)
+    given = [{"raw": np.random.default_rng(0).normal(size=(1, s, s, 1)).astype(np.float32)} for s in (64, 48, 80)]
+    formats = ["keras_v3", "tensorflow_saved_model_bundle", "onnx"]
+    for entry in write_all(path, tmp_path, tensor_names(path), given, formats):
+        assert 31_000_000 * 4 < entry.path.stat().st_size < 31_100_000 * 4 + 500_000
+        assert entry.max_abs_error < 1e-5

@@ -16,6 +16,7 @@ import numpy as np
 
 from bmzpack.engines import old
 from bmzpack.engines.process import run_python
+from bmzpack.errors import UserError
 
 WORKER = Path(__file__).with_name("worker.py")
 
@@ -72,12 +73,15 @@ def run(engine: str, weights: Path, inputs: Sequence[dict[str, np.ndarray]], nam
     UserError
         The engine is not installed, or it cannot run the file.
     """
-    return run_files([(engine, weights)], inputs, names)[0]
+    result = run_files([(engine, weights)], inputs, names)[0]
+    if isinstance(result, UserError):
+        raise result
+    return result
 
 
 def run_files(
     files: Sequence[tuple[str, Path]], inputs: Sequence[dict[str, np.ndarray]], names: TensorNames
-) -> list[Result]:
+) -> list[Result | UserError]:
     """Run several weights files as `run` does, all in one process: importing TensorFlow takes its time.
 
     Parameters
@@ -89,13 +93,13 @@ def run_files(
 
     Returns
     -------
-    list of Result
-        One per file.
+    list
+        One per file: its result, or why the engine cannot run it.
 
     Raises
     ------
     UserError
-        As for `run`.
+        The engine is not installed.
     """
     engine, _, version = files[0][0].partition("-")
     python = old.python(engine, version) if version else None
@@ -107,12 +111,16 @@ def run_files(
         task = {"jobs": jobs, "inputs": names.inputs, "outputs": names.outputs, "entries": len(inputs)}
         (folder / "task.json").write_text(json.dumps(task))
         run_python([str(WORKER), scratch], f"The engine {files[0][0]} failed", python=python)
-        seconds = json.loads((folder / "seconds.json").read_text())
         results = []
-        for job in range(len(files)):
-            outputs = []
-            for number in range(len(inputs)):
-                with np.load(folder / f"output{job}-{number}.npz") as stored:
-                    outputs.append({name: stored[name] for name in names.outputs})
-            results.append(Result(outputs, seconds[job]))
+        for number, entry in enumerate(json.loads((folder / "results.json").read_text())):
+            if "error" in entry:
+                results.append(UserError(entry["error"]))
+                continue
+            paths = [folder / f"output{number}-{index}.npz" for index in range(len(inputs))]
+            results.append(Result([_load(path, names.outputs) for path in paths], entry["seconds"]))
         return results
+
+
+def _load(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    with np.load(path) as stored:
+        return {name: stored[name] for name in names}

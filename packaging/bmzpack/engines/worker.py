@@ -63,24 +63,24 @@ def torch(weights, inputs, outputs):
 
 
 def main(folder):
-    """Run the jobs of ``task.json`` with ``input*.npz``; write ``output*.npz`` and ``seconds.json`` beside them."""
+    """Run the jobs of ``task.json`` with ``input*.npz``; write ``output*.npz`` and ``results.json`` beside them."""
     task = json.loads((folder / "task.json").read_text())
     entries = []
     for number in range(task["entries"]):
         with np.load(folder / f"input{number}.npz") as stored:
             entries.append({name: stored[name] for name in task["inputs"]})
-    best = []
+    results = []
     for number, job in enumerate(task["jobs"]):
         try:
             outputs, seconds = run(job, entries, task["inputs"], task["outputs"])
         except Exception as error:
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            print(f"Error: {job['engine']} cannot run {Path(job['weights']).name}: {reason}", file=sys.stderr)
-            raise SystemExit(2) from None
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300].rstrip('.')}"
+            results.append({"error": f"{job['engine']} cannot run {Path(job['weights']).name}: {reason}"})
+            continue
         for entry, result in enumerate(outputs):
             np.savez(folder / f"output{number}-{entry}.npz", **dict(zip(task["outputs"], result)))  # noqa: B905
-        best.append(min(seconds))
-    (folder / "seconds.json").write_text(json.dumps(best))
+        results.append({"seconds": min(seconds)})
+    (folder / "results.json").write_text(json.dumps(results))
 
 
 def run(job, entries, inputs, outputs):

@@ -14,6 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -79,7 +80,7 @@ def write_all(
         float32 inputs by tensor id, batch axis included; of several sizes, so that a size that was frozen into a file
         is found out.
     formats
-        Keys of `FORMATS`; None for all, without TorchScript where torch is not installed.
+        Keys of `FORMATS`. None for all that this model can be written in; what is left out is logged as a warning.
 
     Returns
     -------
@@ -89,34 +90,38 @@ def write_all(
     Raises
     ------
     UserError
-        The model or a format cannot be used, or a file does not compute what Keras computes.
+        The model cannot be used, or a format that was asked for: there is none of this name, it cannot be written or
+        run, or does not compute what Keras computes.
     """
     chosen = _chosen(formats)
     check_source(model_path, tensors, chosen)
-    with tempfile.TemporaryDirectory(prefix="bmzpack-") as scratch:
-        original = Path(scratch, FORMATS["keras_v3"][1])
-        by_tensorflow = list(dict.fromkeys(["keras_v3", *(name for name in chosen if name != "torchscript")]))
-        versions = _convert(model_path, Path(scratch), tensors, by_tensorflow, "tensorflow")
-        if "torchscript" in chosen:
-            versions |= _convert(original, Path(scratch), tensors, ["torchscript"], "torch")
-        results = _run(Path(scratch), ["keras_v3", *chosen], test_inputs, tensors)
-        reference = results["keras_v3"]
-        written = []
+    written = []
+    with tempfile.TemporaryDirectory(prefix="bmzpack-") as scratch_folder:
+        scratch = Path(scratch_folder)
+        versions = _convert(model_path, scratch, tensors, chosen)
+        runnable = [name for name in versions if "error" not in versions[name]]
+        results = _run(scratch, runnable, test_inputs, tensors)
         for name in chosen:
-            result = results[name]
+            try:
+                result, error = _accepted(name, model_path, versions, results)
+            except UserError as problem:
+                if formats is not None or name == "keras_v3":
+                    raise
+                logging.getLogger("bmzpack").warning("%s is left out. %s", name, problem)
+                continue
             written.append(
                 Written(
                     format=name,
                     path=folder / FORMATS[name][1],
                     parent=None if name == "keras_v3" else "keras_v3",
                     versions=versions[name],
-                    max_abs_error=_accepted(name, model_path, result, reference),
+                    max_abs_error=error,
                     latency_s=result.seconds,
                     outputs=result.outputs,
                 )
             )
         for entry in written:
-            shutil.move(Path(scratch, entry.path.name), entry.path)
+            shutil.move(scratch / entry.path.name, entry.path)
     return written
 
 
@@ -134,29 +139,34 @@ def _chosen(formats: Sequence[str] | None) -> list[str]:
     return list(dict.fromkeys(formats))
 
 
-def _convert(
-    model: Path, folder: Path, names: TensorNames, formats: list[str], backend: str
-) -> dict[str, dict[str, str | int]]:
-    """Write formats in a process of their own; returns their versions."""
-    task = folder / "task.json"
-    task.write_text(
-        json.dumps(
-            {
-                "model": str(model.resolve()),
-                "folder": str(folder),
-                "inputs": names.inputs,
-                "outputs": names.outputs,
-                "formats": {name: FORMATS[name][1] for name in formats},
-            }
+def _convert(model: Path, folder: Path, names: TensorNames, formats: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Write formats, TorchScript in a process of its own; returns their versions, or what went wrong as ``error``."""
+    by_tensorflow = dict.fromkeys(["keras_v3", *(name for name in formats if name != "torchscript")])
+    steps = [("tensorflow", model, list(by_tensorflow))]
+    if "torchscript" in formats:
+        steps.append(("torch", folder / FORMATS["keras_v3"][1], ["torchscript"]))
+    versions = {}
+    for backend, source, targets in steps:
+        task = {
+            "model": str(source.resolve()),
+            "folder": str(folder),
+            "inputs": names.inputs,
+            "outputs": names.outputs,
+            "formats": {name: FORMATS[name][1] for name in targets},
+        }
+        (folder / "task.json").write_text(json.dumps(task))
+        run_python(
+            ["-m", "bmzpack.weights.writer", str(folder / "task.json")],
+            f"{model} could not be converted",
+            backend=backend,
         )
-    )
-    run_python(["-m", "bmzpack.weights.writer", str(task)], f"{model} could not be converted", backend=backend)
-    return json.loads((folder / "versions.json").read_text())
+        versions |= json.loads((folder / "versions.json").read_text())
+    return versions
 
 
 def _run(
     folder: Path, formats: Sequence[str], inputs: Sequence[dict[str, np.ndarray]], names: TensorNames
-) -> dict[str, engines.Result]:
+) -> dict[str, engines.Result | UserError]:
     """Run the written files, those of one framework in one process."""
     results = {}
     for group in (("keras", "tensorflow"), ("onnxruntime",), ("torch",)):
@@ -166,23 +176,39 @@ def _run(
     return results
 
 
-def _accepted(name: str, model: Path, result: engines.Result, reference: engines.Result) -> float:
-    """The relative error of a file, which must be small."""
-    worst = 0.0
+def _accepted(
+    name: str, model: Path, versions: dict[str, dict[str, Any]], results: dict[str, engines.Result | UserError]
+) -> tuple[engines.Result, float]:
+    """The result and relative error of a file that was written, runs, and computes what Keras computes."""
+    remedy = "" if name == "keras_v3" else " Choose other formats with --formats."
+    if "error" in versions[name]:
+        raise UserError(f"{versions[name]['error']}.{remedy}")
+    result, reference = results[name], results["keras_v3"]
+    if isinstance(reference, UserError):
+        raise reference
+    if isinstance(result, UserError):
+        raise UserError(f"{result}.{remedy}")
     for got, expected in zip(result.outputs, reference.outputs, strict=True):
         for tensor, array in expected.items():
             if not np.isfinite(array).all():
                 raise UserError(f"{model}: the output {tensor!r} is not finite on the test input: check the weights.")
             if got[tensor].shape != array.shape:
                 raise UserError(
-                    f"{name} gives {tensor!r} the shape {got[tensor].shape} where {model} gives {array.shape}: "
-                    "leave the format out."
+                    f"{name} gives {tensor!r} the shape {got[tensor].shape}, where {model} gives {array.shape}.{remedy}"
                 )
+    error = _relative_error(result, reference)
+    if not error <= TOLERANCE:
+        raise UserError(
+            f"{name} differs from {model} by {error:.1e} of the output's range, more than {TOLERANCE:.0e}.{remedy}"
+        )
+    return result, error
+
+
+def _relative_error(result: engines.Result, reference: engines.Result) -> float:
+    """Largest difference relative to the range of the output."""
+    worst = 0.0
+    for got, expected in zip(result.outputs, reference.outputs, strict=True):
+        for tensor, array in expected.items():
             spread = float(np.ptp(array)) or 1.0
             worst = max(worst, float(np.abs(got[tensor] - array).max(initial=0.0)) / spread)
-    if not worst <= TOLERANCE:
-        raise UserError(
-            f"{name} differs from {model} by {worst:.1e} of the output's range, more than {TOLERANCE:.0e}: "
-            "leave the format out."
-        )
     return worst

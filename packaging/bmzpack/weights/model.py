@@ -55,4 +55,4 @@ def version(text: str) -> str:
 
 def one_line(error: Exception) -> str:
     """Kind and beginning of an error's message, which in Keras runs over many lines."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300].rstrip('.')}"

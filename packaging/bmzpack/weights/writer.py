@@ -12,7 +12,7 @@ from bmzpack.errors import UserError
 
 
 def main(task_path: Path) -> None:
-    """Write every format of a task; their versions go into ``versions.json`` beside it."""
+    """Write every format of a task; their versions, or what went wrong, go into ``versions.json`` beside it."""
     task = json.loads(task_path.read_text())
     from bmzpack.weights.model import load, one_line
 
@@ -23,12 +23,8 @@ def main(task_path: Path) -> None:
         writer = importlib.import_module(f"bmzpack.weights.{name}")
         try:
             versions[name] = writer.write(model, Path(task["folder"], file_name), names)
-        except UserError:
-            raise
         except Exception as error:
-            raise UserError(
-                f"{task['model']} cannot be written as {name}, leave the format out with --formats ({one_line(error)})."
-            ) from error
+            versions[name] = {"error": f"{task['model']} cannot be written as {name} ({one_line(error)})"}
     task_path.with_name("versions.json").write_text(json.dumps(versions))
 
 
