@@ -162,6 +162,8 @@ def test_spoilt_data(kind, folder, monkeypatch, capsys):
         ("traning.epochs=3", "training"),
         ("training.epochs=0", "training.epochs"),
         ("training.seed=-1", "training.seed"),
+        ("data.channel_names=[red, green]", "2 names for 1 channels"),
+        ("data.classes=[cell, cell]", "different names"),
         ("training.epochs", "section.key=value"),
         ("model.name=unet3d", "unet2d"),
         ("model.backbone=mobilenet", "mobilenet_v2"),

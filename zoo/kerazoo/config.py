@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import pydantic
 import yaml
 from pydantic import Field
 
@@ -53,6 +54,14 @@ class DataConfig(Section):
     """A mask value that is neither trained nor scored."""
     empty_masks: bool = False
     """Whether a mask without any object is accepted (an image with nothing on it) or refused (a forgotten one)."""
+
+    @pydantic.model_validator(mode="after")
+    def _names_fit(self) -> DataConfig:
+        if self.channel_names and len(self.channel_names) != self.channels:
+            raise ValueError(f"channel_names has {len(self.channel_names)} names for {self.channels} channels")
+        if len(set(self.classes)) < len(self.classes) or len(self.classes) > 255:
+            raise ValueError("classes must be at most 255 different names")
+        return self
 
 
 class SplitConfig(Section):
