@@ -80,7 +80,7 @@ def describe(run: Run) -> Description:
     data_set = data_set_name(config)
     task = TASKS[recipe.task]
     content = {
-        "name": publication.name or _name(f"{model.title} {task} of {data_set}"),
+        "name": title(config),
         "description": publication.description
         or f"{model.title} for {task} of {data_set}: {', '.join(recipe.classes)}.",
         "documentation": USES[recipe.targets],
@@ -160,8 +160,11 @@ def data_set_name(config: Config) -> str:
     return next((name for name in folders if name and name.lower() not in PLAIN_FOLDERS), "images")
 
 
-def _name(text: str) -> str:
-    """A title of the characters that the zoo allows."""
+def title(config: Config) -> str:
+    """The name of the bundle, by default made of model, task and images, in the characters that the zoo allows."""
+    if config.publication.name is not None:
+        return config.publication.name
+    text = f"{get_model(config.model.name).title} {TASKS[config.task]} of {data_set_name(config)}"
     return "".join(c if c.isascii() and (c.isalnum() or c in "_+- ()") else "-" for c in text)[:128]
 
 

@@ -231,8 +231,8 @@ def _agreement(run: Run) -> Markup:
     ]
     return Markup(
         _text(
-            "Every weights format was run in its own engine and compared with Keras; the difference is that of the "
-            "output, whose range is 0 to 1."
+            "Every weights format was run in its own engine and compared with Keras; the difference is relative to the "
+            "range of the output."
         )
         + _table(["weights format", *(header.get(column, str(column)) for column in columns)], rows)
     )
@@ -240,8 +240,9 @@ def _agreement(run: Run) -> Markup:
 
 def _opening(run: Run, config: Config, recipe: Recipe) -> list[Markup]:
     from bmzpack.documentation import OPENING
+    from kerazoo.export import title
 
-    name = config.publication.name or run.path.name
+    name = title(config)
     parts = [Markup("<h3>Opening it</h3><dl>")]
     for program, text in OPENING.items():
         parts.append(Markup(f"<dt>{html.escape(program)}</dt><dd>{_inline(text.replace('{name}', name))}</dd>"))
