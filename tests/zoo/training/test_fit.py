@@ -164,7 +164,7 @@ def test_loss_that_is_no_number(make, tmp_path):
     ("sections", "training", "expected"),
     [
         ({}, {"patch_size": 34}, "choose 32 or 36"),
-        ({}, {"patch_size": 128}, "smaller than the patches"),
+        ({}, {"patch_size": 128}, "patches of 128 pixels"),
         ({}, {"transfer": "head"}, r"training\.transfer"),
         ({}, {"loss": {"class_weights": [1.0, 2.0]}}, "class_weights"),
         ({"model": {"name": "unet2d_2015"}}, {"patch_size": 100}, "188"),

@@ -32,7 +32,7 @@ from kerazoo.targets import make_target
 from kerazoo.training.callbacks import EndOfEpoch, LearningRate
 from kerazoo.training.distribute import Workers, join_workers, replicas
 from kerazoo.training.environment import describe_environment, now
-from kerazoo.training.losses import make_loss
+from kerazoo.training.losses import SegmentationLoss, make_loss
 from kerazoo.training.metrics import ConfusionMetrics
 from kerazoo.training.optimisers import learning_rate, make_optimiser
 from kerazoo.training.precision import dtype_policy, policy
@@ -65,7 +65,7 @@ def train(
         Whether to continue an interrupted run after its last complete epoch. Its history becomes the same as if it had
         not been interrupted.
     overwrite
-        Whether an existing run may be replaced.
+        Whether an existing run may be replaced; it is removed when everything is checked and training begins.
     progress
         Whether to show a live table (in a terminal) or a line per epoch (elsewhere) on standard output.
     overrides
@@ -104,9 +104,6 @@ def train(
     keras.utils.set_random_seed(config.training.seed)
     job = _prepare(config, workers)
     state = read_state(folder) if resume else None
-    if workers.chief:
-        _open_folder(folder, job, overwrite, resume)
-
     position = state.position if state else Position()
     console = Console(quiet=not (progress and workers.chief), highlight=False)
     console.print(
@@ -114,10 +111,14 @@ def train(
         f"validate, {job.policy}" + (f", continued after epoch {position.epoch}" if position.epoch else "")
     )
     try:
+        if workers.chief:
+            _open_folder(folder, job, overwrite, resume)
         _fit(job, folder, state, position, console)
+        if workers.chief:
+            _finish(job, folder, position)
     except BaseException as error:
         if workers.chief and not position.epoch:
-            shutil.rmtree(folder.path)
+            shutil.rmtree(folder.path, ignore_errors=True)
         if isinstance(error, tf.errors.ResourceExhaustedError):
             raise UserError(
                 f"There is not enough memory to train: lower training.batch_size ({config.training.batch_size}) or "
@@ -129,19 +130,6 @@ def train(
                 "the same command and --resume."
             ) from error
         raise
-    if workers.chief:
-        folder.update(
-            "record",
-            parameters=job.best.count_params(),
-            epochs=position.epoch,
-            best_epoch=position.best_epoch,
-            best_validation_loss=position.best_loss,
-            steps_per_epoch=steps_per_epoch(job.train, config),
-            seconds=round(position.seconds, 1),
-        )
-        from kerazoo.evaluation.validate import validate
-
-        validate(folder)
     return folder
 
 
@@ -155,6 +143,7 @@ class _Job:
     train: list[Sample]
     validation: list[Sample]
     normalisation: Normalisation
+    loss: SegmentationLoss
     policy: str
     strategy: tf.distribute.Strategy
     model: keras.Model
@@ -203,6 +192,7 @@ def _prepare(config: Config, workers: Workers) -> _Job:
     train = [load_pair(pair, config.data) for pair in pairs.train]
     validation = [load_pair(pair, config.data) for pair in pairs.validation]
     normalisation = fit_normalisation(config.normalisation, train)
+    loss = make_loss(config.training.loss, _pixels(train, config))
 
     strategy = replicas()
     with strategy.scope(), policy(name):
@@ -213,11 +203,10 @@ def _prepare(config: Config, workers: Workers) -> _Job:
     _check_patch_size(config.training, geometry)
     split = {"train": [_described(pair) for pair in pairs.train]}
     split["validation"] = [_described(pair) for pair in pairs.validation]
-    job = _Job(config, workers, split, train, validation, normalisation, name, strategy, model, best, geometry)
-    # What only the pipeline and the loss can find wrong is said before anything is written.
+    job = _Job(config, workers, split, train, validation, normalisation, loss, name, strategy, model, best, geometry)
+    # What only the pipeline can find wrong is said before anything is written.
     _training_data(job, step=0)
     _validation_data(job)
-    make_loss(config.training.loss, _pixels(job))
     return job
 
 
@@ -256,7 +245,7 @@ def _fit(job: _Job, run: Run, state: State | None, position: Position, console: 
             optimiser = make_optimiser(config.training)
             job.model.compile(
                 optimiser,
-                make_loss(config.training.loss, _pixels(job)),
+                job.loss,
                 metrics=[metrics()],
                 # XLA's kernels for the CPU are several times slower than oneDNN's.
                 jit_compile=bool(tf.config.list_logical_devices("GPU")),
@@ -288,6 +277,21 @@ def _fit(job: _Job, run: Run, state: State | None, position: Position, console: 
             display.close()
 
 
+def _finish(job: _Job, run: Run, position: Position) -> None:
+    run.update(
+        "record",
+        parameters=job.best.count_params(),
+        epochs=position.epoch,
+        best_epoch=position.best_epoch,
+        best_validation_loss=position.best_loss,
+        steps_per_epoch=steps_per_epoch(job.train, job.config),
+        seconds=round(position.seconds, 1),
+    )
+    from kerazoo.evaluation.validate import validate
+
+    validate(run)
+
+
 def _rate(config: TrainingConfig, phase: _Phase, steps: int, step: int) -> float:
     warmup = round(config.warmup_epochs * steps)
     return phase.rate * learning_rate(config, step - phase.start * steps, warmup, (phase.end - phase.start) * steps)
@@ -314,10 +318,10 @@ def _validation_data(job: _Job) -> tf.data.Dataset:
     return validation_dataset(job.validation, job.config, job.normalisation, job.geometry.margin)
 
 
-def _pixels(job: _Job) -> np.ndarray:
-    """Training pixels of every class."""
-    counts = [np.bincount(make_target(sample.mask, job.config).ravel(), minlength=256) for sample in job.train]
-    return np.sum(counts, axis=0)[: len(job.config.class_names)]
+def _pixels(samples: Iterable[Sample], config: Config) -> np.ndarray:
+    """Pixels of every class."""
+    counts = [np.bincount(make_target(sample.mask, config).ravel(), minlength=256) for sample in samples]
+    return np.sum(counts, axis=0)[: len(config.class_names)]
 
 
 def _check_patch_size(config: TrainingConfig, geometry: Geometry) -> None:
@@ -376,6 +380,8 @@ def _open_folder(run: Run, job: _Job, overwrite: bool, resume: bool) -> None:
         channel_names=config.data.channel_names or [f"channel{number}" for number in range(channels)],
         classes=config.class_names,
         targets=config.targets.kind,
+        annotation=config.data.annotation,
+        axes=config.data.axes,
         ignore=config.data.ignore,
         normalisation=job.normalisation,
         decoding=config.decoding,
