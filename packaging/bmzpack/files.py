@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,51 +40,18 @@ def new_file(target: str | os.PathLike[str], overwrite: bool = False) -> Iterato
     target = Path(target)
     refuse_existing(target, overwrite)
     with _explained(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        made = [folder for folder in target.parents if not folder.exists()]
         try:
-            written = folder / target.name
-            yield written
-            written.replace(target)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def new_folder(target: str | os.PathLike[str], overwrite: bool = False) -> Iterator[Path]:
-    """Give a temporary folder beside ``target``, which becomes ``target`` when the block ends without an exception.
-
-    Parameters
-    ----------
-    target
-        The folder to be made.
-    overwrite
-        Whether an existing folder may be replaced.
-
-    Yields
-    ------
-    Path
-        An empty folder in the same parent.
-
-    Raises
-    ------
-    UserError
-        As for `new_file`.
-    """
-    target = Path(target)
-    refuse_existing(target, overwrite)
-    with _explained(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        try:
-            written = folder / target.name
-            written.mkdir()
-            yield written
-            if target.exists():
-                target.replace(folder / "replaced")
-            written.replace(target)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
+                written = Path(folder, target.name)
+                yield written
+                written.replace(target)
+        except BaseException:
+            for folder in made:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+            raise
 
 
 @contextlib.contextmanager

@@ -152,11 +152,14 @@ def operations(normalisation: Normalisation, channels: int) -> list[Processing]:
 
 
 def data_set_name(config: Config) -> str:
-    """What the training images are called: the nearest folder above them whose name says something."""
+    """What the training images are called: the nearest of three folders whose name says something, but nobody's name."""
     path = config.data.images or config.data.table
     if path is None:
         return "images"
-    folders = [path.name, *(parent.name for parent in path.parents)] if config.data.images else [path.stem]
+    if config.data.images is None:
+        return path.stem
+    people = {Path.home(), *Path.home().parents}
+    folders = [folder.name for folder in (path, *path.parents[:2]) if folder not in people]
     return next((name for name in folders if name and name.lower() not in PLAIN_FOLDERS), "images")
 
 

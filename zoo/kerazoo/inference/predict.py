@@ -20,7 +20,7 @@ from kerazoo.training.run import Run
 
 def predict(
     source: Run | str | os.PathLike[str],
-    images: Iterable[str | os.PathLike[str]],
+    images: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     output: str | os.PathLike[str],
     *,
     probabilities: bool = False,
@@ -41,7 +41,7 @@ def predict(
     source
         A run, its folder, or a bundle.
     images
-        TIFF, PNG or JPEG files.
+        TIFF, PNG or JPEG files, or one such file.
     output
         The folder for the results; it is made where it is missing.
     probabilities
@@ -69,7 +69,7 @@ def predict(
         or would replace an image; a tile too small for the network.
     """
     output = Path(output)
-    images = [Path(image) for image in images]
+    images = [Path(image) for image in ([images] if isinstance(images, str | os.PathLike) else images)]
     targets = _targets(images, output, probabilities, overwrite)
     predictor = Predictor.load(source, tile=tile)
     stacks = [open_stack(image, axes, predictor.recipe.channels) for image in images]

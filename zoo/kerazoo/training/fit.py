@@ -117,7 +117,7 @@ def train(
         if workers.chief:
             _finish(job, folder, position)
     except BaseException as error:
-        if workers.chief and not position.epoch:
+        if workers.chief and not position.epoch and not resume:
             shutil.rmtree(folder.path, ignore_errors=True)
         if isinstance(error, tf.errors.ResourceExhaustedError):
             raise UserError(
@@ -184,6 +184,11 @@ def _prepare(config: Config, workers: Workers) -> _Job:
             f"training.transfer is {config.training.transfer}: it needs a pretrained model.backbone with "
             "model.weights; set it to all."
         )
+    if config.model.backbone and config.model.weights and config.normalisation.method not in ("scaling", "percentile"):
+        raise UserError(
+            f"normalisation.method is {config.normalisation.method}, but the pretrained {config.model.backbone} takes "
+            "values between 0 and 1: set it to scaling or percentile."
+        )
     name = dtype_policy(config.training)
     if name == "mixed_float16" and workers.count > 1:
         raise UserError("training.precision float16 is not supported with several workers: choose bfloat16.")
@@ -240,6 +245,11 @@ def _fit(job: _Job, run: Run, state: State | None, position: Position, console: 
     for phase in _phases(config):
         if position.stopped or position.epoch >= phase.end:
             continue
+        settings = config.training
+        if phase.end < settings.epochs:  # a phase that has converged is no reason to leave out the next one
+            settings = settings.model_copy(update={"early_stopping": None})
+        if position.epoch == phase.start:
+            position.waited = 0
         _choose_trainable(job.model, config, phase.head)
         with job.strategy.scope():
             optimiser = make_optimiser(config.training)
@@ -257,7 +267,7 @@ def _fit(job: _Job, run: Run, state: State | None, position: Position, console: 
             restore(state, job.model, optimiser=position.epoch > phase.start)
         callbacks: list[keras.callbacks.Callback] = [
             LearningRate(optimiser, functools.partial(_rate, config.training, phase, steps), steps, position),
-            EndOfEpoch(job.model, run, config.training, position, workers, keep),
+            EndOfEpoch(job.model, run, settings, position, workers, keep),
         ]
         if workers.chief:
             callbacks.append(keras.callbacks.TensorBoard(str(run.path / "tensorboard"), write_graph=False))

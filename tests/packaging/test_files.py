@@ -1,0 +1,39 @@
+"""Files are written whole or not at all."""
+
+import errno
+
+import pytest
+
+from bmzpack.errors import UserError
+from bmzpack.files import new_file
+
+
+def test_whole(tmp_path):
+    with new_file(tmp_path / "a" / "b.txt") as path:
+        path.write_text("done")
+    assert (tmp_path / "a" / "b.txt").read_text() == "done"
+    assert [entry.name for entry in (tmp_path / "a").iterdir()] == ["b.txt"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("broken"), OSError(errno.ENOSPC, "full")])
+def test_nothing_is_left(tmp_path, error):
+    expected = UserError if isinstance(error, OSError) else type(error)
+
+    def write():
+        with new_file(tmp_path / "a" / "b" / "c.txt") as path:
+            path.write_text("half")
+            raise error
+
+    with pytest.raises(expected):
+        write()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_exists_is_kept(tmp_path):
+    (tmp_path / "a.txt").write_text("old")
+    with pytest.raises(UserError, match="--overwrite"), new_file(tmp_path / "a.txt"):
+        pass
+    with pytest.raises(ZeroDivisionError), new_file(tmp_path / "a.txt", overwrite=True) as path:
+        path.write_text("new")
+        raise ZeroDivisionError
+    assert (tmp_path / "a.txt").read_text() == "old"
