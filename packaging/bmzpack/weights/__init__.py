@@ -24,7 +24,7 @@ from bmzpack.engines.process import run_python
 from bmzpack.errors import UserError
 from bmzpack.weights.source import check_source, tensor_names
 
-__all__ = ["FORMATS", "TensorNames", "Written", "tensor_names", "write_all"]
+__all__ = ["FORMATS", "TensorNames", "Written", "choose_formats", "tensor_names", "write_all"]
 
 FORMATS = {
     "keras_v3": ("keras", "weights.keras"),
@@ -93,7 +93,7 @@ def write_all(
         The model cannot be used, or a format that was asked for: there is none of this name, it cannot be written or
         run, or does not compute what Keras computes.
     """
-    chosen = _chosen(formats)
+    chosen = choose_formats(formats)
     check_source(model_path, tensors, chosen)
     written = []
     with tempfile.TemporaryDirectory(prefix="bmzpack-") as scratch_folder:
@@ -125,7 +125,14 @@ def write_all(
     return written
 
 
-def _chosen(formats: Sequence[str] | None) -> list[str]:
+def choose_formats(formats: Sequence[str] | None) -> list[str]:
+    """The formats to be written: those asked for, or all that this installation can write.
+
+    Raises
+    ------
+    UserError
+        There is no format of a name, or it needs torch, which is not installed.
+    """
     has_torch = importlib.util.find_spec("torch") is not None
     if formats is None:
         if not has_torch:

@@ -29,7 +29,7 @@ def write(model: keras.Model, path: Path, names: TensorNames) -> dict[str, str |
             input_names=inputs,
             output_names=outputs,
             tensors_to_rename=dict(zip([*inputs, *outputs], [*names.inputs, *names.outputs], strict=True)),
-            custom_op_handlers={"Erfc": (_complementary_error_function, [])},
+            custom_op_handlers=_handlers(model),
         )
         exported = _optimised(converted).make_model("", graph_name="model")
     _canonicalise(exported.graph)
@@ -43,9 +43,9 @@ def write(model: keras.Model, path: Path, names: TensorNames) -> dict[str, str |
 def _optimised(graph: Any) -> Any:
     """Run the optimisers of tf2onnx until nothing changes.
 
-    Its own loop copies all weights for every optimiser and every round: 20 of 30 s for a network of 31 million. It also
-    takes out identities in every round, and where that leaves a reshape as an output, the next round breaks it; and what
-    becomes of a graph depends on the order of its nodes, which is that of a Python set.
+    Its own loop copies all weights for every optimiser and every round: 20 of 30 s for a network of 31 million. It
+    takes out identities in every round, and where that leaves a reshape as an output, the next round breaks it. And
+    what becomes of a graph depends on the order of its nodes, which is that of a Python set.
     """
     factories = dict(tf2onnx.optimizer._get_optimizers())
     last = factories.pop("remove_identity")
@@ -64,6 +64,55 @@ def _apply(factory: Any, graph: Any) -> tuple[Any, bool]:
     graph = optimiser._optimize(graph)
     graph.delete_unused_nodes(graph.outputs)
     return graph, optimiser.graph_been_opt
+
+
+def _handlers(model: keras.Model) -> dict[str, tuple[Any, list[Any]]]:
+    """Operations that tf2onnx does not have, or not well."""
+    handlers = {"Erfc": (_complementary_error_function, [])}
+    transposed = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Conv2DTranspose)]
+    if all(layer.output_padding is None and layer.data_format == "channels_last" for layer in transposed):
+        handlers["Conv2DBackpropInput"] = (_transposed_convolution, [])
+    return handlers
+
+
+def _transposed_convolution(context: Any, node: Any, name: str, arguments: list[Any]) -> None:
+    """A transposed convolution of Keras' own output size; tf2onnx pads and cuts it to a size computed at run time."""
+    strides = node.get_attr("strides").ints[1:3]
+    dilations = node.get_attr("dilations").ints[1:3] if "dilations" in node.attr else [1, 1]
+    kernel_shape = context.get_shape(node.input[1])[:2]
+    pads, output_padding = [0, 0, 0, 0], [0, 0]
+    for axis, (stride, dilation, size) in enumerate(zip(strides, dilations, kernel_shape, strict=True)):
+        window = (size - 1) * dilation + 1
+        output_padding[axis] = max(stride - window, 0)
+        if node.get_attr("padding").s == b"SAME":
+            surplus = max(window - stride, 0)
+            pads[axis], pads[axis + 2] = surplus // 2, surplus - surplus // 2
+    image = context.make_node("Transpose", [node.input[2]], attr={"perm": [0, 3, 1, 2]})
+    kernel = context.make_node("Transpose", [node.input[1]], attr={"perm": [3, 2, 0, 1]})
+    shapes, types = node.output_shapes, node.output_dtypes
+    context.remove_node(node.name)
+    result = context.make_node(
+        "ConvTranspose",
+        [image.output[0], kernel.output[0], *node.input[3:]],  # tf2onnx has put the bias there
+        attr={
+            "strides": strides,
+            "dilations": dilations,
+            "kernel_shape": kernel_shape,
+            "pads": pads,
+            "output_padding": output_padding,
+        },
+        dtypes=types,
+        shapes=[[shapes[0][position] for position in (0, 3, 1, 2)]],
+    )
+    context.make_node(
+        "Transpose",
+        [result.output[0]],
+        attr={"perm": [0, 2, 3, 1]},
+        outputs=node.output,
+        name=node.name,
+        shapes=shapes,
+        dtypes=types,
+    )
 
 
 def _complementary_error_function(context: Any, node: Any, name: str, arguments: list[Any]) -> None:

@@ -23,6 +23,8 @@ def main(task_path: Path) -> None:
         writer = importlib.import_module(f"bmzpack.weights.{name}")
         try:
             versions[name] = writer.write(model, Path(task["folder"], file_name), names)
+        except OSError as error:
+            raise UserError(f"{task['folder']} cannot be written ({error.strerror}): free some space there.") from error
         except Exception as error:
             versions[name] = {"error": f"{task['model']} cannot be written as {name} ({one_line(error)})"}
     task_path.with_name("versions.json").write_text(json.dumps(versions))
