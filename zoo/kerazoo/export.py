@@ -152,7 +152,7 @@ def operations(normalisation: Normalisation, channels: int) -> list[Processing]:
 
 
 def data_set_name(config: Config) -> str:
-    """What the training images are called: the nearest of three folders whose name says something, but nobody's name."""
+    """What the training images are called: the nearest of three folders whose name says something."""
     path = config.data.images or config.data.table
     if path is None:
         return "images"
