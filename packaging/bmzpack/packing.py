@@ -20,7 +20,7 @@ from bmzpack.description import IDENTIFIER, Description, Input, Output, Processi
 from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
 from bmzpack.settings import validate
-from bmzpack.weights import TensorNames, choose_formats, write_all
+from bmzpack.weights import FORMATS, TensorNames, choose_formats, write_all
 from bmzpack.weights.source import check_source, tensor_names
 
 if TYPE_CHECKING:
@@ -84,7 +84,8 @@ def pack(
         raise UserError(f"{output}: a bundle is a zip file, name it {output.name}.zip.")
     refuse_existing(output, overwrite)
     if formats is not None:
-        formats = choose_formats(formats)
+        chosen = choose_formats(formats)
+        formats = [name for name in FORMATS if name in chosen]  # the original first
     if isinstance(description, Mapping):
         description = validate(Description, dict(description), "the description")
     elif not isinstance(description, Description):
