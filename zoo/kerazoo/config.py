@@ -244,7 +244,7 @@ def read_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
     path
         The YAML file; relative paths in it are taken from its folder.
     overrides
-        Changes of the form ``section.key=value``, the value in YAML.
+        Changes of the form ``section.key=value``, the value in YAML; relative paths are taken from the working folder.
 
     Returns
     -------
@@ -267,7 +267,7 @@ def read_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
 
 
 def make_config(content: dict[str, Any], source: str = "the configuration", folder: Path | None = None) -> Config:
-    """Validate a nested dict as a `Config`; relative paths of the data are taken from ``folder``.
+    """Validate a nested dict as a `Config`; relative paths are taken from ``folder``.
 
     Raises
     ------
@@ -280,7 +280,13 @@ def make_config(content: dict[str, Any], source: str = "the configuration", fold
             value = getattr(config.data, key)
             if value is not None:
                 setattr(config.data, key, (folder / value).absolute())
+        if config.model.weights not in (None, "imagenet"):
+            config.model.weights = str((folder / config.model.weights).absolute())
     return config
+
+
+_PATHS = ("data.images", "data.masks", "data.table", "model.weights")
+"""Relative to the configuration in the file, to the working folder on the command line."""
 
 
 def _apply(content: dict[str, Any], override: str) -> None:
@@ -294,6 +300,8 @@ def _apply(content: dict[str, Any], override: str) -> None:
         if not isinstance(place, dict):
             raise UserError(f"--set {override}: {part} is a value and has no keys.")
     try:
-        place[parts[-1]] = yaml.safe_load(value)
+        content_value = yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise UserError(f"--set {override}: {value} is not a YAML value.") from error
+    is_path = key.strip() in _PATHS and isinstance(content_value, str) and content_value != "imagenet"
+    place[parts[-1]] = str(Path(content_value).absolute()) if is_path else content_value

@@ -79,6 +79,8 @@ def write_config(
         raise UserError(
             f"The weights `imagenet` are those of a backbone: add --backbone, one of {', '.join(backbones)}."
         )
+    if weights not in (None, "imagenet"):
+        weights = str(Path(weights).absolute())
     data = DataConfig(images=Path(images).absolute(), masks=Path(masks).absolute(), axes=axes)
     measured = survey(data)
     text = _text(model, backbone, weights, data, measured, output)
@@ -150,7 +152,6 @@ def _text(
         f"  batch_size: {BATCH_SIZE}",
         f"  patch_size: {patch}  # the shortest side of an image is {min(measured.smallest)} pixels",
         "  learning_rate: 0.001",
-        f"  transfer: {'head_then_all' if backbone and weights else 'all'}",
         "  seed: 1",
         "",
         "decoding:",
