@@ -20,6 +20,7 @@ def write_cover(
     inputs: Sequence[Mapping[str, Any]],
     outputs: Sequence[Mapping[str, Any]],
     tensors: Mapping[str, np.ndarray],
+    visible: float = 1.0,
 ) -> None:
     """Write the cover as PNG, twice as wide as high, or square where the network gives no image.
 
@@ -31,13 +32,15 @@ def write_cover(
         Entries of rdf.yaml.
     tensors
         Test tensors by id.
+    visible
+        Part of their sides, in the middle, that is shown: what lies around it is mirrored.
     """
     pictures = []
     for entries, draw in ((inputs, _image), (outputs, _prediction)):
         found = next((entry for entry in entries if {"y", "x"} <= {axis["id"] for axis in entry["axes"]}), None)
         if found is not None:
             plane, names = _plane(tensors[found["id"]], found)
-            pictures.append(_square(draw(plane, names)))
+            pictures.append(_square(draw(plane, names), visible))
     if not pictures:
         pictures = [np.full((SIDE, SIDE, 3), 32, np.uint8)]
     Image.fromarray(np.concatenate(pictures, axis=1)).save(path, optimize=True)
@@ -89,8 +92,8 @@ def _palette(count: int) -> list[tuple[float, float, float]]:
     return [colorsys.hsv_to_rgb(n / count, 0.8, 1) for n in range(count)]
 
 
-def _square(picture: np.ndarray) -> np.ndarray:
-    side = min(picture.shape[:2])
+def _square(picture: np.ndarray, visible: float) -> np.ndarray:
+    side = max(1, round(min(picture.shape[:2]) * visible))
     top, left = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
     image = Image.fromarray(np.uint8(np.rint(np.clip(picture[top : top + side, left : left + side], 0, 1) * 255)))
     return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BICUBIC if side < SIDE else Image.Resampling.LANCZOS))

@@ -34,6 +34,7 @@ def render(
     in_graph: Mapping[str, Sequence[Processing]],
     obstacles: Mapping[str, Sequence[str]],
     agreement: Agreement,
+    mirrored: bool = False,
 ) -> str:
     """The documentation in Markdown.
 
@@ -51,6 +52,8 @@ def render(
         From `bmzpack.consumers.obstacles`.
     agreement
         From `bmzpack.agreement.agreement_of`.
+    mirrored
+        Whether the test image is smaller than the smallest input.
     """
     sections = [
         f"# {description.name}",
@@ -59,6 +62,9 @@ def render(
         "## Inputs and outputs\n\n" + "\n\n".join(_tensor(entry, "input", in_graph) for entry in inputs),
         "\n\n".join(_tensor(entry, "output", in_graph) for entry in outputs),
         _geometry(inputs, outputs),
+        "The test tensors are a window of a real image"
+        + (", mirrored at its edges because it is smaller than the smallest input," if mirrored else "")
+        + " and what Keras makes of it.",
         "## How to open it\n\n" + "\n\n".join(_opening(description, obstacles, agreement, inputs, outputs)),
         "## Validation\n\n" + "\n\n".join(_validation(description)),
         "## Agreement of the weights formats\n\n" + _agreement(agreement, tensors[inputs[0]["id"]]),

@@ -111,7 +111,7 @@ def _write_folder(model_path: Path, description: Description, folder: Path, form
     from bmzpack.cover import write_cover
     from bmzpack.geometry import Geometry, measure
     from bmzpack.network import with_processing
-    from bmzpack.tensors import read_test_image, test_windows
+    from bmzpack.tensors import read_test_image, test_windows, visible_part
     from bmzpack.weights.model import load
 
     model = load(model_path)
@@ -146,10 +146,13 @@ def _write_folder(model_path: Path, description: Description, folder: Path, form
     tensors = windows[0] | processing.postprocess(output_entries, written[0].outputs[0], samples[0])
     for entry in (*input_entries, *output_entries):
         _write_test_tensor(entry, tensors[entry["id"]], folder)
-    write_cover(folder / "cover.png", input_entries, output_entries, tensors)
+    visible = visible_part(images, windows[0])
+    write_cover(folder / "cover.png", input_entries, output_entries, tensors, visible)
     agreement = agreement_of(written, test_inputs)
     hindered = obstacles(input_entries, output_entries, [entry.format for entry in written])
-    text = documentation.render(description, input_entries, output_entries, tensors, in_graph, hindered, agreement)
+    text = documentation.render(
+        description, input_entries, output_entries, tensors, in_graph, hindered, agreement, mirrored=visible < 1
+    )
     (folder / "README.md").write_text(text, encoding="utf-8")
     programs = [program for program, reasons in hindered.items() if not reasons]
     content = rdf.build(description, input_entries, output_entries, written, programs, model.count_params())

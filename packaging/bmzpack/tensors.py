@@ -94,6 +94,14 @@ def test_windows(
     return windows
 
 
+def visible_part(images: Mapping[str, np.ndarray], window: Mapping[str, np.ndarray]) -> float:
+    """The smallest part of a window's sides, 0 to 1, that is not mirrored."""
+    lengths = [
+        length / size for name in images for length, size in zip(images[name].shape, window[name].shape, strict=True)
+    ]
+    return min(1.0, *lengths)
+
+
 test_windows.__test__ = False  # pyright: ignore[reportFunctionMemberAccess] - not a test of pytest
 
 

@@ -236,6 +236,24 @@ def test_documentation(folder, packed):
     assert "**ilastik** cannot run this model: it runs torchscript." in text
 
 
+def test_small_images_are_mirrored_but_not_on_the_cover():
+    from bmzpack.axes import Sizes, Tensor
+    from bmzpack.cover import _square
+    from bmzpack.description import Input
+    from bmzpack.tensors import test_windows as cut_windows
+    from bmzpack.tensors import visible_part
+
+    model, image = unet(), np.arange(40.0 * 50).reshape(1, 40, 50, 1).astype(np.float32)
+    inputs = [Tensor.of("raw", Input.model_validate({"test_image": "a.npy"}), model.inputs[0])]
+    window = cut_windows({"raw": image}, inputs, Sizes(minimum=80, step=4))[0]
+    assert window["raw"].shape == (1, 80, 80, 1)
+    np.testing.assert_array_equal(window["raw"][:, 20:60, 15:65], image)
+    assert visible_part({"raw": image}, window) == 0.5
+    picture = np.zeros((80, 80, 3))
+    picture[20:60, 20:60] = 1
+    assert _square(picture, 0.5).min() == 255
+
+
 def test_cover(folder):
     with Image.open(folder / "cover.png") as cover:
         assert cover.size[0] == 2 * cover.size[1]
