@@ -23,12 +23,15 @@ def write(model: keras.Model, path: Path, names: TensorNames) -> dict[str, str |
     """Write ``path``: any batch and size, any device, tensors by position."""
     # Keras compares this with a tensor's device. Its own string equals none, and every step would go to the CPU.
     global_state.set_global_attribute("torch_device", torch.device("cpu"))
+    module = Positional(model).eval()
+    for parameter in module.parameters():
+        _order_for_torch(parameter)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # sizes are traced, conditions on them are not: three sizes are run afterwards
-        traced: Any = torch.jit.trace(Positional(model).eval(), _example(model), check_trace=False)
+        traced: Any = torch.jit.trace(module, _example(model), check_trace=False)
     for part in traced.modules():
         if part._c._has_method("forward"):
-            _stay_on_the_device(part.graph)
+            _simplify(part.graph)
     torch.jit.save(traced, str(path))
     _strip(path)
     return {"pytorch_version": version(torch.__version__)}
@@ -67,8 +70,26 @@ def _example(model: keras.Model) -> tuple[torch.Tensor, ...]:
     return tuple(torch.zeros(shape) for shape in shapes)
 
 
-def _stay_on_the_device(graph: Any) -> None:
-    """Take out the moves to the device of the trace, which Keras' pooling makes."""
+def _order_for_torch(parameter: torch.nn.Parameter) -> None:
+    """Lay a kernel out in memory as torch wants it (output, space, input); its shape stays that of Keras.
+
+    Otherwise every call brings every kernel in order anew: three quarters of the time of a ResNet50.
+    """
+    spatial = parameter.ndim - 2
+    if spatial in (2, 3):
+        layout = torch.channels_last if spatial == 2 else torch.channels_last_3d
+        kernel = parameter.data.permute(spatial + 1, spatial, *range(spatial))
+        back = (*range(2, spatial + 2), 1, 0)
+        parameter.data = kernel.contiguous(memory_format=layout).permute(back)
+
+
+def _simplify(graph: Any) -> None:
+    """Take out what Keras adds around every layer: moves to the device of the trace, and copies of reordered memory.
+
+    Images are channels last; torch convolves them as they lie there, twice as fast as with the copies.
+    """
+    for node in graph.findAllNodes("aten::contiguous"):
+        node.output().replaceAllUsesWith(node.inputsAt(0))
     for node in graph.findAllNodes("aten::to"):
         source = node.inputsAt(0)
         moves = any(str(argument.type()) == "Device" for argument in node.inputs())
