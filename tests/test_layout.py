@@ -36,3 +36,12 @@ def test_commands_answer_at_once(command, limit):
         return time.perf_counter() - start
 
     assert min(seconds() for _ in range(3)) < limit
+
+
+def test_public_names_stay_functions():
+    """A module of the same name would take a function's place once it is imported."""
+    import kerazoo
+
+    for name in kerazoo.__all__[1:]:
+        assert callable(getattr(kerazoo, name))
+        assert callable(getattr(kerazoo, name))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kerazoo.evaluation.evaluate import evaluate as evaluate
     from kerazoo.evaluation.report import report as report
-    from kerazoo.export import export as export
+    from kerazoo.packing import export as export
     from kerazoo.inference.predict import predict as predict
     from kerazoo.models.registry import create_model as create_model
     from kerazoo.models.registry import list_models as list_models
@@ -25,7 +25,7 @@ _HOMES = {
     "train": "kerazoo.training.fit",
     "predict": "kerazoo.inference.predict",
     "evaluate": "kerazoo.evaluation.evaluate",
-    "export": "kerazoo.export",
+    "export": "kerazoo.packing",
     "report": "kerazoo.evaluation.report",
 }
 __all__ = ["__version__", *_HOMES]

@@ -155,7 +155,7 @@ def export(
 ) -> None:
     """Pack a run as a BioImage Model Zoo bundle."""
     import_tensorflow()
-    from kerazoo.export import export as pack_run
+    from kerazoo.packing import export as pack_run
 
     path = pack_run(run, output, formats=_names(formats), overwrite=overwrite)
     typer.echo(f"{path} is written. Next: bmzpack test {path}")

@@ -240,7 +240,7 @@ def _agreement(run: Run) -> Markup:
 
 def _opening(run: Run, config: Config, recipe: Recipe) -> list[Markup]:
     from bmzpack.documentation import OPENING
-    from kerazoo.export import title
+    from kerazoo.packing import title
 
     name = title(config)
     parts = [Markup("<h3>Opening it</h3><dl>")]
