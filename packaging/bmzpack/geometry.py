@@ -278,7 +278,8 @@ class _Walk:
         """The results of one operation."""
         axis, image = self.axis, images[0]
         zones, length, scale = image.zones, image.length, image.scale
-        if isinstance(operation, _POINTWISE) or getattr(operation, "axis", None) == -1:
+        along_channels = isinstance(operation, layers.Softmax) and operation.axis == -1
+        if isinstance(operation, _POINTWISE) or along_channels:
             if any(other.length != length for other in images):
                 raise _Misfit
             return [_Image(functools.reduce(np.logical_or, (other.zones for other in images)), scale)]

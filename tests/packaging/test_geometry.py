@@ -219,6 +219,13 @@ def test_global_pooling_sees_the_whole_image():
     assert measure(classes) == Geometry(step=1, halo=None, margin=0, minimum=1)
 
 
+def test_normalisation():
+    inputs = keras.Input((None, None, 4), name="raw")
+    x = layers.Conv2D(4, 3, padding="same")(inputs)
+    assert measure(keras.Model(inputs, layers.LayerNormalization()(x))).halo == 1
+    assert measure(keras.Model(inputs, layers.GroupNormalization(2)(x))).halo is None  # statistics of the whole image
+
+
 def test_head_beside_the_image_changes_nothing():
     inputs = keras.Input((None, None, 1), name="raw")
     image = layers.Conv2D(2, 3, padding="same", name="probability")(inputs)

@@ -166,6 +166,7 @@ def test_torchscript_has_no_device(packed):
     with zipfile.ZipFile(packed[2]["torchscript"].path) as archive:
         code = b"".join(archive.read(name) for name in archive.namelist() if name.endswith(".py"))
         assert not [name for name in archive.namelist() if name.endswith("debug_pkl")]
+    assert b"contiguous" not in code
     moves = [line for line in code.decode().splitlines() if "torch.to(" in line and "torch.device" in line]
     assert not [line for line in moves if "CONSTANTS" not in line]
 
