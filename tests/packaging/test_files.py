@@ -33,7 +33,12 @@ def test_what_exists_is_kept(tmp_path):
     (tmp_path / "a.txt").write_text("old")
     with pytest.raises(UserError, match="--overwrite"), new_file(tmp_path / "a.txt"):
         pass
-    with pytest.raises(ZeroDivisionError), new_file(tmp_path / "a.txt", overwrite=True) as path:
-        path.write_text("new")
-        raise ZeroDivisionError
+
+    def replace():
+        with new_file(tmp_path / "a.txt", overwrite=True) as path:
+            path.write_text("new")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        replace()
     assert (tmp_path / "a.txt").read_text() == "old"

@@ -17,8 +17,8 @@ from bmzpack.processing import arrays, divide, preprocess
 from kerazoo.config import make_config
 from kerazoo.data.normalise import Normalisation
 from kerazoo.data.synthetic import write_nuclei
-from kerazoo.packing import data_set_name, describe, export, operations
 from kerazoo.models.registry import create_model
+from kerazoo.packing import data_set_name, describe, export, operations
 from kerazoo.training.run import Run
 
 

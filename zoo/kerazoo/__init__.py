@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kerazoo.evaluation.evaluate import evaluate as evaluate
     from kerazoo.evaluation.report import report as report
-    from kerazoo.packing import export as export
     from kerazoo.inference.predict import predict as predict
     from kerazoo.models.registry import create_model as create_model
     from kerazoo.models.registry import list_models as list_models
+    from kerazoo.packing import export as export
     from kerazoo.training.fit import train as train
 
 __version__ = "0.1.0"
