@@ -7,8 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from bmzpack.commands import guarded, import_tensorflow
-from bmzpack.errors import UserError
+from bmzpack.commands import guarded, import_tensorflow, weights_formats
 
 app = typer.Typer(
     name="bmzpack",
@@ -45,7 +44,7 @@ def pack(
     import_tensorflow()
     from bmzpack.packing import pack as write_bundle
 
-    packed = write_bundle(model, described, output, formats=_names(formats), overwrite=overwrite)
+    packed = write_bundle(model, described, output, formats=weights_formats(formats), overwrite=overwrite)
     _print_agreement(packed.agreement)
     if packed.wanting:
         typer.echo(f"The zoo will ask for what the description does not say: {', '.join(packed.wanting)}.")
@@ -78,15 +77,6 @@ def test(
     typer.echo(f"{bundle} {'passed' if report.passed else 'FAILED'}.")
     if not report.passed:
         raise typer.Exit(1)
-
-
-def _names(text: str | None) -> list[str] | None:
-    if text is None:
-        return None
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if not names:
-        raise UserError("--formats is empty: name weights formats such as keras_v3,onnx.")
-    return names
 
 
 def _print_agreement(agreement: dict[str, dict[str, float]]) -> None:

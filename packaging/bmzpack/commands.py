@@ -43,3 +43,13 @@ def import_tensorflow() -> None:
         finally:
             os.dup2(terminal, 2)
             os.close(terminal)
+
+
+def weights_formats(text: str | None) -> list[str] | None:
+    """The names in the option `--formats`, which are separated by commas; None where it is not given."""
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise UserError("--formats is empty: name weights formats such as keras_v3,onnx.")
+    return names

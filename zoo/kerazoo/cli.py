@@ -8,8 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from bmzpack.commands import guarded, import_tensorflow
-from bmzpack.errors import UserError
+from bmzpack.commands import guarded, import_tensorflow, weights_formats
 
 app = typer.Typer(
     name="kerazoo",
@@ -157,7 +156,7 @@ def export(
     import_tensorflow()
     from kerazoo.packing import export as pack_run
 
-    path = pack_run(run, output, formats=_names(formats), overwrite=overwrite)
+    path = pack_run(run, output, formats=weights_formats(formats), overwrite=overwrite)
     typer.echo(f"{path} is written. Next: bmzpack test {path}")
 
 
@@ -167,15 +166,6 @@ def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     from kerazoo.evaluation.report import report as write_report
 
     typer.echo(str(write_report(run)))
-
-
-def _names(text: str | None) -> list[str] | None:
-    if text is None:
-        return None
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if not names:
-        raise UserError("--formats is empty: name weights formats such as keras_v3,onnx.")
-    return names
 
 
 def _print_scores(scores: dict[str, object], what: str) -> None:
