@@ -17,7 +17,7 @@ BLOCKS = re.findall(r"^```\w*\n(.*?)^```", (ROOT / "README.md").read_text(encodi
 
 def commands(program: str) -> list[str]:
     lines = [line.split("  #")[0].strip() for block in BLOCKS for line in block.splitlines()]
-    return [line for line in lines if line.startswith(program)]
+    return [line for line in lines if line.startswith(f"{program} ")]
 
 
 def run(folder: Path, line: str) -> str:

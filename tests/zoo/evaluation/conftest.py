@@ -1,5 +1,6 @@
 """Run folders as training leaves them, with a stand-in for the network that looks at grey values only."""
 
+import contextlib
 import functools
 import json
 import shutil
@@ -71,13 +72,20 @@ def nuclei_folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="session", autouse=True)
-def stand_in():
-    """Nothing here imports Keras."""
+@contextlib.contextmanager
+def without_network():
+    """GreyValues in place of the predictor, so that nothing here imports Keras."""
     module = types.ModuleType("kerazoo.inference.predictor")
     module.Predictor = GreyValues  # type: ignore[attr-defined]
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "kerazoo.inference.predictor", module)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def stand_in():
+    """The real predictor is back after each test: other folders need it."""
+    with without_network():
         yield
 
 
@@ -88,10 +96,11 @@ def make_run(tmp_path, nuclei_folder):
 
 
 @pytest.fixture(scope="session")
-def validated_once(tmp_path_factory, nuclei_folder, stand_in):
+def validated_once(tmp_path_factory, nuclei_folder):
     """A run of border targets, validated."""
     run = new_run(tmp_path_factory.mktemp("once") / "a run <b>", nuclei_folder)
-    validate(run)
+    with without_network():
+        validate(run)
     return run
 
 
