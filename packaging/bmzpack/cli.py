@@ -41,10 +41,11 @@ def pack(
 
     refuse_existing(output, overwrite)
     described = read_description(description)
+    names = weights_formats(formats)
     import_tensorflow()
     from bmzpack.packing import pack as write_bundle
 
-    packed = write_bundle(model, described, output, formats=weights_formats(formats), overwrite=overwrite)
+    packed = write_bundle(model, described, output, formats=names, overwrite=overwrite)
     _print_agreement(packed.agreement)
     if packed.wanting:
         typer.echo(f"The zoo will ask for what the description does not say: {', '.join(packed.wanting)}.")

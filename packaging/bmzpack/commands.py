@@ -52,4 +52,6 @@ def weights_formats(text: str | None) -> list[str] | None:
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
         raise UserError("--formats is empty: name weights formats such as keras_v3,onnx.")
-    return names
+    from bmzpack.weights import choose_formats
+
+    return choose_formats(names)

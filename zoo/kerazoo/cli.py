@@ -103,6 +103,7 @@ def evaluate(
     source: Annotated[Path, typer.Argument(help="A run folder or a bundle.")],
     images: Images,
     masks: Masks,
+    axes: Axes = None,
     json: Annotated[Optional[Path], typer.Option("--json", help="Write the scores to this file.")] = None,  # noqa: UP045
     overwrite: Overwrite = False,
 ) -> None:
@@ -110,7 +111,7 @@ def evaluate(
     import_tensorflow()
     from kerazoo.evaluation.evaluate import evaluate as score
 
-    result = score(source, images, masks, json=json, overwrite=overwrite, progress=True)
+    result = score(source, images, masks, axes=axes, json=json, overwrite=overwrite, progress=True)
     _print_scores(result["scores"], f"{len(result['per_image'])} images")
 
 
@@ -153,10 +154,11 @@ def export(
     overwrite: Overwrite = False,
 ) -> None:
     """Pack a run as a BioImage Model Zoo bundle."""
+    names = weights_formats(formats)
     import_tensorflow()
     from kerazoo.packing import export as pack_run
 
-    path = pack_run(run, output, formats=weights_formats(formats), overwrite=overwrite)
+    path = pack_run(run, output, formats=names, overwrite=overwrite)
     typer.echo(f"{path} is written. Next: bmzpack test {path}")
 
 

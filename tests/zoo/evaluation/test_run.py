@@ -2,10 +2,12 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from skimage.measure import label
 
@@ -119,6 +121,28 @@ def test_nothing_is_left_behind_when_files_do_not_fit(validated, nuclei_folder, 
     with pytest.raises(UserError, match="no folder"):
         evaluate(validated, tmp_path / "nowhere", nuclei_folder / "masks", json=tmp_path / "scores.json")
     assert not (tmp_path / "scores.json").exists()
+
+
+def test_an_empty_mask_may_be_the_truth_of_one_image_but_not_of_all(validated, nuclei_folder, tmp_path):
+    for folder in ("images", "masks"):
+        shutil.copytree(nuclei_folder / folder, tmp_path / folder)
+    masks = sorted((tmp_path / "masks").iterdir())
+    tifffile.imwrite(masks[0], np.zeros((128, 128), np.uint16))
+    per_image = evaluate(validated, tmp_path / "images", tmp_path / "masks")["per_image"]
+    assert (per_image[0]["dice"], per_image[0]["ap_50"]) == (0, 0)
+    assert per_image[1]["dice"] > 0.8
+    for path in masks:
+        tifffile.imwrite(path, np.zeros((128, 128), np.uint16))
+    with pytest.raises(UserError, match="all masks are empty"):
+        evaluate(validated, tmp_path / "images", tmp_path / "masks")
+
+
+def test_axes_of_the_images_to_be_evaluated(validated, nuclei_folder, tmp_path):
+    (tmp_path / "images").mkdir()
+    for path in (nuclei_folder / "images").iterdir():  # a single channel in front, which nothing in the file names
+        tifffile.imwrite(tmp_path / "images" / path.name, tifffile.imread(path)[None], metadata=None)
+    expected = evaluate(validated, nuclei_folder / "images", nuclei_folder / "masks")
+    assert evaluate(validated, tmp_path / "images", nuclei_folder / "masks", axes="CYX") == expected
 
 
 class Page(HTMLParser):

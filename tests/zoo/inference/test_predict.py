@@ -51,8 +51,9 @@ def test_single_plane(run, tmp_path):
     tifffile.imwrite(
         tmp_path / "a.tif", image, imagej=True, resolution=(4.0, 2.0), metadata={"axes": "YX", "unit": "um"}
     )
-    (path,) = predict(run, [tmp_path / "a.tif"], tmp_path / "out")
-    assert path == tmp_path / "out" / "a.tif"
+    (tmp_path / "a.tif").rename(tmp_path / "a.ome.tif")
+    (path,) = predict(run, [tmp_path / "a.ome.tif"], tmp_path / "out")
+    assert path == tmp_path / "out" / "a.tif", "it is no OME-TIFF"
     with tifffile.TiffFile(path) as file:
         assert file.is_imagej
         assert file.imagej_metadata["unit"] == "um"

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
 from kerazoo.config import DataConfig
 from kerazoo.data.pairs import Pair, Sample, load_pair, pairs_of
@@ -23,6 +24,7 @@ def evaluate(
     images: str | os.PathLike[str],
     masks: str | os.PathLike[str],
     *,
+    axes: str | None = None,
     json: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     progress: bool = False,
@@ -35,6 +37,8 @@ def evaluate(
         A run, its folder, or a bundle.
     images, masks
         Folders of images and annotations, paired by stem.
+    axes
+        The axes of the image files, such as ``CYX``; by default those of the training images.
     json
         Where to write the result as JSON as well.
     overwrite
@@ -52,7 +56,7 @@ def evaluate(
     Raises
     ------
     UserError
-        No run or bundle, files that cannot be paired or read, or ``json`` exists.
+        No run or bundle, files that cannot be paired or read, no object in any mask, or ``json`` exists.
     """
     from kerazoo.inference.predictor import Predictor
 
@@ -61,28 +65,37 @@ def evaluate(
     source = source if isinstance(source, Run) else Path(source)
     if isinstance(source, Path) and (source / "config.yaml").is_file():
         source = Run.open(source)
-    folders = {"images": Path(images), "masks": Path(masks), "table": None}
+    # a mask without objects may be the truth of one image, though not of all
+    given: dict[str, Any] = {"images": Path(images), "masks": Path(masks), "table": None, "empty_masks": True}
+    given |= {"axes": axes} if axes else {}
     if isinstance(source, Run):
-        data = source.config.data.model_copy(update=folders)
+        data = source.config.data.model_copy(update=given)
         pairs = pairs_of(data)
         predictor = Predictor.load(source)
     else:
         predictor = Predictor.load(source)
         recipe = predictor.recipe
         data = DataConfig(
-            channels=recipe.channels,
-            annotation=recipe.annotation,
-            classes=recipe.classes if recipe.annotation == "classes" else [],
-            axes=recipe.axes,
-            ignore=recipe.ignore,
-            **folders,
+            **{
+                "channels": recipe.channels,
+                "annotation": recipe.annotation,
+                "classes": recipe.classes if recipe.annotation == "classes" else [],
+                "axes": recipe.axes,
+                "ignore": recipe.ignore,
+            }
+            | given
         )
         pairs = pairs_of(data)
 
-    counts = {}
+    counts, annotated = {}, False
     for pair in _shown(pairs, progress):
         sample = load_truth(pair, data, predictor.recipe)
+        annotated = (
+            annotated or data.annotation == "classes" or bool(((sample.mask > 0) & (sample.mask != data.ignore)).any())
+        )
         counts[pair.id] = count(sample.mask, predictor.result(sample.image), predictor.recipe)
+    if not annotated:
+        raise UserError(f"{masks}: all masks are empty, there is nothing to compare with; annotate some of the images.")
     result = summary(counts, predictor.recipe)
     if json is not None:
         with new_file(json, overwrite=overwrite) as path:

@@ -12,6 +12,7 @@ import numpy as np
 
 from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
+from kerazoo.data.pairs import stem_of
 from kerazoo.data.read import Stack, open_stack
 from kerazoo.data.write import create_tiff, label_dtype
 from kerazoo.inference.predictor import Predictor
@@ -95,7 +96,7 @@ def _targets(images: list[Path], output: Path, probabilities: bool, overwrite: b
     if not images:
         raise UserError("There are no images to predict: name at least one file.")
     suffixes = [".tif", "_probabilities.tif"] if probabilities else [".tif"]
-    targets = [[output / (image.stem + suffix) for suffix in suffixes] for image in images]
+    targets = [[output / (stem_of(image) + suffix) for suffix in suffixes] for image in images]
     sources = {image.resolve() for image in images}
     seen: dict[Path, Path] = {}
     for image, target in ((image, target) for image, files in zip(images, targets, strict=True) for target in files):

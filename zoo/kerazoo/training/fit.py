@@ -20,7 +20,7 @@ from rich.console import Console
 from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
 from bmzpack.geometry import Geometry, measure
-from kerazoo.config import Config, TrainingConfig, read_config
+from kerazoo.config import Config, TrainingConfig, make_config, read_config
 from kerazoo.data.normalise import Normalisation, fit_normalisation
 from kerazoo.data.pairs import Pair, Sample, load_pair, pairs_of
 from kerazoo.data.pipeline import steps_per_epoch, training_dataset, validation_dataset
@@ -94,6 +94,10 @@ def train(
         path = Path(config)
         config = read_config(path, overrides)
         run = run or Path("runs") / path.stem
+    else:
+        config = make_config(
+            config.model_dump(exclude_unset=True), folder=Path.cwd()
+        )  # a run folder keeps absolute paths
     folder = Run(run or Path("runs") / config.model.name)
     workers = join_workers()
     if workers.chief or resume:
