@@ -179,7 +179,8 @@ body { margin: 0 auto; padding: 1.5rem 1.2rem 3rem; max-width: 62rem; color: var
 header p { margin: 0; color: var(--soft); }
 h1 { margin: 0; font-size: 1.9rem; line-height: 1.2; }
 h2 { margin: 2.4rem 0 .7rem; font-size: 1.35rem; }
-h3 { margin: 0 0 .5rem; font-size: 1.05rem; }
+h3 { margin: 1.4rem 0 .5rem; font-size: 1.05rem; }
+section h3 { margin-top: 0; }
 small { display: inline-block; }
 small, .note { color: var(--soft); font-size: .82rem; font-weight: normal; }
 a { color: var(--link); }

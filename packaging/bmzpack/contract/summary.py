@@ -181,18 +181,17 @@ def _sentence(program: str, verdict: Verdict) -> str:
         Severity.WRONG_RESULT: f"{program} opens this model, but would compute wrong results, so do not use it there",
         Severity.DEGRADED: f"{program} opens it, with limits",
     }
-    reasons = _reasons(finding for finding in verdict.findings if finding.severity is worst)
-    return f"{told[worst]}: {reasons}" + ("" if reasons.endswith("…") else ".")
+    return f"{told[worst]}: {_reasons(finding for finding in verdict.findings if finding.severity is worst)}"
 
 
 def _reasons(findings: Iterable[Finding]) -> str:
     """What was found, one reason per rule."""
     firsts: dict[tuple[str, str], str] = {}
     for finding in findings:
-        firsts.setdefault((finding.rule, finding.title), printable(finding.found, LONGEST_REASON).rstrip("."))
-    told = [*dict.fromkeys(firsts.values())]
-    more = [f"and {_count(len(told) - REASONS, 'more reason')}, see below"] if len(told) > REASONS else []
-    return "; ".join([*told[:REASONS], *more])
+        firsts.setdefault((finding.rule, finding.title), printable(finding.found, LONGEST_REASON))
+    told = [found if found.endswith((".", "…")) else f"{found}." for found in dict.fromkeys(firsts.values())]
+    more = [f"Below: {_count(len(told) - REASONS, 'more reason')}."] if len(told) > REASONS else []
+    return " ".join([*told[:REASONS], *more])
 
 
 def _rows(verdicts: dict[str, Verdict]) -> list[Row]:

@@ -224,7 +224,7 @@ def test_sentences_with_limits_and_with_many_reasons() -> None:
     programs = summarise(Report("b.zip", "n", {"fiji": limits, "ilastik": many})).programs
     assert programs[0].sentence == "Fiji opens it, with limits: ONNX is slow."
     assert programs[0].verdict == "degraded"
-    assert programs[1].sentence == "ilastik cannot use this model: found K; found L; and 2 more reasons, see below."
+    assert programs[1].sentence == "ilastik cannot use this model: found K. found L. Below: 2 more reasons."
 
 
 def test_without_findings_it_is_said_plainly() -> None:
