@@ -11,6 +11,9 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
 
 from bmzpack.errors import UserError
 from bmzpack.weights.archive import write_archive
@@ -28,14 +31,25 @@ def write(folder: Path, path: Path) -> None:
     write_archive(path, {name: folder / name for name in names})
 
 
+DESCRIPTIONS = ("rdf.yaml", "bioimageio.yaml", "model.yaml")
+"""Names that bioimageio.core knows; Fiji knows the first only."""
+LARGEST_DESCRIPTION = 4 * 2**20
+"""Bytes of an rdf.yaml."""
+MOST_NODES = 200_000
+"""Values of an rdf.yaml, those that repeat another one by an alias counted again."""
+
+
 @contextlib.contextmanager
-def unpacked(path: str | os.PathLike[str]) -> Iterator[Path]:
+def unpacked(path: str | os.PathLike[str], *, any_layout: bool = False) -> Iterator[Path]:
     """Give the folder of an unpacked bundle.
 
     Parameters
     ----------
     path
         A bundle's ``.zip``, its unpacked folder, or the ``rdf.yaml`` in it.
+    any_layout
+        Whether to take also a description of another name or in a folder, which not every program finds:
+        `find_description` says where it is.
 
     Yields
     ------
@@ -49,10 +63,10 @@ def unpacked(path: str | os.PathLike[str]) -> Iterator[Path]:
         bomb.
     """
     path = Path(path)
-    if path.is_dir() or path.name == "rdf.yaml":
+    if path.is_dir() or path.suffix in (".yaml", ".yml"):
         folder = path if path.is_dir() else path.parent
-        if not (folder / "rdf.yaml").is_file():
-            raise UserError(f"{folder} is no bundle: it has no rdf.yaml. Make one with `bmzpack pack`.")
+        _refuse_links(folder)
+        _require(folder, path, any_layout)
         yield folder
         return
     if not path.is_file():
@@ -61,20 +75,75 @@ def unpacked(path: str | os.PathLike[str]) -> Iterator[Path]:
         folder = Path(temporary)
         try:
             with zipfile.ZipFile(path) as archive:
-                _check(archive, path, folder)
+                check_archive(archive, path)
+                size = sum(entry.file_size for entry in archive.infolist())
+                if size > shutil.disk_usage(folder).free:
+                    raise UserError(
+                        f"{path} needs {size / 2**20:.0f} MiB in {folder.parent}, where the disk is too full."
+                    )
                 archive.extractall(folder)
-        except (zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error) as error:
+        except (zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error, ValueError) as error:
             raise UserError(f"{path} is no zip file, or a damaged one ({error}): download or pack it again.") from error
+        except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+            raise UserError(f"{path} holds a file and a folder of the same name: pack it again.") from error
+        _require(folder, path, any_layout)
         yield folder
 
 
-def _check(archive: zipfile.ZipFile, path: Path, folder: Path) -> None:
+def find_description(folder: Path) -> Path | None:
+    """The description of an unpacked bundle: at the top, or else in the only folder that has one."""
+    for name in DESCRIPTIONS:
+        if (folder / name).is_file():
+            return folder / name
+    inside = [inner / name for inner in sorted(folder.iterdir()) if inner.is_dir() for name in DESCRIPTIONS]
+    found = [path for path in inside if path.is_file()]
+    return found[0] if len(found) == 1 else None
+
+
+def read_description(path: Path) -> Any:
+    """The content of an rdf.yaml.
+
+    Raises
+    ------
+    UserError
+        It is no YAML, or so large or repetitive that it was made to harm.
+    """
+    if path.stat().st_size > LARGEST_DESCRIPTION:
+        raise UserError(f"{path} has {path.stat().st_size} bytes: no description is that long.")
+    try:
+        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+        try:
+            node = loader.get_single_node()
+            if _count(node, {}) > MOST_NODES:
+                raise UserError(f"{path} repeats itself by aliases without end, as a bomb does: do not open it.")
+            return None if node is None else loader.construct_document(node)
+        finally:
+            loader.dispose()
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())[:300]}") from error
+    except (
+        RecursionError,
+        UnicodeDecodeError,
+        ValueError,
+        OverflowError,
+        TypeError,
+        KeyError,
+        AttributeError,
+    ) as error:
+        raise UserError(f"{path} is no YAML that can be read: {type(error).__name__}: {error}"[:300]) from error
+
+
+def check_archive(archive: zipfile.ZipFile, path: Path) -> None:
+    """Refuse an archive that was made to harm.
+
+    Raises
+    ------
+    UserError
+        It holds paths that lead out of it, links, encrypted files, two files of one name, or a bomb.
+    """
     entries = archive.infolist()
     if len(entries) > MOST_FILES:
         raise UserError(f"{path} holds {len(entries)} files, more than the {MOST_FILES} that a bundle may have.")
-    names = [entry.filename for entry in entries]
-    if "rdf.yaml" not in names:
-        raise UserError(f"{path} is no bundle: it has no rdf.yaml at its top. Make one with `bmzpack pack`.")
     for entry in entries:
         name = PurePosixPath(entry.filename)
         if name.is_absolute() or ".." in name.parts or "\\" in entry.filename or ":" in entry.filename:
@@ -85,10 +154,33 @@ def _check(archive: zipfile.ZipFile, path: Path, folder: Path) -> None:
             raise UserError(f"{path}: {entry.filename} is encrypted: a bundle is not.")
         if entry.file_size > 2**20 and entry.file_size > LARGEST_RATIO * max(1, entry.compress_size):
             raise UserError(f"{path}: {entry.filename} unpacks to {entry.file_size} bytes, a zip bomb: do not open it.")
+    names = [entry.filename for entry in entries]
     if len(set(names)) < len(names):
         raise UserError(f"{path} holds two files of the same name: pack it again.")
     size = sum(entry.file_size for entry in entries)
     if size > LARGEST_BUNDLE:
         raise UserError(f"{path} unpacks to {size} bytes, more than a bundle may have.")
-    if size > shutil.disk_usage(folder).free:
-        raise UserError(f"{path} needs {size / 2**20:.0f} MiB in {folder.parent}, where the disk is too full.")
+
+
+def _require(folder: Path, path: Path, any_layout: bool) -> None:
+    if (folder / "rdf.yaml").is_file() or (any_layout and find_description(folder)):
+        return
+    raise UserError(f"{path} is no bundle: it has no rdf.yaml at its top. Make one with `bmzpack pack`.")
+
+
+def _refuse_links(folder: Path) -> None:
+    root = folder.resolve()
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_symlink() and not path.resolve().is_relative_to(root):
+            raise UserError(f"{path} is a link that leads out of the bundle: put the file itself there.")
+
+
+def _count(node: yaml.Node | None, known: dict[int, int]) -> int:
+    """Values below a node, aliases counted each time."""
+    if node is None or isinstance(node, yaml.ScalarNode):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = MOST_NODES + 1  # of an alias to what it is in
+        children = node.value if isinstance(node, yaml.SequenceNode) else [part for pair in node.value for part in pair]
+        known[id(node)] = 1 + sum(_count(child, known) for child in children)
+    return known[id(node)]

@@ -127,13 +127,20 @@ def offline(content: Mapping[str, Any], folder: Path) -> Iterator[None]:
     when it takes the model in.
     """
     from bioimageio.spec import ValidationContext
-    from bioimageio.spec._internal.constants import KNOWN_GITHUB_USERS
 
-    people = [*content.get("authors", []), *content.get("maintainers", [])]
-    KNOWN_GITHUB_USERS.update(person["github_user"].lower() for person in people if person.get("github_user"))
+    known_people(content)
     known: dict[str, Any] = dict.fromkeys(_addresses(content))
     with ValidationContext(root=folder.resolve(), file_name="rdf.yaml", known_files=known):
         yield
+
+
+def known_people(content: Mapping[str, Any]) -> None:
+    """Let bioimageio.spec take the GitHub users of an rdf.yaml as they are."""
+    from bioimageio.spec._internal.constants import KNOWN_GITHUB_USERS
+
+    lists = [value for key in ("authors", "maintainers") if isinstance(value := content.get(key), list)]
+    users = [person.get("github_user") for people in lists for person in people if isinstance(person, Mapping)]
+    KNOWN_GITHUB_USERS.update(user.lower() for user in users if isinstance(user, str))
 
 
 def sha256(path: Path) -> str:

@@ -1,0 +1,179 @@
+"""bioimageio.core, which napari, the BioEngine and the zoo's own tests run models with, and the zoo itself.
+
+Read and run: bioimageio.core 0.11.0, which pins bioimageio.spec 0.5.12.0.
+"""
+
+from __future__ import annotations
+
+from bmzpack.contract.findings import Rule, Severity
+from bmzpack.contract.looks import description, files, tensors, weights
+
+NAME = "Python (bioimageio.core)"
+FORMATS = (
+    "keras_v3",
+    "keras_hdf5",
+    "onnx",
+    "pytorch_state_dict",
+    "tensorflow_saved_model_bundle",
+    "torchscript",
+)
+
+CANNOT_OPEN, WRONG_RESULT, DEGRADED, ADVICE = Severity
+
+RULES = [
+    Rule(
+        "D2",
+        CANNOT_OPEN,
+        "The format version is one that the program reads",
+        "bioimageio.core 0.11 reads the formats 0.3 to 0.5.12.",
+        "Write the description in format 0.5.10.",
+        description.versions_besides("0.3", "0.4", "0.5"),
+    ),
+    Rule(
+        "F1",
+        CANNOT_OPEN,
+        "The files are at the top of the zip",
+        "bioimageio.spec looks for the description at the top of the zip.",
+        "Zip the files themselves, not the folder that holds them.",
+        files.not_at_the_top,
+    ),
+    Rule(
+        "F2",
+        CANNOT_OPEN,
+        "All files are in the bundle",
+        "bioimageio.spec refuses a description that names files which are not there.",
+        "Add the file, or take its entry out.",
+        files.missing(),
+    ),
+    Rule(
+        "F3",
+        CANNOT_OPEN,
+        "Files are those that the description means",
+        "bioimageio.spec compares checksums and refuses other files.",
+        "Pack the bundle again from the right files.",
+        files.changed,
+    ),
+    Rule(
+        "F4",
+        ADVICE,
+        "File names are plain",
+        "Names with other characters, or that differ in upper and lower case only, are lost on some systems and in "
+        "addresses of the zoo.",
+        "Use letters, digits and . _ - only.",
+        files.awkward_names,
+    ),
+    Rule(
+        "R1",
+        CANNOT_OPEN,
+        "Documentation and covers are plain texts",
+        "bioimageio.spec 0.5.12 rejects plain texts under a format version from 0.5.11 on (seen).",
+        "Write format_version: 0.5.10 (`bmzpack repair` does).",
+        description.plain_files_in_new_format,
+    ),
+    Rule(
+        "R2",
+        ADVICE,
+        "The id is left to the zoo",
+        "bioimageio.spec.upload refuses a description with an id: the zoo gives it.",
+        "Take the id out.",
+        description.own_id,
+    ),
+    Rule(
+        "R5",
+        CANNOT_OPEN,
+        "Axes are batch, channel, z, y, x and channels have names",
+        "bioimageio.spec wants channel_names on every channel axis.",
+        "Name the channels with channel_names.",
+        tensors.unnamed_channels,
+    ),
+    Rule(
+        "R7",
+        CANNOT_OPEN,
+        "Output sizes follow the input's, with the halo of the network",
+        "bioimageio.spec refuses a size that refers to an axis which is not there.",
+        "Let the sizes refer to the input's axes.",
+        lambda facts: [found for found in tensors.untied_sizes(facts) if "not there" in found.found],
+    ),
+    Rule(
+        "R10",
+        ADVICE,
+        "The description says what the zoo asks for",
+        "The zoo's guide for contributors asks for them, and reviewers look for them.",
+        "Add it to rdf.yaml or to the documentation.",
+        description.incomplete,
+    ),
+    Rule(
+        "R12",
+        ADVICE,
+        "There is a cover",
+        "The zoo shows PNG, JPEG, GIF and SVG covers of at most 500 kB, as wide as high or twice as wide.",
+        "Add a cover of 512 x 256 pixels, made of an input and its output.",
+        description.covers,
+    ),
+    Rule(
+        "N1",
+        CANNOT_OPEN,
+        "There are weights that the program runs",
+        "bioimageio.core runs all formats but tensorflow_js.",
+        "Add the network in another format.",
+        weights.none_of(FORMATS),
+    ),
+    Rule(
+        "W3",
+        CANNOT_OPEN,
+        "The ONNX file is readable",
+        "bioimageio.core gives the file to ONNX Runtime.",
+        "Write the ONNX file anew.",
+        weights.of_format("onnx", FORMATS, weights.onnx_unreadable),
+    ),
+    Rule(
+        "W5",
+        ADVICE,
+        "One format is the original, the others name their parent",
+        "bioimageio.core and the zoo take the format without a parent for the original.",
+        "Give every converted format its parent.",
+        weights.parents,
+    ),
+    Rule(
+        "W6",
+        ADVICE,
+        "The network can be written in every format",
+        "Keras 3.15 cannot write bilinear UpSampling2D of sizes that are not fixed to a saved model (seen).",
+        "Use nearest upsampling or a transposed convolution.",
+        weights.soft_upsampling,
+    ),
+    Rule(
+        "W7",
+        CANNOT_OPEN,
+        "bioimageio.spec is installed with a pydantic that it works with",
+        "bioimageio.spec 0.5.12 breaks under pydantic 2.14 and later.",
+        'Install "pydantic<2.14".',
+        description.environment,
+    ),
+    Rule(
+        "T4",
+        CANNOT_OPEN,
+        "Test tensors fit the description",
+        "bioimageio.core runs the test input and compares with the test output.",
+        "Write the test tensors anew with the network's own input and output.",
+        tensors.test_tensors,
+    ),
+    Rule(
+        "T7",
+        CANNOT_OPEN,
+        "Every tensor has an id of its own",
+        "bioimageio.spec refuses tensors of one id.",
+        "Give every tensor another id.",
+        tensors.same_ids,
+    ),
+]
+
+SPECIFICATION = Rule(
+    "D1",
+    CANNOT_OPEN,
+    "The description is valid",
+    "bioimageio.spec 0.5.12 validates the description and refuses it.",
+    "Correct the entry.",
+    description.invalid,
+)
+"""Looked at last: what another rule has said already is not said again."""

@@ -1,0 +1,149 @@
+"""ilastik, whose neural networks run in tiktorch.
+
+Read: tiktorch 26.5.0, which brings bioimageio.core 0.10.2, and ilastik ebbaf9b (2026-07).
+"""
+
+from __future__ import annotations
+
+from bmzpack.contract.findings import Rule, Severity
+from bmzpack.contract.looks import description, files, tensors, weights
+
+NAME = "ilastik"
+LINK = "ilastik/ilastik"
+ORDER = ("torchscript", "pytorch_state_dict")
+
+CANNOT_OPEN, WRONG_RESULT, DEGRADED, ADVICE = Severity
+
+RULES = [
+    Rule(
+        "F1",
+        CANNOT_OPEN,
+        "The files are at the top of the zip",
+        "bioimageio.core, which tiktorch loads bundles with, looks for the description at the top of the zip.",
+        "Zip the files themselves, not the folder that holds them.",
+        files.not_at_the_top,
+    ),
+    Rule(
+        "D1",
+        CANNOT_OPEN,
+        "The description is valid",
+        "tiktorch validates the description with bioimageio.spec and refuses it.",
+        "Correct the entry.",
+        description.unreadable,
+    ),
+    Rule(
+        "D2",
+        CANNOT_OPEN,
+        "The format version is one that the program reads",
+        "bioimageio.core 0.10.2 reads format versions from 0.3 on, and of 0.5 the shape of 0.5.9 and 0.5.10.",
+        "Write the description in format 0.5.10.",
+        description.versions_besides("0.3", "0.4", "0.5"),
+    ),
+    Rule(
+        "R1",
+        CANNOT_OPEN,
+        "Documentation and covers are plain texts",
+        "bioimageio.core 0.10.2, as shipped with tiktorch, rejects mappings of source and sha256 (seen).",
+        "Write the file names alone, and format_version: 0.5.10 (`bmzpack repair` does).",
+        description.files_in_mappings,
+    ),
+    Rule(
+        "R5",
+        CANNOT_OPEN,
+        "Axes are batch, channel, z, y, x and channels have names",
+        "ilastik accepts the axis ids batch, time, z, y, x and channel only.",
+        "Use the axes batch, z, y, x and channel only, with channel_names.",
+        lambda facts: [
+            *tensors.axes_besides({"batch", "channel", "time", "z", "y", "x"})(facts),
+            *tensors.unnamed_channels(facts),
+        ],
+    ),
+    Rule(
+        "R9",
+        ADVICE,
+        "The links name the program",
+        "The zoo's site finds models for a program by their links, not by their tags.",
+        f"Add {LINK} to the links.",
+        description.missing_link(LINK),
+    ),
+    Rule(
+        "N1",
+        CANNOT_OPEN,
+        "There are weights that the program runs",
+        "tiktorch runs TorchScript and pytorch_state_dict, with PyTorch 2 or later; nothing else.",
+        "Add TorchScript weights (`bmzpack repair` converts Keras files).",
+        weights.none_of(ORDER),
+    ),
+    Rule(
+        "F2",
+        CANNOT_OPEN,
+        "All files are in the bundle",
+        "bioimageio.core reads weights, test tensors and documentation from the bundle.",
+        "Add the file, or take its entry out.",
+        files.missing(ORDER),
+    ),
+    Rule(
+        "F3",
+        CANNOT_OPEN,
+        "Files are those that the description means",
+        "bioimageio.core compares checksums and refuses other files.",
+        "Pack the bundle again from the right files.",
+        files.changed,
+    ),
+    Rule(
+        "W4",
+        CANNOT_OPEN,
+        "The TorchScript file holds a program",
+        "tiktorch loads it with torch.jit.load.",
+        "Save the network with torch.jit (`bmzpack repair` converts Keras files).",
+        weights.of_format("torchscript", ORDER, weights.torchscript_archive),
+    ),
+    Rule(
+        "T1",
+        CANNOT_OPEN,
+        "There is one input and one output",
+        "ilastik's workflow takes one input and gives one output.",
+        "Bring them together as channels of one tensor.",
+        tensors.more_than_one,
+    ),
+    Rule(
+        "T2",
+        CANNOT_OPEN,
+        "Input and output have a channel axis",
+        "ilastik wants a channel axis on both.",
+        "Add a channel axis of length 1.",
+        tensors.without_channels,
+    ),
+    Rule(
+        "T4",
+        CANNOT_OPEN,
+        "Test tensors fit the description",
+        "bioimageio.core validates them with the description.",
+        "Write the test tensors anew with the network's own input and output.",
+        tensors.test_tensors,
+    ),
+    Rule(
+        "T5",
+        CANNOT_OPEN,
+        "Inputs and outputs are images",
+        "ilastik works on images: it needs the axes y and x.",
+        "Nothing can be done for a network that gives no image; use it from Python.",
+        tensors.no_images,
+    ),
+    Rule(
+        "T7",
+        CANNOT_OPEN,
+        "Every tensor has an id of its own",
+        "bioimageio.spec refuses tensors of one id.",
+        "Give every tensor another id.",
+        tensors.same_ids,
+    ),
+    Rule(
+        "T8",
+        CANNOT_OPEN,
+        "Output sizes are known before the run",
+        "ilastik plans its blocks by the description and takes no sizes that depend on the data.",
+        "Let the sizes refer to the input's axes.",
+        tensors.sizes_by_data,
+    ),
+]

@@ -1,0 +1,253 @@
+"""Inputs and outputs: their number, axes, sizes and test tensors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bmzpack.contract import jdll
+from bmzpack.contract.facts import Axis, Facts, Tensor, load_array
+from bmzpack.contract.findings import Look, Occurrence
+
+SAME = 1e-5
+"""Sample and test tensors that differ by less of the range are the same."""
+
+
+def more_inputs_than_one(facts: Facts) -> Iterator[Occurrence]:
+    """Several inputs."""
+    if len(facts.inputs) > 1:
+        names = ", ".join(tensor.id for tensor in facts.inputs)
+        yield Occurrence("inputs", f"There are {len(facts.inputs)} inputs: {names}.")
+
+
+def more_than_one(facts: Facts) -> Iterator[Occurrence]:
+    """Several inputs or several outputs."""
+    yield from more_inputs_than_one(facts)
+    if len(facts.outputs) > 1:
+        names = ", ".join(tensor.id for tensor in facts.outputs)
+        yield Occurrence("outputs", f"There are {len(facts.outputs)} outputs: {names}.")
+
+
+def same_ids(facts: Facts) -> Iterator[Occurrence]:
+    """Tensors of one id."""
+    seen: set[str] = set()
+    for tensor in facts.tensors:
+        if tensor.id in seen:
+            yield Occurrence(tensor.place, f"Another tensor has the id {tensor.id} too.")
+        seen.add(tensor.id)
+
+
+def axes_besides(known: Container[str]) -> Look:
+    """Axes of other ids."""
+
+    def look(facts: Facts) -> Iterator[Occurrence]:
+        for tensor in facts.tensors:
+            for axis in tensor.axes:
+                if axis.id not in known:
+                    yield Occurrence(axis.place, f"{tensor.id} has an axis {axis.id!r}.")
+
+    return look
+
+
+def unnamed_channels(facts: Facts) -> Iterator[Occurrence]:
+    """Channel axes without names of the channels."""
+    for tensor in facts.tensors:
+        axis = tensor.axis("channel")
+        if axis is not None and axis.channel_names is None:
+            yield Occurrence(axis.place, f"The channels of {tensor.id} have no channel_names.")
+
+
+def without_channels(facts: Facts, tensors: Sequence[Tensor] | None = None) -> Iterator[Occurrence]:
+    """Images without a channel axis."""
+    for tensor in facts.tensors if tensors is None else tensors:
+        if tensor.axes and _is_image(tensor) and tensor.axis("channel") is None:
+            yield Occurrence(f"{tensor.place}.axes", f"{tensor.id} has no channel axis: {', '.join(tensor.ids)}.")
+
+
+def outputs_without_channels(facts: Facts) -> Iterator[Occurrence]:
+    """Output images without a channel axis."""
+    yield from without_channels(facts, facts.outputs)
+
+
+def no_images(facts: Facts) -> Iterator[Occurrence]:
+    """Tensors without the axes y and x."""
+    for tensor in facts.tensors:
+        if tensor.axes and not _is_image(tensor):
+            yield Occurrence(f"{tensor.place}.axes", f"{tensor.id} is no image, its axes are {', '.join(tensor.ids)}.")
+
+
+def volumes(facts: Facts) -> Iterator[Occurrence]:
+    """Tensors with an axis z."""
+    for tensor in facts.tensors:
+        if "z" in tensor.ids:
+            yield Occurrence(f"{tensor.place}.axes", f"{tensor.id} has an axis z.")
+
+
+def sizes_by_data(facts: Facts) -> Iterator[Occurrence]:
+    """Outputs whose size is known only after the run."""
+    for tensor in facts.outputs:
+        for axis in tensor.axes:
+            loose = axis.id not in ("batch", "channel") and axis.size is None and axis.reference is None
+            if loose and axis.step is None:
+                yield Occurrence(axis.place, f"The size of {axis.id} of {tensor.id} depends on the data.")
+
+
+def steps(facts: Facts) -> Iterator[Occurrence]:
+    """Sizes that JDLL's tiling refuses."""
+    for tensor in facts.inputs:
+        for axis in tensor.axes:
+            if axis.minimum is None or not axis.step:
+                continue
+            if axis.minimum % axis.step:
+                raised = -(-axis.minimum // axis.step) * axis.step
+                yield Occurrence(
+                    axis.place,
+                    f"The smallest size {axis.minimum} is no multiple of the step {axis.step}: every image is refused.",
+                    remedy=f"Set min to {raised}, if the network takes it.",
+                )
+                continue
+            yield from _refused_sizes(facts, tensor, axis)
+
+
+def _refused_sizes(facts: Facts, tensor: Tensor, axis: Axis) -> Iterator[Occurrence]:
+    minimum, step = axis.minimum or 0, axis.step or 0
+    margin, halo = _around(facts, tensor, axis)
+    for size in range(max(1, minimum), jdll.LARGEST_IMAGE + 1):
+        reason = jdll.refuses(size, minimum, step, halo, margin)
+        if reason:
+            yield Occurrence(axis.place, f"An image with {size} pixels along {axis.id} is refused: {reason}.")
+            return
+
+
+def _around(facts: Facts, tensor: Tensor, axis: Axis) -> tuple[float, int]:
+    """What JDLL loses and cuts on each side, in input pixels: the margin, and margin and halo together."""
+    margin = total = 0.0
+    for output in facts.outputs:
+        for other in output.axes:
+            found = facts.referred(other)
+            if found == (tensor, axis):
+                ratio = facts.ratio(other) or 1.0
+                own = max(0.0, -other.offset / 2 / ratio)
+                margin, total = max(margin, own), max(total, own + other.halo / ratio)
+    return margin, int(total)
+
+
+def untied_sizes(facts: Facts) -> Iterator[Occurrence]:
+    """Output images of a fixed size, from inputs of any size."""
+    for tensor in facts.outputs:
+        for axis in tensor.axes:
+            given = [other for entry in facts.inputs for other in entry.axes if other.id == axis.id and other.step]
+            if axis.id in ("z", "y", "x") and axis.reference is None and axis.size and axis.size > 1 and given:
+                yield Occurrence(axis.place, f"{axis.id} of {tensor.id} is always {axis.size}, whatever the input is.")
+            if axis.reference is not None and facts.referred(axis) is None:
+                yield Occurrence(
+                    axis.place,
+                    f"{axis.id} of {tensor.id} follows the axis {axis.reference[1]} of {axis.reference[0]}, which is "
+                    "not there.",
+                )
+
+
+def missing_halo(facts: Facts) -> Iterator[Occurrence]:
+    """No halo, though the network looks at neighbouring pixels."""
+    window = _largest_window(facts)
+    if window <= 1:
+        return
+    for tensor in facts.outputs:
+        for axis in tensor.axes:
+            tiled = axis.id in ("y", "x") and axis.reference is not None and axis.offset >= 0
+            if tiled and axis.halo == 0:
+                yield Occurrence(
+                    axis.place,
+                    f"{axis.id} of {tensor.id} has no halo, but the network has windows of {window} pixels: tiles will "
+                    "show seams.",
+                )
+
+
+def _largest_window(facts: Facts) -> int:
+    if facts.onnx is not None and not isinstance(facts.onnx, str):
+        return max((size for window in facts.onnx.kernels for size in window), default=1)
+    sizes = [1]
+    layers = facts.keras_layers
+    for layer in layers if isinstance(layers, list) else []:
+        config = layer.get("config")
+        if isinstance(config, dict):
+            for key in ("kernel_size", "pool_size"):
+                value = config.get(key)
+                sizes += [size for size in (value if isinstance(value, list) else [value]) if isinstance(size, int)]
+    return max(sizes)
+
+
+def samples_that_differ(facts: Facts) -> Iterator[Occurrence]:
+    """Sample tensors that hold other data than the test tensors."""
+    for tensor in facts.tensors:
+        sample, test = facts.local(tensor.sample), facts.local(tensor.test)
+        if sample is None or test is None or sample == test:
+            continue
+        one, other = read_picture(sample), load_array(test)
+        if not isinstance(other, np.ndarray) or one is None:
+            continue
+        same = one.size == other.size and bool(
+            np.abs(np.squeeze(one) - np.squeeze(other)).max() <= SAME * max(float(np.ptp(other)), 1e-12)
+            if np.squeeze(one).shape == np.squeeze(other).shape
+            else np.array_equal(np.sort(one, None), np.sort(other, None))
+        )
+        if not same:
+            yield Occurrence(f"{tensor.place}.sample_tensor", f"{sample.name} holds other values than {test.name}.")
+
+
+def read_picture(path: Path) -> np.ndarray | None:
+    """An ``.npy`` file or a picture, as numbers; None where it is neither."""
+    if path.suffix == ".npy":
+        array = load_array(path)
+        return np.asarray(array, np.float64) if isinstance(array, np.ndarray) and array.dtype.kind in "uifb" else None
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture).astype(np.float64)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+
+
+def test_tensors(facts: Facts) -> Iterator[Occurrence]:
+    """Test tensors that are missing, cannot be read, are not finite or do not fit the axes."""
+    for tensor in facts.tensors:
+        place = f"{tensor.place}.test_tensor"
+        if tensor.test is None:
+            yield Occurrence(place, f"{tensor.id} has no test tensor.")
+            continue
+        array = facts.array(tensor)
+        if isinstance(array, str):
+            yield Occurrence(place, f"{tensor.test} cannot be read: {array}.")
+        elif array is not None:
+            yield from _misfits(facts, tensor, array, place)
+
+
+def _misfits(facts: Facts, tensor: Tensor, array: np.ndarray, place: str) -> Iterator[Occurrence]:
+    if array.ndim != len(tensor.axes):
+        yield Occurrence(
+            place, f"{tensor.test} has {array.ndim} axes, but {tensor.id} has {len(tensor.axes)}: {tensor.ids}."
+        )
+        return
+    for axis, size in zip(tensor.axes, array.shape, strict=True):
+        if axis.size is not None and size != axis.size:
+            yield Occurrence(place, f"{tensor.test} has {size} along {axis.id}, where {axis.size} is declared.")
+        elif axis.minimum is not None and (size < axis.minimum or (axis.step and (size - axis.minimum) % axis.step)):
+            yield Occurrence(
+                place, f"{tensor.test} has {size} along {axis.id}, which is not {axis.minimum} + n x {axis.step}."
+            )
+    if array.dtype.kind not in "uifb":
+        yield Occurrence(place, f"{tensor.test} holds no numbers, but {array.dtype}.")
+    elif array.size == 0:
+        yield Occurrence(place, f"{tensor.test} holds no values.")
+    elif array.dtype.kind == "f" and not all(np.isfinite(part).all() for part in array):
+        yield Occurrence(place, f"{tensor.test} holds NaN or infinite values.")
+    elif re.fullmatch(r"u?int\d+|float\d+|bool", tensor.dtype) and array.dtype != np.dtype(tensor.dtype):
+        yield Occurrence(place, f"{tensor.test} is {array.dtype}, but {tensor.id} is declared as {tensor.dtype}.")
+
+
+def _is_image(tensor: Tensor) -> bool:
+    return {"y", "x"} <= set(tensor.ids)

@@ -1,0 +1,304 @@
+"""Reading the few fields of ONNX and TensorFlow files that a check needs, without ONNX and TensorFlow.
+
+Both are protocol buffers. Weights are passed over, so that a file of any size takes no time and no memory.
+Field numbers: onnx.proto (ONNX 1.x), saved_model.proto, meta_graph.proto, graph.proto (TensorFlow 2.x).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+Buffer = bytes | memoryview
+
+ONNX_TYPES = {
+    1: "float32",
+    2: "uint8",
+    3: "int8",
+    4: "uint16",
+    5: "int16",
+    6: "int32",
+    7: "int64",
+    10: "float16",
+    11: "float64",
+}
+TENSORFLOW_TYPES = {1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 9: "int64", 19: "float16"}
+
+
+class Unreadable(ValueError):
+    """The bytes are not such a file."""
+
+
+@dataclasses.dataclass(frozen=True)
+class End:
+    """An input or output of a graph."""
+
+    dtype: str
+    shape: tuple[int | str | None, ...] | None
+    """Names of sizes as text; None for any size, None altogether for any number of axes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OnnxFile:
+    """What an ONNX file says of itself."""
+
+    ir_version: int
+    opset: int
+    """Of ONNX' own operators."""
+    domains: set[str]
+    """Other operators' domains."""
+    inputs: dict[str, End]
+    outputs: dict[str, End]
+    kernels: list[tuple[int, ...]]
+    """Windows of all convolutions and poolings, in pixels."""
+    external: list[str]
+    """Files outside, in which weights are kept."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SavedModel:
+    """What a TensorFlow saved model says of itself."""
+
+    tags: list[set[str]]
+    """Of every graph."""
+    inputs: dict[str, End]
+    """Of the signature ``serving_default`` of the graph with the tag ``serve``."""
+    outputs: dict[str, End]
+    signatures: set[str]
+    operations: set[str]
+    """Names of all operations, also inside functions."""
+
+
+def fields(buffer: Buffer) -> Iterator[tuple[int, int | memoryview]]:
+    """The fields of a message: numbers as integers, everything else as a view on its bytes."""
+    view = memoryview(buffer)
+    position, end = 0, len(view)
+    while position < end:
+        key, position = _varint(view, position)
+        kind = key & 7
+        if kind == 0:
+            value, position = _varint(view, position)
+            yield key >> 3, value
+            continue
+        if kind == 2:
+            size, position = _varint(view, position)
+        elif kind in (1, 5):
+            size = 8 if kind == 1 else 4
+        else:
+            raise Unreadable("it is no protocol buffer")
+        if position + size > end:
+            raise Unreadable("it ends too early")
+        yield key >> 3, view[position : position + size]
+        position += size
+
+
+def read_onnx(buffer: Buffer) -> OnnxFile:
+    """Read what an ONNX file says of itself.
+
+    Raises
+    ------
+    Unreadable
+        It is no ONNX file.
+    """
+    ir_version = opset = 0
+    domains: set[str] = set()
+    graph: Buffer = b""
+    for number, value in fields(buffer):
+        if number == 1 and isinstance(value, int):
+            ir_version = value
+        elif number == 7:
+            graph = _bytes(value)
+        elif number == 8:
+            entry = dict(fields(_bytes(value)))
+            domain = _text(entry.get(1, memoryview(b"")))
+            if domain in ("", "ai.onnx"):
+                opset = int(_number(entry.get(2, 0)))
+            else:
+                domains.add(domain)
+    if not graph or not ir_version:
+        raise Unreadable("it holds no ONNX graph")
+    return _onnx_graph(graph, ir_version, opset, domains)
+
+
+def _onnx_graph(graph: Buffer, ir_version: int, opset: int, domains: set[str]) -> OnnxFile:
+    inputs: dict[str, End] = {}
+    outputs: dict[str, End] = {}
+    weights: set[str] = set()
+    external, kernels, used = [], [], set()
+    for number, value in fields(graph):
+        if number == 5:
+            name, places = _onnx_weight(_bytes(value))
+            weights.add(name)
+            external += places
+        elif number in (11, 12):
+            name, end = _onnx_end(_bytes(value))
+            (inputs if number == 11 else outputs)[name] = end
+        elif number == 1:
+            domain, window = _onnx_node(_bytes(value))
+            used.add(domain)
+            if window:
+                kernels.append(window)
+    # before IR 4 weights are listed among the inputs
+    inputs = {name: end for name, end in inputs.items() if name not in weights}
+    return OnnxFile(ir_version, opset, domains & used, inputs, outputs, kernels, external)
+
+
+def _onnx_weight(message: Buffer) -> tuple[str, list[str]]:
+    name, places = "", []
+    for number, value in fields(message):
+        if number == 8:
+            name = _text(value)
+        elif number == 13:
+            entry = dict(fields(_bytes(value)))
+            if _text(entry.get(1, memoryview(b""))) == "location":
+                places.append(_text(entry.get(2, memoryview(b""))))
+    return name, places
+
+
+def _onnx_node(message: Buffer) -> tuple[str, tuple[int, ...]]:
+    domain, window = "", ()
+    for number, value in fields(message):
+        if number == 7:
+            domain = _text(value)
+        elif number == 5:
+            attribute = list(fields(_bytes(value)))
+            if any(n == 1 and _text(v) == "kernel_shape" for n, v in attribute):
+                window = tuple(size for n, v in attribute if n == 8 for size in _packed(v))
+    return domain, window
+
+
+def _onnx_end(message: Buffer) -> tuple[str, End]:
+    name, dtype, shape = "", "unknown", None
+    for number, value in fields(message):
+        if number == 1:
+            name = _text(value)
+        elif number == 2:
+            for kind, tensor in fields(_bytes(value)):
+                if kind != 1:
+                    continue
+                for n, part in fields(_bytes(tensor)):
+                    if n == 1:
+                        dtype = ONNX_TYPES.get(int(_number(part)), "unknown")
+                    elif n == 2:
+                        shape = tuple(_onnx_size(_bytes(size)) for m, size in fields(_bytes(part)) if m == 1)
+    return name, End(dtype, shape)
+
+
+def _onnx_size(message: Buffer) -> int | str | None:
+    for number, value in fields(message):
+        if number == 1:
+            return int(_number(value))
+        if number == 2:
+            return _text(value)
+    return None
+
+
+def read_saved_model(buffer: Buffer) -> SavedModel:
+    """Read what a ``saved_model.pb`` says of itself.
+
+    Raises
+    ------
+    Unreadable
+        It is no saved model.
+    """
+    tags, operations, signatures = [], set(), {}
+    for number, value in fields(buffer):
+        if number != 2:
+            continue
+        own: set[str] = set()
+        found: dict[str, Buffer] = {}
+        for part, content in fields(_bytes(value)):
+            if part == 1:
+                own |= {_text(tag) for n, tag in fields(_bytes(content)) if n == 4}
+            elif part == 2:
+                operations |= _operations(_bytes(content))
+            elif part == 5:
+                entry = dict(fields(_bytes(content)))
+                found[_text(entry.get(1, memoryview(b"")))] = _bytes(entry.get(2, memoryview(b"")))
+        tags.append(own)
+        if "serve" in own:
+            signatures = found
+    if not tags:
+        raise Unreadable("it holds no TensorFlow graph")
+    serving: dict[int, dict[str, End]] = {1: {}, 2: {}}
+    for number, value in fields(signatures.get("serving_default", b"")):
+        if number in serving:
+            entry = dict(fields(_bytes(value)))
+            serving[number][_text(entry.get(1, memoryview(b"")))] = _tensor_info(_bytes(entry.get(2, memoryview(b""))))
+    return SavedModel(tags, serving[1], serving[2], set(signatures), operations)
+
+
+def _operations(graph: Buffer) -> set[str]:
+    found = set()
+    for number, value in fields(graph):
+        if number == 1:
+            found |= _node_operation(_bytes(value))
+        elif number == 2:
+            for part, function in fields(_bytes(value)):
+                if part == 1:
+                    nodes = (node for n, node in fields(_bytes(function)) if n == 3)
+                    found |= {operation for node in nodes for operation in _node_operation(_bytes(node))}
+    return found
+
+
+def _node_operation(node: Buffer) -> set[str]:
+    for number, value in fields(node):
+        if number == 2:
+            return {_text(value)}
+    return set()
+
+
+def _tensor_info(message: Buffer) -> End:
+    dtype, shape = "unknown", None
+    for number, value in fields(message):
+        if number == 2:
+            dtype = TENSORFLOW_TYPES.get(int(_number(value)), "unknown")
+        elif number == 3:
+            known, sizes = True, []
+            for n, part in fields(_bytes(value)):
+                if n == 3:
+                    known = not part
+                elif n == 2:
+                    size = dict(fields(_bytes(part))).get(1, 0)
+                    signed = int(_number(size))
+                    sizes.append(None if signed >= 1 << 63 else signed)
+            shape = tuple(sizes) if known else None
+    return End(dtype, shape)
+
+
+def _varint(view: memoryview, position: int) -> tuple[int, int]:
+    result = shift = 0
+    while position < len(view) and shift < 70:
+        byte = view[position]
+        position += 1
+        result |= (byte & 127) << shift
+        if byte < 128:
+            return result, position
+        shift += 7
+    raise Unreadable("it is no protocol buffer")
+
+
+def _packed(value: int | memoryview) -> Iterator[int]:
+    if isinstance(value, int):
+        yield value
+        return
+    position = 0
+    while position < len(value):
+        number, position = _varint(value, position)
+        yield number
+
+
+def _bytes(value: int | memoryview) -> memoryview:
+    if isinstance(value, int):
+        raise Unreadable("it is no protocol buffer of this kind")
+    return value
+
+
+def _number(value: int | memoryview) -> int:
+    if not isinstance(value, int):
+        raise Unreadable("it is no protocol buffer of this kind")
+    return value
+
+
+def _text(value: int | memoryview) -> str:
+    return bytes(_bytes(value)).decode("utf-8", "replace")
