@@ -17,8 +17,8 @@ OPERATIONS = {"binarize", "clip", "scale_linear", "scale_range", "sigmoid", "zer
 CANNOT_OPEN, WRONG_RESULT, DEGRADED, ADVICE = Severity
 
 LEFT_OUT = (
-    "QuPath knows binarize, clip, scale_linear, scale_range, sigmoid and zero_mean_unit_variance; it leaves out others, "
-    "and says so in its log only."
+    "QuPath knows binarize, clip, scale_linear, scale_range, sigmoid and zero_mean_unit_variance; it leaves out "
+    "others, and says so in its log only."
 )
 
 RULES = [
