@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bmzpack.contract import check as check
     from bmzpack.description import Description as Description
     from bmzpack.errors import UserError as UserError
     from bmzpack.packing import pack as pack
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Description": "bmzpack.description",
+    "check": "bmzpack.contract",
     "UserError": "bmzpack.errors",
     "pack": "bmzpack.packing",
     "test": "bmzpack.proof",

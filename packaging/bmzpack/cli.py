@@ -80,6 +80,45 @@ def test(
         raise typer.Exit(1)
 
 
+@app.command()
+def check(
+    bundle: Annotated[Path, typer.Argument(help="A bundle by any author, zipped or unpacked, or its rdf.yaml.")],
+    consumer: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Of fiji, ilastik, qupath and core, separated by commas; by default all of them."),
+    ] = None,
+    run: Annotated[bool, typer.Option("--run", help="Run the test tensors in the programs' engines, too.")] = False,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="With --run: execute Python code that is in the bundle.")
+    ] = False,
+    json: Annotated[Optional[Path], typer.Option("--json", help="Write the report to this file.")] = None,  # noqa: UP045
+    html: Annotated[Optional[Path], typer.Option("--html", help="Write a page for your browser.")] = None,  # noqa: UP045
+    overwrite: Overwrite = False,
+) -> None:
+    """Say which programs can open a bundle, and what to do where one cannot; exit code 1 if one cannot."""
+    import json as json_module
+
+    from rich.console import Console
+
+    from bmzpack.contract import check as look
+    from bmzpack.contract import page, terminal
+    from bmzpack.files import new_file, refuse_existing
+
+    for path in (json, html):
+        if path is not None:
+            refuse_existing(path, overwrite)
+    consumers = None if consumer is None else [name.strip() for name in consumer.split(",") if name.strip()]
+    report = look(bundle, consumers=consumers, run=run, trust=trust)
+    terminal.show(report, Console())
+    contents = {json: lambda: json_module.dumps(report.as_dict(), indent=2) + "\n", html: lambda: page.render(report)}
+    for path, content in contents.items():
+        if path is not None:
+            with new_file(path, overwrite) as written:
+                written.write_text(content(), encoding="utf-8")
+    if any(verdict.verdict == "fails" for verdict in report.consumers.values()):
+        raise typer.Exit(1)
+
+
 def _print_agreement(agreement: dict[str, dict[str, float]]) -> None:
     from rich.console import Console
     from rich.table import Table

@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from bmzpack.cli import check
 from bmzpack.commands import guarded, import_tensorflow, weights_formats
 
 app = typer.Typer(
@@ -168,6 +169,9 @@ def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     from kerazoo.evaluation.report import report as write_report
 
     typer.echo(str(write_report(run)))
+
+
+app.command()(check)
 
 
 def _print_scores(scores: dict[str, object], what: str) -> None:
