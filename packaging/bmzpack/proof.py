@@ -8,7 +8,7 @@ import json as json_module
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from bmzpack.engines.process import run_python
 from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
 from bmzpack.weights import FORMATS, TOLERANCE
+
+if TYPE_CHECKING:
+    from bioimageio.spec.model.v0_5 import ModelDescr
 
 TOGETHER = (
     ("keras_v3", "keras_hdf5", "tensorflow_saved_model_bundle"),
@@ -95,7 +98,7 @@ def test(
     if json is not None:
         refuse_existing(Path(json), overwrite)
     with unpacked(bundle) as folder, concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
-        description = _load(folder, Path(bundle))
+        description = load(folder, Path(bundle))
         formats = [name for name, entry in description.weights if entry is not None]
         groups = [[name for name in formats if name in group] for group in TOGETHER]
         groups += [[name] for name in formats if not any(name in group for group in TOGETHER)]
@@ -127,8 +130,14 @@ def test(
 test.__test__ = False  # pyright: ignore[reportFunctionMemberAccess] - not a test of pytest
 
 
-def _load(folder: Path, bundle: Path) -> Any:
-    """The description of a bundle, in the latest format."""
+def load(folder: Path, bundle: Path) -> ModelDescr:
+    """The description of a bundle, in the latest format.
+
+    Raises
+    ------
+    UserError
+        It is not valid, or of no model.
+    """
     from bioimageio.spec import load_description
     from bioimageio.spec.model import v0_5
 
