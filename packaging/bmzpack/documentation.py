@@ -9,17 +9,18 @@ import numpy as np
 
 from bmzpack.agreement import Agreement
 from bmzpack.consumers import core_obstacle
+from bmzpack.contract import CONSUMERS, Report, Severity
 from bmzpack.description import Description, Processing
 
 OPENING = {
-    "Fiji (deepImageJ)": """\
+    "fiji": """\
 In Fiji with the update site DeepImageJ: unpack this zip into a folder of its own within Fiji's folder `models` (or let
 *Plugins > DeepImageJ > DeepImageJ Install Model* do it); then open an image, start *Plugins > DeepImageJ > DeepImageJ
 Run*, and choose `{name}`.""",
     "ilastik": """\
 In ilastik 1.4 or later: start a project of the kind *Neural Network Classification (Local)*, add an image under *Input
 Data*, drop this zip on the text field of *NN Prediction*, press the arrow beside it, then *Live Predict*.""",
-    "QuPath": """\
+    "qupath": """\
 In QuPath with the extensions Deep Java Library and Bioimage Model Zoo: unpack this zip, get an engine with *Extensions
 > Deep Java Library > Manage DJL engines*, start *Extensions > BioImage Model Zoo > Create pixel classifier (Bioimage
 Model Zoo)*, and choose the unpacked `rdf.yaml`.""",
@@ -32,7 +33,7 @@ def render(
     outputs: Sequence[dict[str, Any]],
     tensors: Mapping[str, np.ndarray],
     in_graph: Mapping[str, Sequence[Processing]],
-    obstacles: Mapping[str, Sequence[str]],
+    report: Report,
     agreement: Agreement,
     mirrored: bool = False,
 ) -> str:
@@ -48,8 +49,8 @@ def render(
         Test tensors by id.
     in_graph
         Operations that were put into the graph, by tensor id.
-    obstacles
-        From `bmzpack.consumers.obstacles`.
+    report
+        Which programs can open the bundle.
     agreement
         From `bmzpack.agreement.agreement_of`.
     mirrored
@@ -65,7 +66,7 @@ def render(
         "The test tensors are a window of a real image"
         + (", mirrored at its edges because it is smaller than the smallest input," if mirrored else "")
         + " and what Keras makes of it.",
-        "## How to open it\n\n" + "\n\n".join(_opening(description, obstacles, agreement, inputs, outputs)),
+        "## How to open it\n\n" + "\n\n".join(_opening(description, report, agreement, inputs, outputs)),
         "## Validation\n\n" + "\n\n".join(_validation(description)),
         "## Agreement of the weights formats\n\n" + _agreement(agreement, tensors[inputs[0]["id"]]),
         _training(description),
@@ -133,18 +134,21 @@ def _geometry(inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str
 
 def _opening(
     description: Description,
-    obstacles: Mapping[str, Sequence[str]],
+    report: Report,
     agreement: Agreement,
     inputs: Sequence[Mapping[str, Any]],
     outputs: Sequence[Mapping[str, Any]],
 ) -> Iterator[str]:
-    for program, reasons in obstacles.items():
-        if reasons:
-            yield f"**{program}** cannot run this model: {'; '.join(dict.fromkeys(reasons))}."
+    for consumer, verdict in report.consumers.items():
+        program = CONSUMERS[consumer].NAME
+        found = [(finding.severity, f"{finding.found} {finding.why}") for finding in verdict.findings]
+        if verdict.verdict == "fails":
+            serious = (Severity.CANNOT_OPEN, Severity.WRONG_RESULT)
+            reasons = dict.fromkeys(text for severity, text in found if severity in serious)
+            yield f"**{program}** cannot run this model. {' '.join(reasons)}"
         else:
-            yield f"**{program}.** " + OPENING[program].format(name=description.name)
-            if program.startswith("Fiji") and "scale_range" in _operations(inputs):
-                yield "Fiji's percentiles in `scale_range` are rougher; values differ by about 0.3 %."
+            yield f"**{program}.** " + OPENING[consumer].format(name=description.name)
+            yield from dict.fromkeys(text for severity, text in found if severity == Severity.DEGRADED)
     usable = [name for name in agreement if not core_obstacle(name, len(inputs), len(outputs))]
     images = ", ".join(f'"{entry["id"]}": "image.tif"' for entry in inputs)
     yield (
@@ -152,10 +156,6 @@ def _opening(
         "```python\nfrom bioimageio.core import predict\n\n"
         f'prediction = predict(model="bundle.zip", inputs={{{images}}})\n```'
     )
-
-
-def _operations(inputs: Sequence[Mapping[str, Any]]) -> set[str]:
-    return {operation["id"] for entry in inputs for operation in entry.get("preprocessing", [])}
 
 
 def _validation(description: Description) -> Iterator[str]:

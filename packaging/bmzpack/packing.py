@@ -15,7 +15,8 @@ import numpy as np
 
 from bmzpack import bundle, documentation, processing, rdf
 from bmzpack.agreement import Agreement, agreement_of
-from bmzpack.consumers import obstacles
+from bmzpack.contract import CONSUMERS, check_facts
+from bmzpack.contract.facts import Facts
 from bmzpack.description import IDENTIFIER, Description, Input, Output, Processing, read_description
 from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
@@ -149,15 +150,21 @@ def _write_folder(model_path: Path, description: Description, folder: Path, form
     visible = visible_part(images, windows[0])
     write_cover(folder / "cover.png", input_entries, output_entries, tensors, visible)
     agreement = agreement_of(written, test_inputs)
-    hindered = obstacles(input_entries, output_entries, [entry.format for entry in written])
+
+    def write_rdf(consumers: Sequence[str]) -> None:
+        content = rdf.build(description, input_entries, output_entries, written, consumers, model.count_params())
+        rdf.write(content, folder / "rdf.yaml")
+
+    (folder / "README.md").touch()
+    write_rdf([])
+    report = check_facts(Facts(folder, folder / "rdf.yaml"), rdf.PROGRAMS)
+    consumers = [name for name, verdict in report.consumers.items() if verdict.verdict != "fails"]
+    write_rdf(consumers)
     text = documentation.render(
-        description, input_entries, output_entries, tensors, in_graph, hindered, agreement, mirrored=visible < 1
+        description, input_entries, output_entries, tensors, in_graph, report, agreement, mirrored=visible < 1
     )
     (folder / "README.md").write_text(text, encoding="utf-8")
-    programs = [program for program, reasons in hindered.items() if not reasons]
-    content = rdf.build(description, input_entries, output_entries, written, programs, model.count_params())
-    rdf.write(content, folder / "rdf.yaml")
-    return Packed(folder, agreement, programs, _wanting(description, programs))
+    return Packed(folder, agreement, [CONSUMERS[name].NAME for name in consumers], _wanting(description, consumers))
 
 
 @contextlib.contextmanager

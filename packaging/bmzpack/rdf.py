@@ -16,13 +16,16 @@ from typing import Any
 
 import yaml
 
-from bmzpack.consumers import LINKS
+from bmzpack.contract import CONSUMERS
 from bmzpack.description import Author, Description, Section
 from bmzpack.errors import UserError
 from bmzpack.nickname import nickname
 from bmzpack.weights import Written
 
 FORMAT_VERSION = "0.5.10"
+PROGRAMS = ("fiji", "ilastik", "qupath")
+"""Keys of `bmzpack.contract.CONSUMERS`: those with an entry of their own in the zoo."""
+SOFTWARE_TAGS = {"fiji": ["fiji", "imagej", "deepimagej"], "ilastik": ["ilastik"], "qupath": ["qupath"]}
 
 
 def build(
@@ -30,7 +33,7 @@ def build(
     inputs: Sequence[dict[str, Any]],
     outputs: Sequence[dict[str, Any]],
     written: Sequence[Written],
-    programs: Sequence[str],
+    consumers: Sequence[str],
     parameters: int,
 ) -> dict[str, Any]:
     """The content of rdf.yaml.
@@ -43,8 +46,8 @@ def build(
         The tensors' entries, with their test tensors.
     written
         The weights files, in the folder of the bundle.
-    programs
-        Keys of `bmzpack.consumers.LINKS`: the programs that can run the bundle.
+    consumers
+        Of `PROGRAMS`: those that can run the bundle.
     parameters
         Count of the network's weights.
     """
@@ -62,8 +65,8 @@ def build(
         ],
         "cite": [_filled(entry) for entry in description.cite],
         "license": description.licence,
-        "tags": tags(description, inputs, outputs, programs),
-        "links": list(dict.fromkeys([*(LINKS[program] for program in programs), *description.links])),
+        "tags": tags(description, inputs, consumers),
+        "links": list(dict.fromkeys([*(CONSUMERS[name].LINK for name in consumers), *description.links])),
         "git_repo": description.git_repo,
         "version": description.version,
         "timestamp": description.timestamp and description.timestamp.isoformat(),
@@ -77,16 +80,10 @@ def build(
     return content | {"config": _config(description, sha256(original.path), parameters)}
 
 
-def tags(
-    description: Description,
-    inputs: Sequence[dict[str, Any]],
-    outputs: Sequence[dict[str, Any]],
-    programs: Sequence[str],
-) -> list[str]:
+def tags(description: Description, inputs: Sequence[dict[str, Any]], consumers: Sequence[str]) -> list[str]:
     """The described tags, then those that follow from the model."""
     dimensions = "3d" if any(axis["id"] == "z" for axis in inputs[0]["axes"]) else "2d"
-    software = {"Fiji (deepImageJ)": ["fiji", "imagej", "deepimagej"], "ilastik": ["ilastik"], "QuPath": ["qupath"]}
-    found = [dimensions, "keras", "tensorflow", *(tag for program in programs for tag in software[program])]
+    found = [dimensions, "keras", "tensorflow", *(tag for name in consumers for tag in SOFTWARE_TAGS[name])]
     return list(dict.fromkeys([*description.tags, *found]))
 
 

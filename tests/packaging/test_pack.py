@@ -234,7 +234,7 @@ def test_documentation(folder, packed):
     assert "| a_score_of_a_long_name | 0.25 |" in text
     for name, entry in packed.agreement.items():
         assert f"| {name} | {entry['max_abs_error']:.1e} | {entry['seconds'] * 1e3:.3g} ms |" in text
-    assert "**ilastik** cannot run this model: it runs torchscript." in text
+    assert "**ilastik** cannot run this model. The bundle has keras_v3" in text
 
 
 def test_small_images_are_mirrored_but_not_on_the_cover():
@@ -484,7 +484,7 @@ def test_all_formats_run_where_they_should(kind, tmp_path):
     assert cores == dict.fromkeys(formats, "passed") | (
         dict.fromkeys(formats[:3], "unsupported") if kind == "two" else {}
     )
-    assert packed.programs == (["Fiji (deepImageJ)", "ilastik", "QuPath"] if kind == "one" else [])
+    assert packed.programs == (["Fiji (deepImageJ)", "ilastik", "QuPath"] if kind == "one" else ["Fiji (deepImageJ)"])
     written = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert written["passed"]
     assert set(written["formats"]["onnx"]) == {"core", "engine", "max_abs_error", "seconds", "messages"}
