@@ -127,7 +127,7 @@ def upload(
         record = Record.of(server, files)
         if record.done and record.artifact:
             found = _uploaded(server, record.artifact)
-            show(f"{bundle} is uploaded already, as {found.artifact}: {found.address} (by {record.path}).")
+            show(f"{bundle} is uploaded already, as {found.artifact}: {found.address} (recorded in {record.path}).")
             return found
         token = None if dry_run else _token(settings.hypha_upload_token)
         report = check(bundle)
@@ -328,14 +328,14 @@ def _refuse_what_does_not_open(bundle: Path, report: Report) -> None:
     failing = {name for name, verdict in report.consumers.items() if verdict.verdict == "fails"}
     programs = {"fiji", "ilastik", "qupath"}
     if "core" in failing:
-        failing, who = {"core"}, "not by bioimageio.core, with which the zoo tests it"
+        failing, reason = {"core"}, "bioimageio.core, with which the zoo tests it, cannot use it"
     elif programs <= failing:
-        failing, who = programs, "by none of Fiji, ilastik and QuPath"
+        failing, reason = programs, "none of Fiji, ilastik and QuPath can use it"
     else:
         return
     first = next(finding for name in sorted(failing) for finding in report.consumers[name].findings)
     raise UserError(
-        f"{bundle} was not uploaded, as it can be used {who}. To begin with: {printable(first.where)}: "
+        f"{bundle} was not uploaded, as {reason}. To begin with: {printable(first.where)}: "
         f"{printable(first.found)} {printable(first.remedy)} `bmzpack check {bundle}` tells all, and `bmzpack repair` "
         "mends what it can."
     )
@@ -351,13 +351,12 @@ def _for_json(content: Any, bundle: Path) -> dict[str, Any]:
 
 def _what_becomes_public(model: ModelDescr, report: Report, files: Mapping[str, Path], server: str) -> Iterator[str]:
     people = {
-        "authors": model.authors,
-        "maintainers": model.maintainers,
+        "author": model.authors,
+        "maintainer": model.maintainers,
         "packaged by": model.packaged_by,
         "uploader": [model.uploader] if model.uploader else [],
     }
     sizes = {name: path.stat().st_size for name, path in files.items()}
-    place = _uploaded(server, f"{COLLECTION.partition('/')[0]}/…")
     yield "This will be public when a reviewer of the BioImage Model Zoo has accepted it:"
     yield f"  name         {printable(str(model.name))}"
     yield f"  licence      {printable(str(model.license or 'none, so that nobody may use it'))}"
@@ -365,8 +364,8 @@ def _what_becomes_public(model: ModelDescr, report: Report, files: Mapping[str, 
         for person in persons:
             yield f"  {role:<12} {_person(person)}"
     for program in summarise(report).programs:
-        yield f"  {'programs':<12} {program.sentence}"
-    yield f"  address      {place.address}"
+        yield f"  {'program':<12} {program.sentence}"
+    yield f"  address      {_uploaded(server, '').address.partition('/files')[0]} and a name that the zoo gives"
     yield f"  files        {len(files)}, {_size(sum(sizes.values()))}"
     for name, size in sizes.items():
         yield f"  {_size(size):>12} {printable(name)}"
