@@ -6,7 +6,6 @@ the bundle's code.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,8 @@ from bmzpack.errors import UserError
 __all__ = ["CONSUMERS", "Finding", "Report", "Severity", "Verdict", "check", "check_facts"]
 
 CONSUMERS = {"fiji": fiji, "ilastik": ilastik, "qupath": qupath, "core": core}
+SPECIFIED = {"ilastik": ilastik.SPECIFICATION, "core": core.SPECIFICATION}
+"""Rules of programs that validate with bioimageio.spec."""
 
 
 def check(
@@ -58,9 +59,9 @@ def check(
             raise UserError(f"{bundle} holds no rdf.yaml.")
         report = check_facts(Facts(folder, path), chosen, str(bundle))
         if run:
-            from bmzpack.contract.proof import prove_folder
+            from bmzpack.contract.proof import backed, prove_folder
 
-            report = dataclasses.replace(report, matrix=prove_folder(folder, path, trust=trust))
+            report = backed(report, prove_folder(folder, path, trust=trust))
     return report
 
 
@@ -72,20 +73,33 @@ def check_facts(facts: Facts, consumers: Sequence[str] = tuple(CONSUMERS), bundl
 
 def _verdict(name: str, facts: Facts) -> Verdict:
     found = apply(CONSUMERS[name].RULES, facts)
-    if name == "core":
-        known = [finding.where for finding in found.findings]
-        more = [
-            finding
-            for finding in apply([core.SPECIFICATION], facts).findings
-            if not any(_same_place(finding.where, place) for place in known)
-        ]
-        return Verdict(more + found.findings)
+    for unreadable in ("D1", "D2"):
+        if any(finding.rule == unreadable for finding in found.findings):
+            # what else is found in a description that cannot be understood is not to be trusted
+            return Verdict([finding for finding in found.findings if finding.rule in ("F1", "R3", unreadable)])
+    if name in SPECIFIED:
+        found = _with_specification(found, apply([SPECIFIED[name]], facts), facts)
     if found.verdict == "fails":
         # a link to a program that cannot open the bundle would mislead
         return Verdict([finding for finding in found.findings if finding.rule != "R9"])
     return found
 
 
-def _same_place(one: str, other: str) -> bool:
+def _with_specification(found: Verdict, invalid: Verdict, facts: Facts) -> Verdict:
+    """What rules found, and what bioimageio.spec says of other places; it wins over mere advice."""
+    known = [finding.where for finding in found.findings if finding.severity is Severity.CANNOT_OPEN]
+    # comparisons between tensors are said of the description as a whole
+    known += [facts.file for where in known if where.startswith(("inputs.", "outputs."))]
+    new = [finding for finding in invalid.findings if not any(_same(finding.where, where) for where in known)]
+    kept = [
+        finding
+        for finding in found.findings
+        if finding.severity is Severity.CANNOT_OPEN or not any(_same(finding.where, other.where) for other in new)
+    ]
+    return Verdict(new + kept)
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether one place is the other one, or holds it."""
     short, long = sorted((one, other), key=len)
     return long == short or long.startswith(f"{short}.")

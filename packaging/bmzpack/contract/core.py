@@ -5,6 +5,8 @@ Read and run: bioimageio.core 0.11.0, which pins bioimageio.spec 0.5.12.0.
 
 from __future__ import annotations
 
+import dataclasses
+
 from bmzpack.contract.findings import Rule, Severity
 from bmzpack.contract.looks import description, files, tensors, weights
 
@@ -21,6 +23,14 @@ FORMATS = (
 CANNOT_OPEN, WRONG_RESULT, DEGRADED, ADVICE = Severity
 
 RULES = [
+    Rule(
+        "D1",
+        CANNOT_OPEN,
+        "The description is valid",
+        "bioimageio.spec 0.5.12 validates the description and refuses it.",
+        "Correct the entry.",
+        description.unreadable,
+    ),
     Rule(
         "D2",
         CANNOT_OPEN,
@@ -43,7 +53,7 @@ RULES = [
         "All files are in the bundle",
         "bioimageio.spec refuses a description that names files which are not there.",
         "Add the file, or take its entry out.",
-        files.missing(),
+        files.missing,
     ),
     Rule(
         "F3",
@@ -87,12 +97,20 @@ RULES = [
         tensors.unnamed_channels,
     ),
     Rule(
+        "R6",
+        CANNOT_OPEN,
+        "Sizes are such that images can be divided into tiles",
+        "bioimageio.spec refuses a halo that leaves nothing of the smallest output.",
+        "Choose a larger min, a multiple of step.",
+        tensors.halo_of_the_whole_output,
+    ),
+    Rule(
         "R7",
         CANNOT_OPEN,
         "Output sizes follow the input's, with the halo of the network",
         "bioimageio.spec refuses a size that refers to an axis which is not there.",
         "Let the sizes refer to the input's axes.",
-        lambda facts: [found for found in tensors.untied_sizes(facts) if "not there" in found.found],
+        tensors.sizes_that_are_not_there,
     ),
     Rule(
         "R10",
@@ -124,7 +142,15 @@ RULES = [
         "The ONNX file is readable",
         "bioimageio.core gives the file to ONNX Runtime.",
         "Write the ONNX file anew.",
-        weights.of_format("onnx", FORMATS, weights.onnx_unreadable),
+        weights.in_order(FORMATS, weights.onnx_unreadable),
+    ),
+    Rule(
+        "W4",
+        CANNOT_OPEN,
+        "The TorchScript file holds a program",
+        "bioimageio.core loads it with torch.jit.load.",
+        "Save the network with torch.jit (`bmzpack repair` converts Keras files).",
+        weights.in_order(FORMATS, weights.torchscript_archive),
     ),
     Rule(
         "W5",
@@ -151,6 +177,14 @@ RULES = [
         description.environment,
     ),
     Rule(
+        "T1",
+        DEGRADED,
+        "There is one input",
+        "The adapter of bioimageio.core for Keras files calls model.predict(*inputs), which takes one input.",
+        "Bring the inputs together as channels of one tensor, or run another format.",
+        tensors.more_inputs_than_keras_takes,
+    ),
+    Rule(
         "T4",
         CANNOT_OPEN,
         "Test tensors fit the description",
@@ -168,12 +202,5 @@ RULES = [
     ),
 ]
 
-SPECIFICATION = Rule(
-    "D1",
-    CANNOT_OPEN,
-    "The description is valid",
-    "bioimageio.spec 0.5.12 validates the description and refuses it.",
-    "Correct the entry.",
-    description.invalid,
-)
+SPECIFICATION = dataclasses.replace(RULES[0], look=description.invalid)
 """Looked at last: what another rule has said already is not said again."""

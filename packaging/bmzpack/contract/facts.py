@@ -14,7 +14,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,8 @@ class Axis:
 
     id: str
     place: str
+    kind: str = ""
+    """Such as ``space``; the id need not say it."""
     size: int | None = None
     minimum: int | None = None
     step: int | None = None
@@ -45,6 +47,8 @@ class Axis:
     pixel: float = 1.0
     """Size of a pixel: sizes that are referred to are converted by it, in format 0.5."""
     offset: float = 0.0
+    by_data: bool = False
+    """Whether the size is known only after the run."""
     halo: int = 0
     channel_names: list[str] | None = None
 
@@ -86,9 +90,14 @@ class Tensor:
         return next((axis for axis in self.axes if axis.id == name), None)
 
     @property
+    def channel(self) -> Axis | None:
+        """The channel axis, whatever its id is."""
+        return next((axis for axis in self.axes if axis.kind == "channel"), None)
+
+    @property
     def channels(self) -> int:
         """Length of the channel axis; 1 where there is none or it is not told."""
-        axis = self.axis("channel")
+        axis = self.channel
         return 1 if axis is None else len(axis.channel_names or ()) or axis.size or 1
 
 
@@ -178,7 +187,8 @@ class Facts:
 
     def local(self, source: str | None) -> Path | None:
         """The file of a source, if it is in the bundle."""
-        if not source or is_remote(source) or "\0" in source:
+        name = PurePosixPath(source or "")
+        if not source or is_remote(source) or "\0" in source or name.is_absolute() or ".." in name.parts:
             return None
         try:
             path = (self.root / source).resolve()
@@ -312,6 +322,7 @@ class Facts:
         found = Axis(
             id=name,
             place=place,
+            kind=kind,
             halo=halo,
             pixel=number(entry.get("scale")) or 1.0,
             channel_names=[str(name) for name in names] if isinstance(names, list) else None,
@@ -323,6 +334,8 @@ class Facts:
         if isinstance(size, Mapping) and "tensor_id" in size:
             reference = (text(size.get("tensor_id")) or "", text(size.get("axis_id")) or "")
             return dataclasses.replace(found, reference=reference, offset=number(size.get("offset")) or 0.0)
+        if isinstance(size, Mapping) and place.startswith("outputs") and "step" not in size:
+            return dataclasses.replace(found, by_data=True)
         if isinstance(size, Mapping):
             return dataclasses.replace(found, minimum=integer(size.get("min")), step=integer(size.get("step")))
         return dataclasses.replace(found, size=integer(size))
@@ -338,6 +351,7 @@ class Facts:
             axis = Axis(
                 LETTERS.get(letter, letter),
                 f"{place}.axes.{n}",
+                {"b": "batch", "c": "channel"}.get(letter, "space"),
                 halo=(integer(halo[n]) or 0) if n < len(halo) else 0,
                 channel_names=[] if letter == "c" else None,
             )
@@ -353,12 +367,13 @@ class Facts:
                 )
             elif isinstance(shape, Mapping):
                 low, step = _sequence(shape.get("min")), _sequence(shape.get("step"))
-                axis = dataclasses.replace(
-                    axis,
-                    minimum=integer(low[n]) if n < len(low) else None,
-                    step=integer(step[n]) if n < len(step) else None,
-                )
-            axes.append(axis if letter not in "bc" or axis.step else dataclasses.replace(axis, step=None))
+                least = integer(low[n]) if n < len(low) else None
+                grows = integer(step[n]) if n < len(step) else None
+                if grows:
+                    axis = dataclasses.replace(axis, minimum=least, step=grows)
+                elif letter != "b":
+                    axis = dataclasses.replace(axis, size=least)
+            axes.append(axis)
         key = "preprocessing" if given else "postprocessing"
         which = "inputs" if given else "outputs"
         return Tensor(

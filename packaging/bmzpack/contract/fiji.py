@@ -26,14 +26,6 @@ OPERATIONS = {
 CANNOT_OPEN, WRONG_RESULT, DEGRADED, ADVICE = Severity
 
 
-def _saved_model(look):
-    return weights.of_format(SAVED_MODEL, ORDER, look)
-
-
-def _onnx(look):
-    return weights.of_format("onnx", ORDER, look)
-
-
 RULES = [
     Rule(
         "F1",
@@ -121,7 +113,11 @@ RULES = [
         "JDLL cuts images into tiles and takes off the halo of the output; without one the borders of the tiles show. "
         "An output of a fixed size ends with 'Model specs too complex for JDLL'.",
         "Let the sizes refer to the input's axes, and set the halo to the radius of the receptive field.",
-        lambda facts: [*tensors.untied_sizes(facts), *tensors.missing_halo(facts)],
+        lambda facts: [
+            *tensors.untied_sizes(facts),
+            *tensors.sizes_that_are_not_there(facts),
+            *tensors.missing_halo(facts),
+        ],
     ),
     Rule(
         "R8",
@@ -168,9 +164,9 @@ RULES = [
         "F2",
         CANNOT_OPEN,
         "All files are in the bundle",
-        "JDLL reads weights, test tensors and documentation from the unpacked folder.",
+        "JDLL reads weights and test tensors from the unpacked folder.",
         "Add the file, or take its entry out.",
-        files.missing(ORDER),
+        weights.in_order(ORDER, files.of_weights_and_tensors(files.missing)),
     ),
     Rule(
         "F3",
@@ -178,7 +174,7 @@ RULES = [
         "Files are those that the description means",
         "JDLL does not look at checksums: it runs whatever file is there.",
         "Pack the bundle again from the right files.",
-        files.changed,
+        weights.in_order(ORDER, files.changed),
     ),
     Rule(
         "F5",
@@ -186,7 +182,7 @@ RULES = [
         "Weights and test tensors are in the bundle",
         "JDLL downloads what is at an address when it installs a model from the zoo, but not when a zip is opened.",
         "Put the file into the bundle.",
-        files.outside(ORDER),
+        weights.in_order(ORDER, files.of_weights_and_tensors(files.outside)),
     ),
     Rule(
         "W1",
@@ -195,10 +191,7 @@ RULES = [
         "JDLL wants saved_model.pb and a variables/ entry at the top of the zip (seen), reads the tag serve and the "
         "signature serving_default only, and looks its tensors up by their ids, else in the order of the map.",
         "Let `bmzpack repair` write the saved model anew.",
-        lambda facts: [
-            *_saved_model(weights.saved_model_layout)(facts),
-            *_saved_model(weights.saved_model_signature)(facts),
-        ],
+        weights.in_order(ORDER, weights.saved_model_layout, weights.saved_model_signature),
     ),
     Rule(
         "W2",
@@ -207,7 +200,7 @@ RULES = [
         "A graph with variables did not load in TensorFlow 2.7.4 (operation DisableCopyOnRead) or had lost its batch "
         "normalisation in 2.10.1 (seen); frozen ones ran from 1.15 on.",
         "Let `bmzpack repair` freeze it.",
-        _saved_model(weights.saved_model_variables),
+        weights.in_order(ORDER, weights.saved_model_variables),
     ),
     Rule(
         "W3",
@@ -215,12 +208,9 @@ RULES = [
         "The ONNX file is one that ONNX Runtime 1.13.1 runs",
         "ONNX Runtime 1.13.1, the newest in JDLL, refuses opsets above 17 and IR versions above 8 (seen).",
         "Write it with opset 15 to 17 and IR version 8, its tensors named by their ids (`bmzpack repair` tries).",
-        lambda facts: [
-            *_onnx(weights.onnx_unreadable)(facts),
-            *_onnx(weights.onnx_too_new)(facts),
-            *_onnx(weights.onnx_names)(facts),
-            *_onnx(weights.onnx_external)(facts),
-        ],
+        weights.in_order(
+            ORDER, weights.onnx_unreadable, weights.onnx_too_new, weights.onnx_names, weights.onnx_external
+        ),
     ),
     Rule(
         "W4",
@@ -228,7 +218,7 @@ RULES = [
         "The TorchScript file holds a program",
         "PyTorch's engine loads archives of torch.jit only.",
         "Save the network with torch.jit (`bmzpack repair` converts Keras files).",
-        weights.of_format("torchscript", ORDER, weights.torchscript_archive),
+        weights.in_order(ORDER, weights.torchscript_archive),
     ),
     Rule(
         "T1",
@@ -244,7 +234,7 @@ RULES = [
         "The network takes float32",
         "JDLL casts every input to float32.",
         "Begin the network with a cast, so that its input is float32.",
-        lambda facts: [*_saved_model(weights.saved_model_types)(facts), *_onnx(weights.onnx_types)(facts)],
+        weights.in_order(ORDER, weights.saved_model_types, weights.onnx_types),
     ),
     Rule(
         "T4",
@@ -268,7 +258,7 @@ RULES = [
         "The network takes the sizes that the description allows",
         "JDLL chooses tiles by the description; the engine refuses what the network does not take.",
         "Declare the sizes that the network takes.",
-        lambda facts: [*_saved_model(weights.saved_model_shapes)(facts), *_onnx(weights.onnx_shapes)(facts)],
+        weights.in_order(ORDER, weights.saved_model_shapes, weights.onnx_shapes),
     ),
     Rule(
         "T7",
@@ -277,6 +267,14 @@ RULES = [
         "JDLL keeps tensors by their ids.",
         "Give every tensor another id.",
         tensors.same_ids,
+    ),
+    Rule(
+        "T8",
+        CANNOT_OPEN,
+        "Output sizes are known before the run",
+        "JDLL takes the output for an image whose size follows the input's.",
+        "Nothing can be done for a network that gives no image; use it from Python.",
+        tensors.sizes_by_data,
     ),
     Rule(
         "P1",

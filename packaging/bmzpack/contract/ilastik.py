@@ -59,6 +59,22 @@ RULES = [
         ],
     ),
     Rule(
+        "R6",
+        CANNOT_OPEN,
+        "Sizes are such that images can be divided into tiles",
+        "bioimageio.spec refuses a halo that leaves nothing of the smallest output.",
+        "Choose a larger min, a multiple of step.",
+        tensors.halo_of_the_whole_output,
+    ),
+    Rule(
+        "R7",
+        CANNOT_OPEN,
+        "Output sizes follow the input's, with the halo of the network",
+        "bioimageio.spec refuses a size that refers to an axis which is not there.",
+        "Let the sizes refer to the input's axes.",
+        tensors.sizes_that_are_not_there,
+    ),
+    Rule(
         "R9",
         ADVICE,
         "The links name the program",
@@ -78,9 +94,9 @@ RULES = [
         "F2",
         CANNOT_OPEN,
         "All files are in the bundle",
-        "bioimageio.core reads weights, test tensors and documentation from the bundle.",
+        "bioimageio.spec refuses a description that names files which are not there.",
         "Add the file, or take its entry out.",
-        files.missing(ORDER),
+        files.of_all_but_documentation(files.missing),
     ),
     Rule(
         "F3",
@@ -96,7 +112,7 @@ RULES = [
         "The TorchScript file holds a program",
         "tiktorch loads it with torch.jit.load.",
         "Save the network with torch.jit (`bmzpack repair` converts Keras files).",
-        weights.of_format("torchscript", ORDER, weights.torchscript_archive),
+        weights.in_order(ORDER, weights.torchscript_archive),
     ),
     Rule(
         "T1",
@@ -147,3 +163,13 @@ RULES = [
         tensors.sizes_by_data,
     ),
 ]
+
+SPECIFICATION = Rule(
+    "D1",
+    CANNOT_OPEN,
+    "The description is valid",
+    "tiktorch validates the description with bioimageio.spec and refuses it.",
+    "Correct the entry.",
+    description.invalid_besides_files,
+)
+"""Looked at last: what another rule has said already is not said again."""

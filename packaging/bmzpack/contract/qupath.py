@@ -68,7 +68,7 @@ RULES = [
         "All files are in the bundle",
         "QuPath reads the weights from the bundle.",
         "Add the file, or take its entry out.",
-        files.missing(ORDER),
+        weights.in_order(ORDER, files.of_weights(files.missing)),
     ),
     Rule(
         "F3",
@@ -76,7 +76,7 @@ RULES = [
         "Files are those that the description means",
         "QuPath does not look at checksums: it runs whatever file is there.",
         "Pack the bundle again from the right files.",
-        files.changed,
+        weights.in_order(ORDER, files.of_weights(files.changed)),
     ),
     Rule(
         "W1",
@@ -84,7 +84,7 @@ RULES = [
         "The saved model is found in its zip, with the tensors' names",
         "QuPath unpacks x.zip to the folder x and wants the saved model in it.",
         "Let `bmzpack repair` write the saved model anew.",
-        weights.of_format(SAVED_MODEL, ORDER, weights.saved_model_layout),
+        weights.in_order(ORDER, weights.saved_model_layout),
     ),
     Rule(
         "W3",
@@ -92,7 +92,7 @@ RULES = [
         "The ONNX file is readable",
         "The Deep Java Library gives the file to ONNX Runtime.",
         "Write it with opset 15 to 17 and IR version 8 (`bmzpack repair` tries).",
-        weights.of_format("onnx", ORDER, weights.onnx_unreadable),
+        weights.in_order(ORDER, weights.onnx_unreadable),
     ),
     Rule(
         "W4",
@@ -100,7 +100,7 @@ RULES = [
         "The TorchScript file holds a program",
         "The Deep Java Library loads it with torch.jit.",
         "Save the network with torch.jit (`bmzpack repair` converts Keras files).",
-        weights.of_format("torchscript", ORDER, weights.torchscript_archive),
+        weights.in_order(ORDER, weights.torchscript_archive),
     ),
     Rule(
         "T1",
@@ -125,6 +125,14 @@ RULES = [
         "QuPath classifies pixels: it needs the axes y and x, without z.",
         "Nothing can be done for a network that gives no plane; use it from Python.",
         lambda facts: [*tensors.no_images(facts), *tensors.volumes(facts)],
+    ),
+    Rule(
+        "T8",
+        CANNOT_OPEN,
+        "Output sizes are known before the run",
+        "QuPath takes the output for an image whose size follows the input's.",
+        "Nothing can be done for a network that gives no image; use it from Python.",
+        tensors.sizes_by_data,
     ),
     Rule(
         "P5",

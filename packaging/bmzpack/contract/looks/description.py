@@ -6,7 +6,7 @@ import contextlib
 import functools
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,16 @@ LAST_PLAIN = (0, 5, 10)
 """The last format whose documentation and covers are plain texts."""
 LARGEST_COVER = 500_000
 """Bytes, of the specification."""
-COVERS = {".gif", ".jpeg", ".jpg", ".png", ".svg"}
+LONGEST_MESSAGE = 200
+"""Characters of a message of bioimageio.spec: it lists all licences where one is wrong."""
 
 
 def unreadable(facts: Facts) -> Iterator[Occurrence]:
     """Parts of the description that are not of the form that everything else needs."""
     for place, what in facts.problems:
         yield Occurrence(place, f"{place}: {what}.")
+        if place == facts.file:
+            return
     if text(facts.rdf.get("type")) != "model":
         yield Occurrence("type", f"The type is {facts.rdf.get('type')!r}, not model.")
     if not facts.problems:
@@ -65,10 +68,14 @@ def documentation_in_a_mapping(facts: Facts) -> Iterator[Occurrence]:
 
 def plain_files_in_new_format(facts: Facts) -> Iterator[Occurrence]:
     """Plain texts under a format version that has none."""
-    numbers = tuple(int(part) for part in re.findall(r"\d+", facts.version)[:3])
-    plain = isinstance(facts.rdf.get("documentation"), str)
-    if not facts.is_old and numbers > LAST_PLAIN and plain:
+    if not _has_mappings(facts):
+        return
+    if isinstance(facts.rdf.get("documentation"), str):
         yield Occurrence("documentation", f"The documentation is a plain text, but the format is {facts.version}.")
+    covers = facts.rdf.get("covers")
+    for n, cover in enumerate(covers if isinstance(covers, list) else []):
+        if isinstance(cover, str):
+            yield Occurrence(f"covers.{n}", f"The cover is a plain text, but the format is {facts.version}.")
 
 
 def missing_nickname(facts: Facts) -> Iterator[Occurrence]:
@@ -117,8 +124,6 @@ def incomplete(facts: Facts) -> Iterator[Occurrence]:
     for key, what in asked.items():
         if not facts.rdf.get(key):
             yield Occurrence(key, f"It does not say {what}.")
-    if len(facts.name) < 5:
-        yield Occurrence("name", f"The name {facts.name!r} does not describe the model.")
     path = facts.local(source_of(facts.rdf.get("documentation")))
     if path is not None and not _has_validation(path):
         yield Occurrence("documentation", f"{path.name} has no section Validation.")
@@ -134,9 +139,7 @@ def covers(facts: Facts) -> Iterator[Occurrence]:
         path = facts.local(source_of(entry))
         if path is None:
             continue
-        if path.suffix.lower() not in COVERS:
-            yield Occurrence(f"covers.{n}", f"{path.name} is none of {', '.join(sorted(COVERS))}.")
-        elif path.stat().st_size > LARGEST_COVER:
+        if path.stat().st_size > LARGEST_COVER:
             yield Occurrence(f"covers.{n}", f"{path.name} has {path.stat().st_size / 1000:.0f} kB.")
         elif path.suffix.lower() != ".svg":
             yield from _shape(path, f"covers.{n}")
@@ -172,6 +175,19 @@ def invalid(facts: Facts) -> Iterator[Occurrence]:
     yield from _validated(facts)
 
 
+def invalid_besides_files(facts: Facts) -> Iterator[Occurrence]:
+    """What bioimageio.spec does not accept, also before documentation and covers became mappings."""
+    for occurrence in _validated(facts):
+        if not (_has_mappings(facts) and occurrence.where.startswith(("documentation", "covers"))):
+            yield occurrence
+
+
+def _has_mappings(facts: Facts) -> bool:
+    """Whether the format's documentation and covers are mappings."""
+    numbers = tuple(int(part) for part in re.findall(r"\d+", facts.version)[:3])
+    return not facts.is_old and numbers > LAST_PLAIN
+
+
 @functools.lru_cache(maxsize=1)
 def _validated(facts: Facts) -> list[Occurrence]:
     from bioimageio.spec import InvalidDescr, ValidationContext, build_description
@@ -191,11 +207,19 @@ def _validated(facts: Facts) -> list[Occurrence]:
         return [Occurrence(facts.file, "The description is nested too deeply.")]
     except Exception as error:  # its own faults on descriptions that nobody thought of
         return [Occurrence(facts.file, f"bioimageio.spec fails on it: {type(error).__name__}: {error}"[:300])]
-    found: dict[str, Occurrence] = {}
-    for error in errors:
-        place = ".".join(str(part) for part in error.loc if not _is_branch(part))
-        found.setdefault(place, Occurrence(place or facts.file, f"{place}: {' '.join(error.msg.split())}"[:300]))
-    return list(found.values())
+    found: dict[tuple[str, ...], Occurrence] = {}
+    for error in sorted(errors, key=lambda error: len(_place(error.loc, facts.rdf))):
+        place = _place(error.loc, facts.rdf)
+        if not any(place[:n] in found for n in range(1, len(place) + 1)):
+            where = ".".join(place)
+            message = " ".join(error.msg.split()).rstrip(".")
+            if len(message) > LONGEST_MESSAGE:
+                message = f"{message[:LONGEST_MESSAGE]} .."
+            found[place] = Occurrence(where or facts.file, f"{where or facts.file}: {message}.")
+    # comparisons between tensors fail where one of them is not valid
+    within = any(len(place) > 1 and place[0] in ("inputs", "outputs") for place in found)
+    follows = {("inputs",), ("outputs",), ()} if within else set()
+    return [occurrence for place, occurrence in found.items() if place not in follows]
 
 
 @contextlib.contextmanager
@@ -210,9 +234,18 @@ def _silent() -> Iterator[None]:
         logger.enable("bioimageio.spec")
 
 
-def _is_branch(part: Any) -> bool:
-    """Whether a part of an error's place is a type that was tried, and no key of the description."""
-    return isinstance(part, str) and not re.fullmatch(r"[a-z][a-z0-9_]*", part)
+def _place(loc: Sequence[int | str], content: Any) -> tuple[str, ...]:
+    """An error's place as keys of the description, without the types that were tried; the last may be missing there."""
+    place: tuple[str, ...] = ()
+    for part in loc:
+        if not isinstance(content, Mapping | list):
+            break
+        with contextlib.suppress(KeyError, IndexError, TypeError):
+            content = content[part]  # pyright: ignore[reportArgumentType, reportCallIssue]
+            place += (str(part),)
+    last = loc[-1] if loc else None
+    missing = isinstance(last, str) and isinstance(content, Mapping) and re.fullmatch(r"[a-z][a-z0-9_]*", last)
+    return (*place, str(last)) if missing and place[-1:] != (last,) else place
 
 
 def _has_validation(path: Path) -> bool:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 from bmzpack.contract.facts import Facts, is_remote
-from bmzpack.contract.findings import Look, Occurrence
+from bmzpack.contract.findings import Look, Occurrence, Severity
 
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 
@@ -20,27 +20,35 @@ def not_at_the_top(facts: Facts) -> Iterator[Occurrence]:
         )
 
 
-def missing(formats: Collection[str] | None = None) -> Look:
-    """Files that the description names and the bundle has not; of the weights, those of these formats."""
-
-    def look(facts: Facts) -> Iterator[Occurrence]:
-        for place, source, _ in facts.sources():
-            other = place.startswith("weights.") and formats is not None and place.split(".")[1] not in formats
-            if not other and not is_remote(source) and facts.local(source) is None:
-                yield Occurrence(place, f"There is no file {source} in the bundle.")
-
-    return look
+def missing(facts: Facts) -> Iterator[Occurrence]:
+    """Files that the description names and the bundle has not."""
+    for place, source, _ in facts.sources():
+        if not is_remote(source) and facts.local(source) is None:
+            # bioimageio.spec does not look for it
+            severity = Severity.ADVICE if place == "documentation" else None
+            yield Occurrence(place, f"There is no file {source} in the bundle.", severity)
 
 
-def outside(formats: Collection[str]) -> Look:
-    """Weights and test tensors that are kept at an address."""
+def outside(facts: Facts) -> Iterator[Occurrence]:
+    """Files that are kept at an address."""
+    for place, source, _ in facts.sources():
+        if is_remote(source):
+            yield Occurrence(place, f"{source} is not in the bundle.")
 
-    def look(facts: Facts) -> Iterator[Occurrence]:
-        for place, source, _ in facts.sources():
-            if is_remote(source) and (not place.startswith("weights.") or place.split(".")[1] in formats):
-                yield Occurrence(place, f"{source} is not in the bundle.")
 
-    return look
+def of_weights(look: Look) -> Look:
+    """The places of a look that concern weights."""
+    return lambda facts: (found for found in look(facts) if found.where.startswith("weights."))
+
+
+def of_weights_and_tensors(look: Look) -> Look:
+    """The places of a look that concern weights, test tensors and sample tensors."""
+    return lambda facts: (found for found in look(facts) if not found.where.startswith(("documentation", "covers")))
+
+
+def of_all_but_documentation(look: Look) -> Look:
+    """The places of a look that do not concern the documentation."""
+    return lambda facts: (found for found in look(facts) if found.where != "documentation")
 
 
 def changed(facts: Facts) -> Iterator[Occurrence]:
@@ -60,6 +68,8 @@ def awkward_names(facts: Facts) -> Iterator[Occurrence]:
     lower: dict[str, str] = {}
     for source, place in sources.items():
         plain = source.removeprefix("./")
+        if facts.local(source) is None:
+            continue
         if not PLAIN.fullmatch(plain):
             yield Occurrence(place, f"The file name {source!r} has other characters than letters, digits and . _ -.")
         elif lower.setdefault(plain.lower(), plain) != plain:

@@ -73,7 +73,7 @@ def some_axes_of_many_channels(facts: Facts) -> Iterator[Occurrence]:
         axes = _axes(operation)
         if operation.id != "zero_mean_unit_variance" or axes is None or "batch" in axes:
             continue
-        whole = [axis for axis in tensor.ids if axis != "batch"]
+        whole = [axis for axis in ("channel", "z", "y", "x") if axis in tensor.ids]
         left_out = [axis for axis in whole if axis not in axes and (axis != "channel" or tensor.channels > 1)]
         if left_out:
             error = _error(facts, tensor, operation, _in_fiji)

@@ -31,6 +31,12 @@ def more_than_one(facts: Facts) -> Iterator[Occurrence]:
         yield Occurrence("outputs", f"There are {len(facts.outputs)} outputs: {names}.")
 
 
+def more_inputs_than_keras_takes(facts: Facts) -> Iterator[Occurrence]:
+    """Several inputs of a Keras file."""
+    if {"keras_v3", "keras_hdf5"} & set(facts.weights):
+        yield from more_inputs_than_one(facts)
+
+
 def same_ids(facts: Facts) -> Iterator[Occurrence]:
     """Tensors of one id."""
     seen: set[str] = set()
@@ -46,7 +52,7 @@ def axes_besides(known: Container[str]) -> Look:
     def look(facts: Facts) -> Iterator[Occurrence]:
         for tensor in facts.tensors:
             for axis in tensor.axes:
-                if axis.id not in known:
+                if axis.id not in known and not axis.by_data:
                     yield Occurrence(axis.place, f"{tensor.id} has an axis {axis.id!r}.")
 
     return look
@@ -55,7 +61,7 @@ def axes_besides(known: Container[str]) -> Look:
 def unnamed_channels(facts: Facts) -> Iterator[Occurrence]:
     """Channel axes without names of the channels."""
     for tensor in facts.tensors:
-        axis = tensor.axis("channel")
+        axis = tensor.channel
         if axis is not None and axis.channel_names is None:
             yield Occurrence(axis.place, f"The channels of {tensor.id} have no channel_names.")
 
@@ -63,7 +69,7 @@ def unnamed_channels(facts: Facts) -> Iterator[Occurrence]:
 def without_channels(facts: Facts, tensors: Sequence[Tensor] | None = None) -> Iterator[Occurrence]:
     """Images without a channel axis."""
     for tensor in facts.tensors if tensors is None else tensors:
-        if tensor.axes and _is_image(tensor) and tensor.axis("channel") is None:
+        if tensor.axes and _is_image(tensor) and tensor.channel is None:
             yield Occurrence(f"{tensor.place}.axes", f"{tensor.id} has no channel axis: {', '.join(tensor.ids)}.")
 
 
@@ -75,7 +81,7 @@ def outputs_without_channels(facts: Facts) -> Iterator[Occurrence]:
 def no_images(facts: Facts) -> Iterator[Occurrence]:
     """Tensors without the axes y and x."""
     for tensor in facts.tensors:
-        if tensor.axes and not _is_image(tensor):
+        if tensor.axes and not _is_image(tensor) and not any(axis.by_data for axis in tensor.axes):
             yield Occurrence(f"{tensor.place}.axes", f"{tensor.id} is no image, its axes are {', '.join(tensor.ids)}.")
 
 
@@ -90,8 +96,7 @@ def sizes_by_data(facts: Facts) -> Iterator[Occurrence]:
     """Outputs whose size is known only after the run."""
     for tensor in facts.outputs:
         for axis in tensor.axes:
-            loose = axis.id not in ("batch", "channel") and axis.size is None and axis.reference is None
-            if loose and axis.step is None:
+            if axis.by_data:
                 yield Occurrence(axis.place, f"The size of {axis.id} of {tensor.id} depends on the data.")
 
 
@@ -142,11 +147,31 @@ def untied_sizes(facts: Facts) -> Iterator[Occurrence]:
             given = [other for entry in facts.inputs for other in entry.axes if other.id == axis.id and other.step]
             if axis.id in ("z", "y", "x") and axis.reference is None and axis.size and axis.size > 1 and given:
                 yield Occurrence(axis.place, f"{axis.id} of {tensor.id} is always {axis.size}, whatever the input is.")
+
+
+def sizes_that_are_not_there(facts: Facts) -> Iterator[Occurrence]:
+    """Sizes that follow an axis which is not there."""
+    for tensor in facts.tensors:
+        for axis in tensor.axes:
             if axis.reference is not None and facts.referred(axis) is None:
                 yield Occurrence(
                     axis.place,
                     f"{axis.id} of {tensor.id} follows the axis {axis.reference[1]} of {axis.reference[0]}, which is "
                     "not there.",
+                )
+
+
+def halo_of_the_whole_output(facts: Facts) -> Iterator[Occurrence]:
+    """A halo that leaves nothing of the smallest output."""
+    for tensor in facts.outputs:
+        for axis in tensor.axes:
+            found = facts.referred(axis)
+            size = found[1].smallest if found else None
+            if size is not None and size * facts.ratio(axis) + axis.offset - 2 * axis.halo < 1:
+                yield Occurrence(
+                    axis.place,
+                    f"Nothing is left of the smallest output along {axis.id} when its halo of {axis.halo} pixels is "
+                    "cut off on both sides.",
                 )
 
 
@@ -226,6 +251,18 @@ def test_tensors(facts: Facts) -> Iterator[Occurrence]:
             yield from _misfits(facts, tensor, array, place)
 
 
+def _sizes(facts: Facts, tensor: Tensor, shape: Sequence[int], place: str) -> Iterator[Occurrence]:
+    """Sizes of a test output that do not follow those of the test input."""
+    for axis, size in zip(tensor.axes, shape, strict=True):
+        found = facts.referred(axis)
+        other = facts.array(found[0]) if found else None
+        if found is None or not isinstance(other, np.ndarray) or other.ndim != len(found[0].axes):
+            continue
+        expected = int(other.shape[found[0].axes.index(found[1])] * facts.ratio(axis) + axis.offset + 1e-6)
+        if size != expected:
+            yield Occurrence(place, f"{tensor.test} has {size} along {axis.id}, where {expected} are to be expected.")
+
+
 def _misfits(facts: Facts, tensor: Tensor, array: np.ndarray, place: str) -> Iterator[Occurrence]:
     if array.ndim != len(tensor.axes):
         yield Occurrence(
@@ -239,6 +276,7 @@ def _misfits(facts: Facts, tensor: Tensor, array: np.ndarray, place: str) -> Ite
             yield Occurrence(
                 place, f"{tensor.test} has {size} along {axis.id}, which is not {axis.minimum} + n x {axis.step}."
             )
+    yield from _sizes(facts, tensor, array.shape, place)
     if array.dtype.kind not in "uifb":
         yield Occurrence(place, f"{tensor.test} holds no numbers, but {array.dtype}.")
     elif array.size == 0:

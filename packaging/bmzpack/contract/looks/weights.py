@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from bmzpack.contract.facts import Facts
+from bmzpack.contract.facts import Axis, Facts
 from bmzpack.contract.findings import Look, Occurrence, Severity
 from bmzpack.contract.wire import End, OnnxFile, SavedModel
 
@@ -27,16 +27,18 @@ def none_of(formats: Sequence[str]) -> Look:
     return look
 
 
-def of_format(name: str, order: Sequence[str], look: Look) -> Look:
-    """Places that concern one format; advice only where the program takes another one that comes before it."""
+def in_order(order: Sequence[str], *looks: Look) -> Look:
+    """Looks at weights: only advice for a format if the program takes another one before it, and nothing for a format
+    that it does not run."""
 
     def placed(facts: Facts) -> Iterator[Occurrence]:
-        taken = next((format for format in order if facts.weights_file(format)), None)
-        for occurrence in look(facts):
-            if taken == name:
+        taken = next((name for name in order if name in facts.weights), None)
+        for occurrence in (found for look in looks for found in look(facts)):
+            name = occurrence.where.split(".")[1] if occurrence.where.startswith("weights.") else taken
+            if name == taken:
                 yield occurrence
-            else:
-                found = f"{occurrence.found} (It takes {taken} before this one.)" if taken else occurrence.found
+            elif name in order:
+                found = f"{occurrence.found} It takes {taken} before this one."
                 yield Occurrence(occurrence.where, found, Severity.ADVICE, occurrence.remedy)
 
     return placed
@@ -128,13 +130,13 @@ def onnx_types(facts: Facts) -> Iterator[Occurrence]:
 def onnx_shapes(facts: Facts) -> Iterator[Occurrence]:
     """Another number of axes in the graph than in the description, or sizes that are fixed there only."""
     if isinstance(facts.onnx, OnnxFile):
-        yield from _shapes(facts, facts.onnx.inputs, "weights.onnx")
+        yield from _shapes(facts, facts.onnx, "weights.onnx")
 
 
 def saved_model_shapes(facts: Facts) -> Iterator[Occurrence]:
     """Another number of axes in the graph than in the description, or sizes that are fixed there only."""
     if isinstance(facts.saved_model, SavedModel):
-        yield from _shapes(facts, facts.saved_model.inputs, f"weights.{SAVED_MODEL}")
+        yield from _shapes(facts, facts.saved_model, f"weights.{SAVED_MODEL}")
 
 
 def torchscript_archive(facts: Facts) -> Iterator[Occurrence]:
@@ -226,24 +228,29 @@ def _types(inputs: dict[str, End], place: str) -> Iterator[Occurrence]:
             yield Occurrence(place, f"The input {name} of the network is {end.dtype}.")
 
 
-def _shapes(facts: Facts, inputs: dict[str, End], place: str) -> Iterator[Occurrence]:
-    for tensor in facts.inputs:
-        end = inputs.get(tensor.id) or (next(iter(inputs.values())) if len(inputs) == len(facts.inputs) == 1 else None)
-        if end is None or end.shape is None or not tensor.axes:
-            continue
-        if len(end.shape) != len(tensor.axes):
-            yield Occurrence(
-                place,
-                f"The input {tensor.id} has {len(end.shape)} axes in the network, {len(tensor.axes)} are described.",
-            )
-            continue
-        for axis, size in zip(tensor.axes, end.shape, strict=True):
-            if not isinstance(size, int) or size <= 0:
+def _shapes(facts: Facts, file: OnnxFile | SavedModel, place: str) -> Iterator[Occurrence]:
+    for tensors, ends, takes in ((facts.inputs, file.inputs, "takes"), (facts.outputs, file.outputs, "gives")):
+        for tensor in tensors:
+            end = ends.get(tensor.id) or (next(iter(ends.values())) if len(ends) == len(tensors) == 1 else None)
+            if end is None or end.shape is None or not tensor.axes:
                 continue
-            fits = axis.size == size if axis.size is not None else axis.id == "batch" or axis.reference is not None
-            if not fits:
+            if len(end.shape) != len(tensor.axes):
                 yield Occurrence(
-                    place,
-                    f"The network takes {size} along {axis.id} of {tensor.id} and nothing else, the description allows "
-                    f"{axis.size if axis.size is not None else f'{axis.minimum} + n x {axis.step}'}.",
+                    place, f"{tensor.id} has {len(end.shape)} axes in the network, {len(tensor.axes)} are described."
                 )
+                continue
+            for axis, size in zip(tensor.axes, end.shape, strict=True):
+                if isinstance(size, int) and size > 0 and not _fits(axis, size):
+                    described = axis.size if axis.size is not None else f"{axis.minimum} + n x {axis.step}"
+                    yield Occurrence(
+                        place,
+                        f"The network {takes} {size} along {axis.id} of {tensor.id} and nothing else, the description "
+                        f"says {described}.",
+                    )
+
+
+def _fits(axis: Axis, size: int) -> bool:
+    """Whether a size that is fixed in the network is what the description says."""
+    if axis.size is not None:
+        return axis.size == size
+    return axis.id == "batch" or axis.by_data or axis.reference is not None
