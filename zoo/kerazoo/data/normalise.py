@@ -55,11 +55,7 @@ class Normalisation(Section):
         np.ndarray
             Array (y, x, channel), float32. Beside it only a few rows are held in memory.
         """
-        offset, scale = self.offset_and_scale(image)
-        normalised = np.empty(image.shape, np.float32)
-        for rows in _row_blocks(image):
-            normalised[rows] = (image[rows] - offset) / scale
-        return normalised
+        return scaled(image, *self.offset_and_scale(image))
 
     def offset_and_scale(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The numbers of ``(image - offset) / scale`` for one image.
@@ -92,6 +88,14 @@ class Normalisation(Section):
                 offset, high = np.percentile(image, [self.low, self.high])
                 scale = high - offset + EPSILON
         return np.broadcast_to(offset, channels).astype(float), np.broadcast_to(scale, channels).astype(float)
+
+
+def scaled(image: np.ndarray, offset: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """``(image - offset) / scale`` of an image (y, x, channel), computed in float64 and returned as float32."""
+    result = np.empty(image.shape, np.float32)
+    for rows in _row_blocks(image):
+        result[rows] = (image[rows] - offset) / scale
+    return result
 
 
 class Moments:
@@ -177,8 +181,8 @@ def fit_normalisation(config: NormalisationConfig, samples: Iterable[Sample]) ->
     return fitted
 
 
-def _row_blocks(image: np.ndarray, pixels: int = 1 << 20) -> Iterator[slice]:
-    """Slices over the rows of an image, each of about a million values."""
-    rows = max(1, pixels // max(1, image[0].size))
+def _row_blocks(image: np.ndarray, values: int = 1 << 17) -> Iterator[slice]:
+    """Slices over the rows of an image, each of so many values that they stay in the cache."""
+    rows = max(1, values // max(1, image[0].size))
     for start in range(0, len(image), rows):
         yield slice(start, start + rows)

@@ -68,7 +68,8 @@ def compiled(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
         return tf.cast(keras.tree.flatten(model(batch, training=False))[0], tf.float32)
 
     frozen = convert_variables_to_constants_v2(forward.get_concrete_function())
-    return lambda tile: frozen(tf.constant(tile[None]))[0].numpy()[0]
+    # the buffer of the result, which numpy() would copy
+    return lambda tile: np.asarray(memoryview(frozen(tf.constant(tile[None]))[0]))[0]
 
 
 def memory_per_pixel(model: keras.Model, size: int) -> int:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from bmzpack.errors import UserError
+from kerazoo.data.normalise import scaled
 from kerazoo.decoding.blocks import find_objects_in_blocks
 from kerazoo.decoding.decode import classify
 from kerazoo.inference.network import compiled, load_model, memory_per_pixel
@@ -140,7 +141,7 @@ class Predictor:
         offset, scale = self.recipe.normalisation.offset_and_scale(image)
 
         def network(tile: np.ndarray) -> np.ndarray:
-            return self._network(((tile - offset) / scale).astype(np.float32))
+            return self._network(scaled(tile, offset, scale))
 
         yield from tiling.apply(network, image)
 
