@@ -27,7 +27,8 @@ MOST_FILES = 1000
 
 def write(folder: Path, path: Path) -> None:
     """Write the files of a folder as a bundle: rdf.yaml first, the others by name, without times."""
-    names = sorted((file.name for file in folder.iterdir()), key=lambda name: (name != "rdf.yaml", name))
+    files = (file for file in folder.rglob("*") if file.is_file())
+    names = sorted((file.relative_to(folder).as_posix() for file in files), key=lambda name: (name != "rdf.yaml", name))
     write_archive(path, {name: folder / name for name in names})
 
 
@@ -73,21 +74,32 @@ def unpacked(path: str | os.PathLike[str], *, any_layout: bool = False) -> Itera
         raise UserError(f"There is no bundle {path}.")
     with tempfile.TemporaryDirectory(prefix="bmzpack-") as temporary:
         folder = Path(temporary)
-        try:
-            with zipfile.ZipFile(path) as archive:
-                check_archive(archive, path)
-                size = sum(entry.file_size for entry in archive.infolist())
-                if size > shutil.disk_usage(folder).free:
-                    raise UserError(
-                        f"{path} needs {size / 2**20:.0f} MiB in {folder.parent}, where the disk is too full."
-                    )
-                archive.extractall(folder)
-        except (zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error, ValueError) as error:
-            raise UserError(f"{path} is no zip file, or a damaged one ({error}): download or pack it again.") from error
-        except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-            raise UserError(f"{path} holds a file and a folder of the same name: pack it again.") from error
+        extract(path, folder)
         _require(folder, path, any_layout)
         yield folder
+
+
+def extract(path: Path, folder: Path) -> None:
+    """Unpack a zip file that may have been made to harm.
+
+    Raises
+    ------
+    UserError
+        It is damaged, too large for the disk, or refused by `check_archive`.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            check_archive(archive, path)
+            size = sum(entry.file_size for entry in archive.infolist())
+            if size > shutil.disk_usage(folder).free:
+                raise UserError(f"{path} needs {size / 2**20:.0f} MiB in {folder.parent}, where the disk is too full.")
+            archive.extractall(folder)
+    except UserError:
+        raise
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error, ValueError) as error:
+        raise UserError(f"{path} is no zip file, or a damaged one ({error}): download or pack it again.") from error
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise UserError(f"{path} holds a file and a folder of the same name: pack it again.") from error
 
 
 def find_description(folder: Path) -> Path | None:

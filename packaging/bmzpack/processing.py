@@ -155,7 +155,7 @@ def _process(
     from bioimageio.core.stat_calculators import compute_measures
     from bioimageio.spec import ValidationContext
 
-    with ValidationContext(perform_io_checks=False):
+    with ValidationContext(perform_io_checks=False, log_warnings=False):
         descriptions = [descriptor.model_validate(entry) for entry in entries]
     members: Any = sample.members
     for description in descriptions:

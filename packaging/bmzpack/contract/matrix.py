@@ -19,6 +19,8 @@ class Cell:
     """Of one call with the test input."""
     message: str = ""
     """What went wrong, or why it was not run."""
+    seam: float | None = None
+    """Largest difference between tiles and the whole image, relative to its range; None where nothing was tiled."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,12 @@ PACKAGES = Path(__file__).parents[2]
 
 
 def run_python(
-    arguments: Sequence[str], failure: str, *, python: Path | None = None, backend: str = "tensorflow"
+    arguments: Sequence[str],
+    failure: str,
+    *,
+    python: Path | None = None,
+    backend: str = "tensorflow",
+    seconds: float | None = None,
 ) -> None:
     """Run Python on the CPU and wait for its end.
 
@@ -28,11 +33,14 @@ def run_python(
         The interpreter; this one by default.
     backend
         Of Keras.
+    seconds
+        Longest time that it may take.
 
     Raises
     ------
     UserError
-        The process failed: with its own words where it ended on a UserError, else with the last line of its errors.
+        The process failed: with its own words where it ended on a UserError, else with the last line of its errors;
+        or it took too long.
     """
     environment = os.environ | {
         "KERAS_BACKEND": backend,
@@ -44,9 +52,17 @@ def run_python(
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PACKAGES), os.environ.get("PYTHONPATH")]))
     else:
         environment.pop("PYTHONPATH", None)
-    done = subprocess.run(
-        [str(python or sys.executable), *arguments], env=environment, capture_output=True, text=True, errors="replace"
-    )
+    try:
+        done = subprocess.run(
+            [str(python or sys.executable), *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=seconds,
+        )
+    except subprocess.TimeoutExpired:
+        raise UserError(f"{failure}: it was stopped after {seconds:.0f} seconds.") from None
     if done.returncode == 0:
         return
     lines = [line for line in done.stderr.splitlines() if line.strip()]

@@ -1,0 +1,236 @@
+"""What of a stranger's bundle is not run, and why: told from the files, before any framework sees them.
+
+A weights file is a program. Most can only compute; what is refused here could do more: execute Python, read or write
+files, or fill the memory. ``--trust`` runs it nevertheless, except what no honest bundle holds.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bmzpack.contract.facts import Facts
+from bmzpack.contract.trial import STEPS, sizes_at
+from bmzpack.contract.wire import OnnxFile, SavedModel
+
+LARGEST = 2**30
+"""Bytes of a test tensor or of an input that the description asks for, up to which a bundle is run."""
+TRUST = "Run it with --trust if you trust who made it."
+
+KERAS_CODE = {
+    "Lambda": "Python code",
+    "__lambda__": "Python code",
+    "TFSMLayer": "a saved model outside the file",
+    "TorchModuleWrapper": "a pickle of a torch module, which is Python code",
+    "JaxLayer": "a serialised function",
+    "FlaxLayer": "a serialised function",
+}
+"""Layers of Keras that bring along what is no network of Keras layers."""
+
+TENSORFLOW_REACHES = {
+    r".*PyFunc.*": "calls Python",
+    r"(Write|Save|Append).*File|WriteFile|.*SummaryWriter|.*DatasetToTFRecord.*|SaveDataset.*|PrintV2": "writes files",
+    r"ReadFile|MatchingFiles|ImmutableConst|.*Reader(V2)?|.*(TextLine|TFRecord|FixedLengthRecord|CSV|Sql|LMDB|Load)"
+    r"Dataset(V\d)?|InitializeTableFromTextFile(V2)?|RecordInput|DebugIdentity.*|DebugN.*": "reads files or addresses",
+    r"Rpc.*|DataService.*|RegisterDataset.*|Collective.*": "uses the network",
+}
+"""Operations of TensorFlow that reach outside the graph, and what they do. Those that read and write checkpoints are
+judged by `_runs_checkpoints`."""
+
+ONNX_DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
+"""Operators that ONNX Runtime has built in."""
+
+TORCH_REACHES = re.compile(r"\b(?:torch|ops\.aten)\.(save|from_file|load)\s*\(")
+TORCH_OPERATORS = re.compile(r"\bops\.(?!prim\b|aten\b|quantized\b)(\w+)\.(\w+)")
+
+
+def refused(facts: Facts, name: str, trust: bool) -> str | None:
+    """Why a weights file is not run, in one sentence, or None where it can be.
+
+    Parameters
+    ----------
+    facts
+        Of the bundle.
+    name
+        The weights format.
+    trust
+        Whether the bundle's Python code may be executed.
+    """
+    path = facts.weights_file(name)
+    source = facts.weights[name].source
+    if path is None:
+        return f"{source or 'The file'} is not in the bundle."
+    check = {
+        "keras_v3": _keras,
+        "keras_hdf5": _hdf5,
+        "tensorflow_saved_model_bundle": _saved_model,
+        "onnx": _onnx,
+        "torchscript": _torchscript,
+        "pytorch_state_dict": _state_dict,
+    }.get(name)
+    return check(facts, path, trust) if check else None
+
+
+def refused_bundle(facts: Facts, trust: bool) -> str | None:
+    """Why nothing of a bundle is run, in one sentence, or None where it can be."""
+    if facts.problems or not facts.inputs or not facts.outputs:
+        return f"The description cannot be understood: {facts.problems[0][1] if facts.problems else 'no tensors'}."
+    ids = [tensor.id for tensor in facts.tensors]
+    if len(set(ids)) < len(ids):
+        return "Two tensors have the same id."
+    for tensor in facts.tensors:
+        if not trust and any(operation.id == "custom" for operation in tensor.operations):
+            return f"The processing of {tensor.id} is Python code of the bundle, which is not executed. {TRUST}"
+    for n, tensor in enumerate(facts.rdf["inputs"]):
+        if isinstance(tensor, Mapping) and tensor.get("output_of") is not None:
+            return f"inputs.{n} is the output of another model, which is not fetched."
+    for tensor in facts.tensors:
+        if facts.local(tensor.test) is None:
+            return f"The test tensor of {tensor.id}, {tensor.test or 'which has no name'}, is not in the bundle."
+        array = facts.array(tensor)
+        if not isinstance(array, np.ndarray):
+            return f"{tensor.test} cannot be read: {array}."
+        if array.nbytes > LARGEST:
+            return f"{tensor.test} holds {_gigabytes(array.nbytes)}: it is not loaded."
+        if array.ndim != len(tensor.axes):
+            return f"{tensor.test} has {array.ndim} axes, but {len(tensor.axes)} are described."
+        if array.dtype.kind not in "uifb" or array.size == 0:
+            return f"{tensor.test} holds no numbers."
+    for steps in STEPS:
+        sizes = sizes_at(facts, None, steps)
+        for tensor in facts.inputs:
+            size = 4 * math.prod(sizes[tensor.id, axis.id] for axis in tensor.axes)
+            if size > LARGEST:
+                which = f"{steps} steps above its smallest size" if steps else "of its smallest size"
+                return f"{tensor.id}, {which}, would take {_gigabytes(size)}: nothing of that size is made."
+    return None
+
+
+def _keras(facts: Facts, path: Path, trust: bool) -> str | None:
+    layers = facts.keras_layers
+    if not isinstance(layers, list):
+        return f"{path.name} cannot be read: {layers}."
+    if path.suffix != ".keras":
+        return f"{path.name} is a Keras file under another name: Keras takes {path.suffix or 'such names'} for another."
+    return None if trust else _code_in(layers, path)
+
+
+def _hdf5(facts: Facts, path: Path, trust: bool) -> str | None:
+    import h5py
+
+    if path.suffix not in (".h5", ".hdf5") or zipfile.is_zipfile(path):
+        return f"{path.name} is not an HDF5 file of Keras: it ends on .h5 or .hdf5, and is no zip."
+    try:
+        with h5py.File(path, "r") as file:
+            text = file.attrs.get("model_config")
+            if text is None:
+                return f"{path.name} holds weights alone, without the network."
+            content = json.loads(text)
+            layers = list(_serialised(content))
+    except (OSError, ValueError, TypeError, RuntimeError, KeyError, RecursionError) as error:
+        return f"{path.name} cannot be read: {' '.join(str(error).split())[:200]}."
+    return None if trust else _code_in(layers, path)
+
+
+def _code_in(layers: list[dict[str, Any]], path: Path) -> str | None:
+    """What a Keras file would execute besides Keras' own layers."""
+    for layer in layers:
+        kind, module = str(layer.get("class_name")), layer.get("module")
+        registered = layer.get("registered_name")
+        config = layer.get("config")
+        name = config.get("name") if isinstance(config, dict) else config
+        if kind in KERAS_CODE:
+            return f"The layer {name!r} of {path.name} is a {kind}: {KERAS_CODE[kind]}, which is not executed. {TRUST}"
+        own = module is None or str(module).split(".")[0] in ("keras", "builtins")
+        if not own or ">" in kind or (isinstance(registered, str) and ">" in registered):
+            return f"{name!r} in {path.name} is custom code ({module}.{kind}), which is not executed. {TRUST}"
+        if isinstance(config, dict) and isinstance(config.get("vocabulary"), str):
+            return f"The layer {name!r} of {path.name} reads a file of this computer, {config['vocabulary']}. {TRUST}"
+    return None
+
+
+def _saved_model(facts: Facts, path: Path, trust: bool) -> str | None:
+    files, model = facts.saved_model_files, facts.saved_model
+    if not isinstance(files, dict):
+        return f"{path.name} cannot be opened: {files}."
+    if "saved_model.pb" not in files:
+        return f"{path.name} has no saved_model.pb at its top."
+    for name in files:
+        if name.lower() in ("saved_model.cpb", "saved_model.pbtxt"):
+            return f"{path.name} holds the graph twice, as {name} too: only one of them can be looked at."
+    if not isinstance(model, SavedModel):
+        return f"{path.name} cannot be read: {model}."
+    if trust:
+        return None
+    for operation in sorted(model.operations):
+        for pattern, what in TENSORFLOW_REACHES.items():
+            if re.fullmatch(pattern, operation):
+                return f"The graph in {path.name} has the operation {operation}, which {what}. {TRUST}"
+    return None
+
+
+def _onnx(facts: Facts, path: Path, trust: bool) -> str | None:
+    model = facts.onnx
+    if not isinstance(model, OnnxFile):
+        return f"{path.name} cannot be read: {model}."
+    folder = path.parent.resolve()
+    for place in model.external:
+        target = (folder / place).resolve()
+        if not target.is_relative_to(facts.folder.resolve()) or not target.is_file():
+            return f"{path.name} keeps weights in {place!r}, which is no file of the bundle."
+    strange = sorted(model.domains - ONNX_DOMAINS)
+    if strange:
+        return f"{path.name} needs operators of {', '.join(strange)}, which ONNX Runtime has not built in."
+    return None
+
+
+def _torchscript(facts: Facts, path: Path, trust: bool) -> str | None:
+    files = facts.torchscript_files
+    if not isinstance(files, dict):
+        return f"{path.name} is no TorchScript file ({files}); a pickle is not loaded, for it can execute code."
+    code = [name for name in files if "/code/" in f"/{name.lower()}" and not name.lower().endswith(".debug_pkl")]
+    if not code or not any(name.endswith("/constants.pkl") for name in files):
+        return (
+            f"{path.name} is a pickle of weights or of a Python object, which is not loaded, for it can execute code."
+        )
+    if trust:
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            text = "\n".join(archive.read(name).decode("utf-8", "replace") for name in code)
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError) as error:
+        return f"{path.name} cannot be read: {error}."
+    if found := TORCH_REACHES.search(text):
+        return f"The program in {path.name} calls torch.{found[1]}, which reads or writes files. {TRUST}"
+    if found := TORCH_OPERATORS.search(text):
+        return f"The program in {path.name} calls {found[1]}::{found[2]}, which is no operator of torch. {TRUST}"
+    return None
+
+
+def _state_dict(facts: Facts, path: Path, trust: bool) -> str | None:
+    if trust:
+        return None
+    return f"The network of pytorch_state_dict is Python code of the bundle, which is not executed. {TRUST}"
+
+
+def _serialised(item: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(item, dict):
+        if "class_name" in item:
+            yield item
+        for value in item.values():
+            yield from _serialised(value)
+    elif isinstance(item, list):
+        for value in item:
+            yield from _serialised(value)
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB"
