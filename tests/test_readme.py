@@ -51,9 +51,9 @@ def user_folder(tmp_path_factory):
 
 
 def test_from_images_to_a_bundle(user_folder):
-    lines = commands("kerazoo") + [line for line in commands("bmzpack test") if "nuclei.zip" in line]
+    lines = commands("kerazoo") + [line for line in commands("bmzpack") if "nuclei.zip" in line]
     names = [shlex.split(line)[1] for line in lines]
-    assert names == ["init", "train", "evaluate", "report", "export", "predict", "test"]
+    assert names == ["init", "train", "evaluate", "report", "export", "predict", "check", "test"]
     for name, line in zip(names, lines, strict=True):
         run(user_folder, line)
         if name == "init":  # shorter than a user's training

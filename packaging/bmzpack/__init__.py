@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bmzpack.errors import UserError as UserError
     from bmzpack.packing import pack as pack
     from bmzpack.proof import test as test
+    from bmzpack.upload import upload as upload
 
 _HOMES = {
     "Description": "bmzpack.description",
@@ -21,6 +22,7 @@ _HOMES = {
     "UserError": "bmzpack.errors",
     "pack": "bmzpack.packing",
     "test": "bmzpack.proof",
+    "upload": "bmzpack.upload",
 }
 __all__ = [*_HOMES]  # pyright: ignore[reportUnsupportedDunderAll]
 

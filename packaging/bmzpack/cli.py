@@ -119,6 +119,22 @@ def check(
         raise typer.Exit(1)
 
 
+@app.command()
+def upload(
+    bundle: Annotated[Path, typer.Argument(help="A bundle.", metavar="BUNDLE.zip")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would become public, send nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Agree without being asked.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Make a new entry in place of that of an unfinished upload.")
+    ] = False,
+) -> None:
+    """Offer a bundle to the BioImage Model Zoo; the token comes from BIOIMAGEIO_HYPHA_UPLOAD_TOKEN."""
+    from bmzpack.upload import ask
+    from bmzpack.upload import upload as run
+
+    run(bundle, dry_run=dry_run, again=again, confirm=(lambda _: True) if yes else ask, show=typer.echo)
+
+
 def _print_agreement(agreement: dict[str, dict[str, float]]) -> None:
     from rich.console import Console
     from rich.table import Table

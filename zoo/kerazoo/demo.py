@@ -53,10 +53,13 @@ def demo(output: Path, overwrite: bool = False) -> None:
          "-o", "nuclei.yaml", *replace)  # fmt: skip
     _run(output, "kerazoo", "train", "nuclei.yaml", "-o", "run", "--set", "training.epochs=12",
          "--set", "training.steps_per_epoch=10", "--set", "model.arguments.filters=16",
-         "--set", "publication.name=Demo U-Net for synthetic nuclei", *replace)  # fmt: skip
+         "--set", "publication.name=Demo U-Net for synthetic nuclei",
+         "--set", "publication.authors=[{name: The kerazoo developers, github_user: kerazoo}]",
+         *replace)  # fmt: skip
     _run(output, "kerazoo", "evaluate", "run", "--images", "new/images", "--masks", "new/masks",
          "--json", "scores.json", *replace)  # fmt: skip
     _run(output, "kerazoo", "export", "run", "-o", "nuclei.zip", *replace)
+    _run(output, "bmzpack", "check", "nuclei.zip", "--html", "check.html", *replace)
     _run(output, "bmzpack", "test", "nuclei.zip", "--json", "test.json", *replace)
     images = sorted(str(path.relative_to(output)) for path in (output / "new" / "images").iterdir())
     _run(output, "kerazoo", "predict", "nuclei.zip", *images, "-o", "predicted", *replace)
@@ -68,6 +71,7 @@ def demo(output: Path, overwrite: bool = False) -> None:
         "run/report.html": "the report: open it in a browser",
         "scores.json": "the scores on the six new images",
         "nuclei.zip": "the bundle: Fiji (deepImageJ), ilastik and QuPath open it",
+        "check.html": "which programs can open the bundle",
         "test.json": "every weights format of the bundle, run by bioimageio.core and by its own engine",
         "predicted": "label images of the new images: drag them into Fiji",
     }.items():
