@@ -34,9 +34,9 @@ def write(folder: Path, path: Path) -> None:
 
 DESCRIPTIONS = ("rdf.yaml", "bioimageio.yaml", "model.yaml")
 """Names that bioimageio.core knows; Fiji knows the first only."""
-LARGEST_DESCRIPTION = 4 * 2**20
-"""Bytes of an rdf.yaml."""
-MOST_NODES = 200_000
+LARGEST_DESCRIPTION = 2**20
+"""Bytes of an rdf.yaml: they have some ten thousands."""
+MOST_NODES = 50_000
 """Values of an rdf.yaml, those that repeat another one by an alias counted again."""
 
 
@@ -123,14 +123,16 @@ def read_description(path: Path) -> Any:
     if path.stat().st_size > LARGEST_DESCRIPTION:
         raise UserError(f"{path} has {path.stat().st_size} bytes: no description is that long.")
     try:
-        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+        loader = _Loader(path.read_text(encoding="utf-8"))
         try:
             node = loader.get_single_node()
             if _count(node, {}) > MOST_NODES:
-                raise UserError(f"{path} repeats itself by aliases without end, as a bomb does: do not open it.")
+                raise _Endless
             return None if node is None else loader.construct_document(node)
         finally:
             loader.dispose()
+    except _Endless as error:
+        raise UserError(f"{path} has more than {MOST_NODES} values, as a bomb has: do not open it.") from error
     except yaml.YAMLError as error:
         raise UserError(f"{path} is no YAML: {' '.join(str(error).split())[:300]}") from error
     except (
@@ -143,6 +145,22 @@ def read_description(path: Path) -> Any:
         AttributeError,
     ) as error:
         raise UserError(f"{path} is no YAML that can be read: {type(error).__name__}: {error}"[:300]) from error
+
+
+class _Endless(Exception):
+    """There are more values than a description has."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Stops early where there are too many values."""
+
+    composed = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self.composed += 1
+        if self.composed > MOST_NODES:
+            raise _Endless
+        return super().compose_node(parent, index)
 
 
 def check_archive(archive: zipfile.ZipFile, path: Path) -> None:

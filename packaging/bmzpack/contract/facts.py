@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import json
 import mmap
 import re
+import shutil
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -25,8 +28,10 @@ from bmzpack.errors import UserError
 
 LETTERS = {"b": "batch", "i": "index", "t": "time", "c": "channel", "z": "z", "y": "y", "x": "x"}
 SPACE = ("z", "y", "x")
-LARGEST_TENSOR = 2**31
-"""Bytes of a test tensor that is still read."""
+LARGEST_GRAPH = 2**31
+"""Bytes of a saved_model.pb, of protocol buffers."""
+LARGEST_CONFIG = 2**25
+"""Bytes of the description of a Keras network."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,6 +202,17 @@ class Facts:
             return None
         return path if inside else None
 
+    @functools.cached_property
+    def checksums(self) -> dict[str, str]:
+        """Checksums (sha256) of the files that the description gives one for, by their sources."""
+        found = {}
+        for _, source, given in self.sources():
+            path = self.local(source)
+            if path is not None and given is not None and source not in found:
+                with path.open("rb") as file:
+                    found[source] = hashlib.file_digest(file, "sha256").hexdigest()
+        return found
+
     def weights_file(self, name: str) -> Path | None:
         """The file of a weights format, if the bundle has it."""
         return self.local(self.weights[name].source) if name in self.weights else None
@@ -208,15 +224,8 @@ class Facts:
         if path is None:
             return None
         try:
-            with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                view = memoryview(content)
-                try:
-                    return read_onnx(view)
-                finally:
-                    # a mapping cannot be closed while a view on it is alive in a traceback
-                    view = None
-        except BufferError:
-            return "it is no ONNX file"
+            with path.open("rb") as file:
+                return read_onnx(_mapped(file))
         except (Unreadable, ValueError, OSError) as error:
             return str(error)
 
@@ -236,8 +245,12 @@ class Facts:
         if name is None:
             return None
         try:
-            with zipfile.ZipFile(path) as archive:
-                return read_saved_model(archive.read(name))
+            with zipfile.ZipFile(path) as archive, archive.open(name) as packed, tempfile.TemporaryFile() as file:
+                if files[name] > LARGEST_GRAPH:
+                    return f"it has {files[name]} bytes, more than a protocol buffer can have"
+                shutil.copyfileobj(packed, file)
+                file.flush()
+                return read_saved_model(_mapped(file))
         except (Unreadable, ValueError, zipfile.BadZipFile, zlib.error, OSError, EOFError) as error:
             return str(error)
 
@@ -258,6 +271,8 @@ class Facts:
             return files
         if "config.json" not in files:
             return "it has no config.json"
+        if files["config.json"] > LARGEST_CONFIG:
+            return f"its config.json has {files['config.json']} bytes"
         try:
             with zipfile.ZipFile(path) as archive:
                 return list(_layers(json.loads(archive.read("config.json"))))
@@ -395,6 +410,11 @@ class Facts:
                 kwargs["axes"] = [LETTERS.get(letter, letter) for letter in kwargs["axes"]]
             found.append(Operation(text(operation.get(key)) or "", kwargs, f"{place}.{n}"))
         return found
+
+
+def _mapped(file: IO[bytes]) -> memoryview:
+    """A file as memory, of which only what is looked at is read."""
+    return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def load_array(path: Path) -> np.ndarray | str:

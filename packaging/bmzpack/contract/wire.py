@@ -7,9 +7,17 @@ Field numbers: onnx.proto (ONNX 1.x), saved_model.proto, meta_graph.proto, graph
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 Buffer = bytes | memoryview
+Fields = Callable[[Buffer], Iterator[tuple[int, int | memoryview]]]
+
+MOST_FIELDS = 2_000_000
+"""Fields that are read of a file: networks of thousands of layers have some ten thousands."""
+LONGEST_TEXT = 10_000
+"""Bytes of a name."""
+MOST_AXES = 64
+"""Of a tensor or window."""
 
 ONNX_TYPES = {
     1: "float32",
@@ -92,6 +100,21 @@ def fields(buffer: Buffer) -> Iterator[tuple[int, int | memoryview]]:
         position += size
 
 
+def _bounded() -> Fields:
+    """`fields` that refuse a file of more parts than a network has, so that none takes long to read."""
+    read = 0
+
+    def bounded(buffer: Buffer) -> Iterator[tuple[int, int | memoryview]]:
+        nonlocal read
+        for field in fields(buffer):
+            read += 1
+            if read > MOST_FIELDS:
+                raise Unreadable("it has more parts than a network has")
+            yield field
+
+    return bounded
+
+
 def read_onnx(buffer: Buffer) -> OnnxFile:
     """Read what an ONNX file says of itself.
 
@@ -100,6 +123,7 @@ def read_onnx(buffer: Buffer) -> OnnxFile:
     Unreadable
         It is no ONNX file.
     """
+    fields = _bounded()
     ir_version = opset = 0
     domains: set[str] = set()
     graph: Buffer = b""
@@ -117,24 +141,24 @@ def read_onnx(buffer: Buffer) -> OnnxFile:
                 domains.add(domain)
     if not graph or not ir_version:
         raise Unreadable("it holds no ONNX graph")
-    return _onnx_graph(graph, ir_version, opset, domains)
+    return _onnx_graph(fields, graph, ir_version, opset, domains)
 
 
-def _onnx_graph(graph: Buffer, ir_version: int, opset: int, domains: set[str]) -> OnnxFile:
+def _onnx_graph(fields: Fields, graph: Buffer, ir_version: int, opset: int, domains: set[str]) -> OnnxFile:
     inputs: dict[str, End] = {}
     outputs: dict[str, End] = {}
     weights: set[str] = set()
     external, kernels, used = [], [], set()
     for number, value in fields(graph):
         if number == 5:
-            name, places = _onnx_weight(_bytes(value))
+            name, places = _onnx_weight(fields, _bytes(value))
             weights.add(name)
             external += places
         elif number in (11, 12):
-            name, end = _onnx_end(_bytes(value))
+            name, end = _onnx_end(fields, _bytes(value))
             (inputs if number == 11 else outputs)[name] = end
         elif number == 1:
-            domain, window = _onnx_node(_bytes(value))
+            domain, window = _onnx_node(fields, _bytes(value))
             used.add(domain)
             if window:
                 kernels.append(window)
@@ -143,7 +167,7 @@ def _onnx_graph(graph: Buffer, ir_version: int, opset: int, domains: set[str]) -
     return OnnxFile(ir_version, opset, domains & used, inputs, outputs, kernels, external)
 
 
-def _onnx_weight(message: Buffer) -> tuple[str, list[str]]:
+def _onnx_weight(fields: Fields, message: Buffer) -> tuple[str, list[str]]:
     name, places = "", []
     for number, value in fields(message):
         if number == 8:
@@ -155,7 +179,7 @@ def _onnx_weight(message: Buffer) -> tuple[str, list[str]]:
     return name, places
 
 
-def _onnx_node(message: Buffer) -> tuple[str, tuple[int, ...]]:
+def _onnx_node(fields: Fields, message: Buffer) -> tuple[str, tuple[int, ...]]:
     domain, window = "", ()
     for number, value in fields(message):
         if number == 7:
@@ -167,7 +191,7 @@ def _onnx_node(message: Buffer) -> tuple[str, tuple[int, ...]]:
     return domain, window
 
 
-def _onnx_end(message: Buffer) -> tuple[str, End]:
+def _onnx_end(fields: Fields, message: Buffer) -> tuple[str, End]:
     name, dtype, shape = "", "unknown", None
     for number, value in fields(message):
         if number == 1:
@@ -180,11 +204,11 @@ def _onnx_end(message: Buffer) -> tuple[str, End]:
                     if n == 1:
                         dtype = ONNX_TYPES.get(int(_number(part)), "unknown")
                     elif n == 2:
-                        shape = tuple(_onnx_size(_bytes(size)) for m, size in fields(_bytes(part)) if m == 1)
+                        shape = tuple(_onnx_size(fields, _bytes(size)) for m, size in fields(_bytes(part)) if m == 1)
     return name, End(dtype, shape)
 
 
-def _onnx_size(message: Buffer) -> int | str | None:
+def _onnx_size(fields: Fields, message: Buffer) -> int | str | None:
     for number, value in fields(message):
         if number == 1:
             return int(_number(value))
@@ -201,6 +225,7 @@ def read_saved_model(buffer: Buffer) -> SavedModel:
     Unreadable
         It is no saved model.
     """
+    fields = _bounded()
     tags, operations, signatures = [], set(), {}
     for number, value in fields(buffer):
         if number != 2:
@@ -211,7 +236,7 @@ def read_saved_model(buffer: Buffer) -> SavedModel:
             if part == 1:
                 own |= {_text(tag) for n, tag in fields(_bytes(content)) if n == 4}
             elif part == 2:
-                operations |= _operations(_bytes(content))
+                operations |= _operations(fields, _bytes(content))
             elif part == 5:
                 entry = dict(fields(_bytes(content)))
                 found[_text(entry.get(1, memoryview(b"")))] = _bytes(entry.get(2, memoryview(b"")))
@@ -224,31 +249,33 @@ def read_saved_model(buffer: Buffer) -> SavedModel:
     for number, value in fields(signatures.get("serving_default", b"")):
         if number in serving:
             entry = dict(fields(_bytes(value)))
-            serving[number][_text(entry.get(1, memoryview(b"")))] = _tensor_info(_bytes(entry.get(2, memoryview(b""))))
+            serving[number][_text(entry.get(1, memoryview(b"")))] = _tensor_info(
+                fields, _bytes(entry.get(2, memoryview(b"")))
+            )
     return SavedModel(tags, serving[1], serving[2], set(signatures), operations)
 
 
-def _operations(graph: Buffer) -> set[str]:
+def _operations(fields: Fields, graph: Buffer) -> set[str]:
     found = set()
     for number, value in fields(graph):
         if number == 1:
-            found |= _node_operation(_bytes(value))
+            found |= _node_operation(fields, _bytes(value))
         elif number == 2:
             for part, function in fields(_bytes(value)):
                 if part == 1:
                     nodes = (node for n, node in fields(_bytes(function)) if n == 3)
-                    found |= {operation for node in nodes for operation in _node_operation(_bytes(node))}
+                    found |= {operation for node in nodes for operation in _node_operation(fields, _bytes(node))}
     return found
 
 
-def _node_operation(node: Buffer) -> set[str]:
+def _node_operation(fields: Fields, node: Buffer) -> set[str]:
     for number, value in fields(node):
         if number == 2:
             return {_text(value)}
     return set()
 
 
-def _tensor_info(message: Buffer) -> End:
+def _tensor_info(fields: Fields, message: Buffer) -> End:
     dtype, shape = "unknown", None
     for number, value in fields(message):
         if number == 2:
@@ -282,6 +309,8 @@ def _packed(value: int | memoryview) -> Iterator[int]:
     if isinstance(value, int):
         yield value
         return
+    if len(value) > 10 * MOST_AXES:
+        raise Unreadable("it has a window of more axes than there are")
     position = 0
     while position < len(value):
         number, position = _varint(value, position)
@@ -301,4 +330,7 @@ def _number(value: int | memoryview) -> int:
 
 
 def _text(value: int | memoryview) -> str:
-    return bytes(_bytes(value)).decode("utf-8", "replace")
+    content = _bytes(value)
+    if len(content) > LONGEST_TEXT:
+        raise Unreadable("it has a name without end")
+    return bytes(content).decode("utf-8", "replace")

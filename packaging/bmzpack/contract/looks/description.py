@@ -249,7 +249,8 @@ def _place(loc: Sequence[int | str], content: Any) -> tuple[str, ...]:
 
 
 def _has_validation(path: Path) -> bool:
-    content = path.read_text(encoding="utf-8", errors="replace")[:1_000_000]
+    with path.open(encoding="utf-8", errors="replace") as file:
+        content = file.read(1_000_000)
     return re.search(r"^#+[^\n]*validation", content, re.IGNORECASE | re.MULTILINE) is not None
 
 
@@ -257,7 +258,7 @@ def _shape(path: Path, place: str) -> Iterator[Occurrence]:
     from PIL import Image
 
     try:
-        with Image.open(path) as picture:
+        with Image.open(path, formats=("GIF", "JPEG", "PNG")) as picture:
             width, height = picture.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         yield Occurrence(place, f"{path.name} is no picture.")

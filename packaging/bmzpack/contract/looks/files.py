@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 
@@ -54,12 +53,8 @@ def of_all_but_documentation(look: Look) -> Look:
 def changed(facts: Facts) -> Iterator[Occurrence]:
     """Files with another checksum than the description says."""
     for place, source, checksum in facts.sources():
-        path = facts.local(source)
-        if path is None or checksum is None:
-            continue
-        with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != checksum.lower():
-                yield Occurrence(place, f"{source} is not the file whose checksum (sha256) the description has.")
+        if checksum is not None and facts.checksums.get(source, checksum.lower()) != checksum.lower():
+            yield Occurrence(place, f"{source} is not the file whose checksum (sha256) the description has.")
 
 
 def awkward_names(facts: Facts) -> Iterator[Occurrence]:

@@ -10,7 +10,7 @@ from bmzpack.contract import jdll
 from bmzpack.contract.facts import Facts, Operation, Tensor
 from bmzpack.contract.findings import Look, Occurrence
 
-LARGEST_TRIED = 2**24
+LARGEST_TRIED = 2**20
 """Values of a test tensor on which operations are tried; of a larger one a part is taken."""
 
 
