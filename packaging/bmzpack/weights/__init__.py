@@ -63,6 +63,8 @@ def write_all(
     tensors: TensorNames,
     test_inputs: Sequence[dict[str, np.ndarray]],
     formats: Sequence[str] | None = None,
+    *,
+    names_made_up: bool = False,
 ) -> list[Written]:
     """Write a model in several weights formats; every file is run before it is returned.
 
@@ -81,6 +83,8 @@ def write_all(
         is found out.
     formats
         Keys of `FORMATS`. None for all that this model can be written in; what is left out is logged as a warning.
+    names_made_up
+        As for `bmzpack.weights.source.check_source`.
 
     Returns
     -------
@@ -94,7 +98,7 @@ def write_all(
         run, or does not compute what Keras computes.
     """
     chosen = choose_formats(formats)
-    check_source(model_path, tensors, chosen)
+    check_source(model_path, tensors, chosen, names_made_up=names_made_up)
     written = []
     with tempfile.TemporaryDirectory(prefix="bmzpack-") as scratch_folder:
         scratch = Path(scratch_folder)
@@ -213,9 +217,12 @@ def _accepted(
 
 def _relative_error(result: engines.Result, reference: engines.Result) -> float:
     """Largest difference relative to the range of the output."""
-    worst = 0.0
-    for got, expected in zip(result.outputs, reference.outputs, strict=True):
-        for tensor, array in expected.items():
-            spread = float(np.ptp(array)) or 1.0
-            worst = max(worst, float(np.abs(got[tensor] - array).max(initial=0.0)) / spread)
-    return worst
+    return float(
+        np.max(
+            [
+                engines.relative_error(got[tensor], array)
+                for got, expected in zip(result.outputs, reference.outputs, strict=True)
+                for tensor, array in expected.items()
+            ]
+        )
+    )

@@ -40,7 +40,12 @@ def freeze(model: keras.Model, names: tuple[str, ...]) -> Frozen:
     def serve(*tensors: Any) -> list[Any]:
         return keras.tree.flatten(model(keras.tree.pack_sequence_as(model.input, tensors), training=False))
 
-    frozen = convert_variables_to_constants_v2(serve.get_concrete_function())
+    return with_constants(serve.get_concrete_function())
+
+
+def with_constants(function: Any) -> Frozen:
+    """The graph of a concrete function, its variables made constants, its nodes in an order of their own."""
+    frozen = convert_variables_to_constants_v2(function)
     definition = frozen.graph.as_graph_def()
     # TensorFlow puts the constants in an order that changes from run to run
     nodes = sorted(definition.node, key=lambda node: node.name)

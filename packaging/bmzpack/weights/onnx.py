@@ -12,14 +12,32 @@ import tf2onnx
 import tf2onnx.optimizer
 
 from bmzpack.engines import TensorNames
-from bmzpack.weights.frozen import freeze
+from bmzpack.weights.frozen import Frozen, freeze
 
 OPSET = 15
 
 
 def write(model: keras.Model, path: Path, names: TensorNames) -> dict[str, str | int]:
     """Write ``path``, inputs and outputs named by tensor id, batch and unknown sizes open and named."""
-    frozen = freeze(model, tuple(names.inputs))
+    return write_frozen(freeze(model, tuple(names.inputs)), path, names, _handlers(model))
+
+
+def write_frozen(
+    frozen: Frozen, path: Path, names: TensorNames, handlers: dict[str, tuple[Any, list[Any]]] | None = None
+) -> dict[str, str | int]:
+    """Write a graph whose ends are in the order of ``names``.
+
+    Parameters
+    ----------
+    frozen
+        The graph.
+    path
+        The file.
+    names
+        Tensor ids.
+    handlers
+        For operations that tf2onnx has not or does not do well in a network of Keras.
+    """
     inputs = [tensor.name for tensor in frozen.inputs]
     outputs = [tensor.name for tensor in frozen.outputs]
     with frozen.graph.as_default():
@@ -29,7 +47,7 @@ def write(model: keras.Model, path: Path, names: TensorNames) -> dict[str, str |
             input_names=inputs,
             output_names=outputs,
             tensors_to_rename=dict(zip([*inputs, *outputs], [*names.inputs, *names.outputs], strict=True)),
-            custom_op_handlers=_handlers(model),
+            custom_op_handlers=handlers or {"Erfc": (_complementary_error_function, [])},
         )
         exported = _optimised(converted).make_model("", graph_name="model")
     _canonicalise(exported.graph)

@@ -33,22 +33,36 @@ def tensor_names(model_path: Path, outputs: Sequence[str] | None = None) -> Tens
         _refuse_made_up(model_path, layer, "input")
     for layer in last if outputs is None else ():
         _refuse_made_up(model_path, layer, "output")
-    return TensorNames(
-        [layer["config"]["name"] for layer in first],
-        [layer["config"]["name"] for layer in last] if outputs is None else list(outputs),
-    )
+    return TensorNames(_names(first), _names(last) if outputs is None else list(outputs))
 
 
-def check_source(model_path: Path, names: TensorNames, formats: Sequence[str]) -> None:
-    """Refuse a model that no consumer could run.
+def layer_names(model_path: Path) -> TensorNames:
+    """The names of a model's input layers and last layers, also those that Keras made up.
 
     Raises
     ------
     UserError
-        Code outside Keras, made-up input names, an input that is not float32, another number of inputs or outputs than
-        of names, or a layer name that torch cannot take.
+        The file cannot be read.
     """
-    configuration = _configuration(model_path)
+    first, last = _ends(model_path, _configuration(model_path))
+    return TensorNames(_names(first), _names(last))
+
+
+def refuse_code(model_path: Path, configuration: dict[str, Any]) -> None:
+    """Refuse code outside Keras.
+
+    Parameters
+    ----------
+    model_path
+        Begins the message.
+    configuration
+        Of the model, as Keras stores it.
+
+    Raises
+    ------
+    UserError
+        There is a Lambda layer, a custom class or a custom function.
+    """
     for item in _serialised(configuration):
         name = item.get("config", {}).get("name") if isinstance(item.get("config"), dict) else item.get("config")
         if item["class_name"] in ("Lambda", "__lambda__"):
@@ -56,7 +70,7 @@ def check_source(model_path: Path, names: TensorNames, formats: Sequence[str]) -
                 f"{model_path}: the Lambda layer {name!r} is Python code, which no bundle can carry: "
                 "write it with Keras layers or keras.ops."
             )
-        if item.get("registered_name") and item["module"].split(".")[0] not in ("keras", "builtins"):
+        if item["module"] is not None and str(item["module"]).split(".")[0] not in ("keras", "builtins"):
             raise UserError(
                 f"{model_path}: {name!r} is custom code ({item['module']}.{item['class_name']}), which no bundle can "
                 "carry: write it with Keras layers or keras.ops."
@@ -66,6 +80,31 @@ def check_source(model_path: Path, names: TensorNames, formats: Sequence[str]) -
                 f"{model_path}: the function {item['config']!r} is custom code, which no bundle can carry: "
                 "use one of Keras' own."
             )
+
+
+def check_source(model_path: Path, names: TensorNames, formats: Sequence[str], *, names_made_up: bool = False) -> None:
+    """Refuse a model that no consumer could run.
+
+    Parameters
+    ----------
+    model_path
+        A ``.keras`` file.
+    names
+        Tensor ids.
+    formats
+        Weights formats that it is to be written in.
+    names_made_up
+        Whether input layers may have names that Keras made up: in a bundle by another program the ids say what they
+        are.
+
+    Raises
+    ------
+    UserError
+        Code outside Keras, made-up input names, an input that is not float32, another number of inputs or outputs than
+        of names, or a layer name that torch cannot take.
+    """
+    configuration = _configuration(model_path)
+    refuse_code(model_path, configuration)
     inputs, outputs = _ends(model_path, configuration)
     open_sizes = any(size is None for layer in inputs for size in layer["config"]["batch_shape"][1:])
     for item in _serialised(configuration):
@@ -75,7 +114,8 @@ def check_source(model_path: Path, names: TensorNames, formats: Sequence[str]) -
                 "upsampling) on images of any size: use nearest interpolation or a transposed convolution."
             )
     for layer in inputs:
-        _refuse_made_up(model_path, layer, "input")
+        if not names_made_up:
+            _refuse_made_up(model_path, layer, "input")
         if layer["config"]["dtype"] != "float32":
             raise UserError(
                 f"{model_path}: the input {layer['config']['name']!r} is {layer['config']['dtype']}, but Fiji, ilastik "
@@ -135,6 +175,10 @@ def _ends(model_path: Path, configuration: dict[str, Any]) -> tuple[list[dict[st
         [by_name[name] for name in _references(configuration["config"]["input_layers"])],
         [by_name[name] for name in _references(configuration["config"]["output_layers"])],
     )
+
+
+def _names(layers: Sequence[dict[str, Any]]) -> list[str]:
+    return [layer["config"]["name"] for layer in layers]
 
 
 def _references(item: Any) -> Iterator[str]:

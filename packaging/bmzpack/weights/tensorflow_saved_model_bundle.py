@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from bmzpack.engines import TensorNames
 from bmzpack.weights.archive import write_archive
-from bmzpack.weights.frozen import freeze
+from bmzpack.weights.frozen import Frozen, freeze
 from bmzpack.weights.model import version
 
 v1 = tf.compat.v1
@@ -18,7 +18,11 @@ v1 = tf.compat.v1
 
 def write(model: keras.Model, path: Path, names: TensorNames) -> dict[str, str | int]:
     """Write a zip with ``saved_model.pb`` and, for Fiji, an empty folder ``variables`` at its root."""
-    frozen = freeze(model, tuple(names.inputs))
+    return write_frozen(freeze(model, tuple(names.inputs)), path, names)
+
+
+def write_frozen(frozen: Frozen, path: Path, names: TensorNames) -> dict[str, str | int]:
+    """Write a graph whose ends are in the order of ``names``."""
     with tempfile.TemporaryDirectory() as folder:
         builder = v1.saved_model.Builder(str(Path(folder, "saved")))
         with v1.Session(graph=frozen.graph) as session:

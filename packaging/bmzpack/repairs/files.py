@@ -1,0 +1,73 @@
+"""Files: brought to where programs look for them; entries of files that are not there taken out."""
+
+from __future__ import annotations
+
+import shutil
+
+from bmzpack.contract import core
+from bmzpack.contract.looks.files import missing
+from bmzpack.repairs.work import Work
+
+
+def layout(work: Work) -> None:
+    """F1: bring the files of a folder to the top."""
+    if work.root == work.folder:
+        return
+    name = work.root.name
+    inner = work.root.rename(work.scratch / "inner")
+    for path in inner.iterdir():
+        target = work.folder / path.name
+        if target.is_dir():
+            shutil.rmtree(target)
+        path.replace(target)
+    inner.rmdir()
+    work.root = work.folder
+    work.changed("F1", name, f"The files of the folder {name} are at the top now.")
+
+
+def file_name(work: Work) -> None:
+    """R3: call the description rdf.yaml."""
+    if work.file == "rdf.yaml":
+        return
+    name = work.file
+    work.path.replace(work.root / "rdf.yaml")
+    work.file = "rdf.yaml"
+    work.changed("R3", name, f"{name} is called rdf.yaml now.")
+
+
+def wrong_files(work: Work) -> None:
+    """F3: only the author knows which file is meant."""
+    for place in sorted(work.suspects):
+        work.left("F3", place, "The file is not the one whose checksum is given; only its author knows which is right.")
+
+
+def dead_references(work: Work) -> None:
+    """F2: take out what names a file that is not there, where something remains that can be run."""
+    places = [occurrence.where for occurrence in missing(work.facts)]
+    lacking: dict[str, list[str]] = {}
+    for place in places:
+        top, _, rest = place.partition(".")
+        name, _, part = rest.partition(".")
+        # a list of packages is not needed to run the weights
+        if top == "weights" and part != "dependencies":
+            lacking.setdefault(name, []).append(part or "weights")
+    for name, parts in lacking.items():
+        if not any(work.trusted(other) for other in core.FORMATS if other not in lacking):
+            work.left("F2", f"weights.{name}", "The file is missing, and there are no other weights: add it.")
+            continue
+        del work.rdf["weights"][name]
+        work.changed("F2", f"weights.{name}", f"{name} is taken out: its {' and '.join(parts)} file is missing.")
+    for place in reversed(places):  # from the end, so that the numbers of covers hold
+        holder, _, key = place.rpartition(".")
+        if place.startswith("weights.") and place.split(".")[1] in lacking:
+            continue
+        if key in ("dependencies", "documentation", "sample_tensor"):
+            del (work.at(holder) if holder else work.rdf)[key]
+            work.changed("F2", place, "The entry is taken out: its file is missing.")
+        elif holder in ("covers", "attachments"):
+            work.rdf[holder].pop(int(key))
+            if not work.rdf[holder]:
+                del work.rdf[holder]
+            work.changed("F2", place, "The entry is taken out: its file is missing.")
+        else:
+            work.left("F2", place, "The file is missing, and nothing takes its place: add it.")
