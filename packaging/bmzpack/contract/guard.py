@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import mmap
 import re
 import zipfile
 import zlib
@@ -18,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from bmzpack.contract.facts import Facts
+from bmzpack.contract.reach import CHECKPOINTS, onnx_references, tensorflow_operations
 from bmzpack.contract.trial import STEPS, sizes_at
-from bmzpack.contract.wire import OnnxFile, SavedModel
+from bmzpack.contract.wire import OnnxFile, SavedModel, Unreadable
 
 LARGEST = 2**30
 """Bytes of a test tensor or of an input that the description asks for, up to which a bundle is run."""
@@ -36,20 +38,39 @@ KERAS_CODE = {
 """Layers of Keras that bring along what is no network of Keras layers."""
 
 TENSORFLOW_REACHES = {
-    r".*PyFunc.*": "calls Python",
-    r"(Write|Save|Append).*File|WriteFile|.*SummaryWriter|.*DatasetToTFRecord.*|SaveDataset.*|PrintV2": "writes files",
-    r"ReadFile|MatchingFiles|ImmutableConst|.*Reader(V2)?|.*(TextLine|TFRecord|FixedLengthRecord|CSV|Sql|LMDB|Load)"
-    r"Dataset(V\d)?|InitializeTableFromTextFile(V2)?|RecordInput|DebugIdentity.*|DebugN.*": "reads files or addresses",
-    r"Rpc.*|DataService.*|RegisterDataset.*|Collective.*": "uses the network",
+    r".*PyFunc.*|.*CustomCall.*": "calls code outside the graph",
+    r"WriteFile|DumpTensor|PrintV2|CalibrationStatisticsSaver|DistributedSave|.*SummaryWriter|CreateSummary.*|"
+    r"Write.*Summary|Debug.*": "writes files",
+    "|".join(CHECKPOINTS): "writes files, and is run besides the saving of checkpoints",
+    r"ReadFile|MatchingFiles|ImmutableConst|.*Reader.*|InitializeTableFromTextFile.*|RecordInput|LoadAndRemapMatrix|"
+    r"GenerateVocabRemapping|FixedUnigramCandidateSampler|Skipgram|DTensorRestore.*|FileSystem.*": "reads files",
+    r".*Dataset.*": "fetches data by itself",
+    r"Rpc.*|Collective.*|DataService.*": "uses the network",
 }
-"""Operations of TensorFlow that reach outside the graph, and what they do. Those that read and write checkpoints are
-judged by `_runs_checkpoints`."""
+"""Operations of TensorFlow that reach outside the graph, by the names that TensorFlow 2.21 has, and what they do.
+
+Checkpoints may be read: that is how variables come in.
+"""
 
 ONNX_DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
 """Operators that ONNX Runtime has built in."""
 
-TORCH_REACHES = re.compile(r"\b(?:torch|ops\.aten)\.(save|from_file|load)\s*\(")
-TORCH_OPERATORS = re.compile(r"\bops\.(?!prim\b|aten\b|quantized\b)(\w+)\.(\w+)")
+TORCH_REACHES = re.compile(r"\b(save|from_file|rpc_async|rpc_sync|rpc_remote)\b")
+"""Operators of TorchScript that write or map files, or use the network: as any word of the program, for no spelling of
+a call to be missed."""
+TORCH_OPERATORS = re.compile(r"\bops\s*\.\s*(\w+)\s*\.\s*(\w+)")
+TORCH_DOMAINS = {
+    "prim",
+    "aten",
+    "quantized",
+    "_quantized",
+    "quantization",
+    "sparse",
+    "mkl",
+    "mkldnn",
+    "mkldnn_prepacked",
+}
+"""Whose operators only compute."""
 
 
 def refused(facts: Facts, name: str, trust: bool) -> str | None:
@@ -104,6 +125,10 @@ def refused_bundle(facts: Facts, trust: bool) -> str | None:
             return f"{tensor.test} has {array.ndim} axes, but {len(tensor.axes)} are described."
         if array.dtype.kind not in "uifb" or array.size == 0:
             return f"{tensor.test} holds no numbers."
+    for key in ("inputs", "outputs"):
+        for size in _numbers([[entry.get("axes"), entry.get("shape")] for entry in facts.rdf[key]]):
+            if not abs(size) <= LARGEST:
+                return f"A size of {size:.2g} pixels is declared in {key}: nothing of that size is made."
     for steps in STEPS:
         sizes = sizes_at(facts, None, steps)
         for tensor in facts.inputs:
@@ -170,7 +195,12 @@ def _saved_model(facts: Facts, path: Path, trust: bool) -> str | None:
         return f"{path.name} cannot be read: {model}."
     if trust:
         return None
-    for operation in sorted(model.operations):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            operations = tensorflow_operations(archive.read("saved_model.pb"))
+    except (Unreadable, RecursionError, zipfile.BadZipFile, zlib.error, OSError, EOFError) as error:
+        return f"{path.name} cannot be read: {error}."
+    for operation in sorted(operations):
         for pattern, what in TENSORFLOW_REACHES.items():
             if re.fullmatch(pattern, operation):
                 return f"The graph in {path.name} has the operation {operation}, which {what}. {TRUST}"
@@ -178,15 +208,20 @@ def _saved_model(facts: Facts, path: Path, trust: bool) -> str | None:
 
 
 def _onnx(facts: Facts, path: Path, trust: bool) -> str | None:
-    model = facts.onnx
-    if not isinstance(model, OnnxFile):
-        return f"{path.name} cannot be read: {model}."
+    if not isinstance(facts.onnx, OnnxFile):
+        return f"{path.name} cannot be read: {facts.onnx}."
+    try:
+        with path.open("rb") as file:
+            content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            places, domains = onnx_references(content)
+    except (Unreadable, RecursionError, OSError, ValueError) as error:
+        return f"{path.name} cannot be read: {error}."
     folder = path.parent.resolve()
-    for place in model.external:
-        target = (folder / place).resolve()
+    for place in sorted(places):
+        target = (folder / place).resolve() if "\0" not in place else folder
         if not target.is_relative_to(facts.folder.resolve()) or not target.is_file():
             return f"{path.name} keeps weights in {place!r}, which is no file of the bundle."
-    strange = sorted(model.domains - ONNX_DOMAINS)
+    strange = sorted(domains - ONNX_DOMAINS)
     if strange:
         return f"{path.name} needs operators of {', '.join(strange)}, which ONNX Runtime has not built in."
     return None
@@ -209,9 +244,10 @@ def _torchscript(facts: Facts, path: Path, trust: bool) -> str | None:
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError) as error:
         return f"{path.name} cannot be read: {error}."
     if found := TORCH_REACHES.search(text):
-        return f"The program in {path.name} calls torch.{found[1]}, which reads or writes files. {TRUST}"
-    if found := TORCH_OPERATORS.search(text):
-        return f"The program in {path.name} calls {found[1]}::{found[2]}, which is no operator of torch. {TRUST}"
+        return f"The program in {path.name} calls {found[1]}, which reaches outside of it. {TRUST}"
+    for domain, operator in TORCH_OPERATORS.findall(text):
+        if domain not in TORCH_DOMAINS:
+            return f"The program in {path.name} calls {domain}::{operator}, which may do more than compute. {TRUST}"
     return None
 
 
@@ -230,6 +266,16 @@ def _serialised(item: Any) -> Iterator[dict[str, Any]]:
     elif isinstance(item, list):
         for value in item:
             yield from _serialised(value)
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    """All numbers of sizes, those that make no sense included; a pixel has other sizes."""
+    if isinstance(value, int | float):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from (number for key, part in value.items() if key != "scale" for number in _numbers(part))
+    elif isinstance(value, list):
+        yield from (number for part in value for number in _numbers(part))
 
 
 def _gigabytes(size: int) -> str:

@@ -10,6 +10,7 @@ import concurrent.futures
 import dataclasses
 import importlib.util
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,7 +142,7 @@ def prove(facts: Facts, *, rows: Sequence[str] = tuple(ROWS), trust: bool = Fals
             tensors = {tensor.id: np.load(_test(facts, tensor), allow_pickle=False) for tensor in facts.tensors}
             given = _Given(facts, tensors, sizes)
         except Exception as error:  # whatever bioimageio.core says of the processing of a stranger's bundle
-            told = Cell("failed", message=f"The test tensors cannot be processed: {_line(error)}")
+            told = Cell("unsupported", message=f"The test tensors cannot be processed: {_line(error)}")
             cells |= dict.fromkeys(runnable, told)
         else:
             cells |= _run(given, [key for key in cells if key in runnable], trust)
@@ -345,12 +346,15 @@ def _judged(
     if isinstance(first, UserError):
         if attempt.status != "passed":
             status = "failed"
-        messages.append(str(first))
+        if not messages:
+            messages.append(str(first))
         return Cell(status, message=" ".join(messages))  # pyright: ignore[reportArgumentType]
     try:
         error = given.error(first)
-    except Exception as problem:  # of the postprocessing of a stranger's bundle
+    except UserError as problem:
         return Cell("failed", seconds=attempt.seconds, message=" ".join([*messages, _line(problem)]))
+    except Exception as problem:  # whatever bioimageio.core says of the processing of a stranger's bundle
+        return Cell("unsupported", seconds=attempt.seconds, message=f"The output cannot be processed: {_line(problem)}")
     # bioimageio.core has a tolerance of its own, which the bundle may set
     if attempt.status is None and not error <= TOLERANCE:
         status = "failed"
@@ -393,11 +397,22 @@ def _at_other_sizes(
 def _entries(facts: Facts) -> tuple[Sequence[Any], Sequence[Any]]:
     """Inputs and outputs as `bmzpack.processing` takes them."""
     if not facts.is_old:
-        return facts.rdf["inputs"], facts.rdf["outputs"]
+        return [_without_halo(entry) for entry in facts.rdf["inputs"]], [
+            _without_halo(entry) for entry in facts.rdf["outputs"]
+        ]
     from bmzpack.proof import load
 
-    description = load(facts.root, facts.root / facts.file)
+    with warnings.catch_warnings():
+        # it says what it guesses when it brings a description to the latest format
+        warnings.simplefilter("ignore")
+        description = load(facts.root, facts.root / facts.file)
     return description.inputs, description.outputs
+
+
+def _without_halo(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Processing does not depend on the halo, and a wrong one shall not keep a network from being run."""
+    axes = [{key: value for key, value in axis.items() if key != "halo"} for axis in entry["axes"]]
+    return dict(entry) | {"axes": axes}
 
 
 def _fed(array: np.ndarray) -> np.ndarray:

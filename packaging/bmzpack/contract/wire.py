@@ -100,7 +100,7 @@ def fields(buffer: Buffer) -> Iterator[tuple[int, int | memoryview]]:
         position += size
 
 
-def _bounded() -> Fields:
+def bounded_fields() -> Fields:
     """`fields` that refuse a file of more parts than a network has, so that none takes long to read."""
     read = 0
 
@@ -123,7 +123,7 @@ def read_onnx(buffer: Buffer) -> OnnxFile:
     Unreadable
         It is no ONNX file.
     """
-    fields = _bounded()
+    fields = bounded_fields()
     ir_version = opset = 0
     domains: set[str] = set()
     graph: Buffer = b""
@@ -225,7 +225,7 @@ def read_saved_model(buffer: Buffer) -> SavedModel:
     Unreadable
         It is no saved model.
     """
-    fields = _bounded()
+    fields = bounded_fields()
     tags, operations, signatures = [], set(), {}
     for number, value in fields(buffer):
         if number != 2:

@@ -47,6 +47,7 @@ def run_python(
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "CUDA_VISIBLE_DEVICES": "-1",  # a GPU rounds convolutions to TF32, and two frameworks would fight for it
         "PYTHONHASHSEED": "0",  # the order of sets decides the order of nodes
+        "PYTHONSAFEPATH": "1",  # the folder that the command was called in may be a stranger's bundle with a numpy.py
     }
     if python is None:
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PACKAGES), os.environ.get("PYTHONPATH")]))
