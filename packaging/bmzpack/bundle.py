@@ -38,6 +38,8 @@ LARGEST_DESCRIPTION = 2**20
 """Bytes of an rdf.yaml: they have some ten thousands."""
 MOST_NODES = 50_000
 """Values of an rdf.yaml, those that repeat another one by an alias counted again."""
+DEEPEST = 100
+"""Nested levels of an rdf.yaml."""
 
 
 @contextlib.contextmanager
@@ -100,6 +102,8 @@ def extract(path: Path, folder: Path) -> None:
         raise UserError(f"{path} is no zip file, or a damaged one ({error}): download or pack it again.") from error
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise UserError(f"{path} holds a file and a folder of the same name: pack it again.") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be unpacked: {error.strerror}.") from error
 
 
 def find_description(folder: Path) -> Path | None:
@@ -120,24 +124,30 @@ def read_description(path: Path) -> Any:
     UserError
         It is no YAML, or so large or repetitive that it was made to harm.
     """
-    if path.stat().st_size > LARGEST_DESCRIPTION:
-        raise UserError(f"{path} has {path.stat().st_size} bytes: no description is that long.")
     try:
+        if path.stat().st_size > LARGEST_DESCRIPTION:
+            raise UserError(f"{path} has {path.stat().st_size} bytes: no description is that long.")
         loader = _Loader(path.read_text(encoding="utf-8"))
         try:
             node = loader.get_single_node()
-            if _count(node, {}) > MOST_NODES:
+            size, depth = _measure(node, {})
+            if size > MOST_NODES or depth > DEEPEST:
                 raise _Endless
             return None if node is None else loader.construct_document(node)
         finally:
             loader.dispose()
     except _Endless as error:
-        raise UserError(f"{path} has more than {MOST_NODES} values, as a bomb has: do not open it.") from error
+        raise UserError(
+            f"{path} has more than {MOST_NODES} values, or nested deeper than {DEEPEST}, as a bomb has: do not open it."
+        ) from error
     except yaml.YAMLError as error:
         raise UserError(f"{path} is no YAML: {' '.join(str(error).split())[:300]}") from error
+    except UserError:
+        raise
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
     except (
         RecursionError,
-        UnicodeDecodeError,
         ValueError,
         OverflowError,
         TypeError,
@@ -148,7 +158,7 @@ def read_description(path: Path) -> Any:
 
 
 class _Endless(Exception):
-    """There are more values than a description has."""
+    """There are more values, or deeper ones, than in any description."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -169,7 +179,8 @@ def check_archive(archive: zipfile.ZipFile, path: Path) -> None:
     Raises
     ------
     UserError
-        It holds paths that lead out of it, links, encrypted files, two files of one name, or a bomb.
+        It holds paths that lead out of it, links, encrypted files, two files of one name, or a bomb, or is compressed
+        otherwise than by deflate.
     """
     entries = archive.infolist()
     if len(entries) > MOST_FILES:
@@ -182,6 +193,8 @@ def check_archive(archive: zipfile.ZipFile, path: Path) -> None:
             raise UserError(f"{path} holds the link {entry.filename!r}: a bundle holds files only.")
         if entry.flag_bits & 1:
             raise UserError(f"{path}: {entry.filename} is encrypted: a bundle is not.")
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise UserError(f"{path}: {entry.filename} is compressed in a way that few programs know: zip it again.")
         if entry.file_size > 2**20 and entry.file_size > LARGEST_RATIO * max(1, entry.compress_size):
             raise UserError(f"{path}: {entry.filename} unpacks to {entry.file_size} bytes, a zip bomb: do not open it.")
     names = [entry.filename for entry in entries]
@@ -190,9 +203,15 @@ def check_archive(archive: zipfile.ZipFile, path: Path) -> None:
     size = sum(entry.file_size for entry in entries)
     if size > LARGEST_BUNDLE:
         raise UserError(f"{path} unpacks to {size} bytes, more than a bundle may have.")
+    if sum(entry.compress_size for entry in entries) > path.stat().st_size:
+        raise UserError(f"{path} holds files that share their bytes, as a zip bomb does: do not open it.")
 
 
 def _require(folder: Path, path: Path, any_layout: bool) -> None:
+    if path.suffix in (".yaml", ".yml") and not path.is_file():
+        raise UserError(f"There is no description {path}.")
+    if any_layout and path.suffix in (".yaml", ".yml"):
+        return
     if (folder / "rdf.yaml").is_file() or (any_layout and find_description(folder)):
         return
     raise UserError(f"{path} is no bundle: it has no rdf.yaml at its top. Make one with `bmzpack pack`.")
@@ -201,16 +220,17 @@ def _require(folder: Path, path: Path, any_layout: bool) -> None:
 def _refuse_links(folder: Path) -> None:
     root = folder.resolve()
     for path in folder.iterdir() if folder.is_dir() else ():
-        if path.is_symlink() and not path.resolve().is_relative_to(root):
+        if path.is_symlink() and not os.path.realpath(path).startswith(f"{root}{os.sep}"):
             raise UserError(f"{path} is a link that leads out of the bundle: put the file itself there.")
 
 
-def _count(node: yaml.Node | None, known: dict[int, int]) -> int:
-    """Values below a node, aliases counted each time."""
+def _measure(node: yaml.Node | None, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """Values below a node and how deep they are nested, aliases followed each time."""
     if node is None or isinstance(node, yaml.ScalarNode):
-        return 1
+        return 1, 1
     if id(node) not in known:
-        known[id(node)] = MOST_NODES + 1  # of an alias to what it is in
+        known[id(node)] = (MOST_NODES + 1, DEEPEST + 1)  # of an alias to what it is in
         children = node.value if isinstance(node, yaml.SequenceNode) else [part for pair in node.value for part in pair]
-        known[id(node)] = 1 + sum(_count(child, known) for child in children)
+        measured = [_measure(child, known) for child in children]
+        known[id(node)] = (1 + sum(size for size, _ in measured), 1 + max((deep for _, deep in measured), default=0))
     return known[id(node)]

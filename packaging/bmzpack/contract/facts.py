@@ -6,6 +6,7 @@ Descriptions of format 0.4 and 0.5 become the same facts.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -14,11 +15,12 @@ import mmap
 import re
 import shutil
 import tempfile
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,8 +28,13 @@ from bmzpack.bundle import check_archive, read_description
 from bmzpack.contract.wire import OnnxFile, SavedModel, Unreadable, read_onnx, read_saved_model
 from bmzpack.errors import UserError
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 LETTERS = {"b": "batch", "i": "index", "t": "time", "c": "channel", "z": "z", "y": "y", "x": "x"}
 SPACE = ("z", "y", "x")
+MOST_TENSORS, MOST_AXES, MOST_OPERATIONS = 100, 32, 100
+"""Of a description, and of each tensor in it."""
 LARGEST_GRAPH = 2**31
 """Bytes of a saved_model.pb, of protocol buffers."""
 LARGEST_CONFIG = 2**25
@@ -137,6 +144,7 @@ class Facts:
         self.folder, self.root, self.file = folder, description.parent, description.name
         self.problems: list[tuple[str, str]] = []
         """Place and what could not be understood there."""
+        self._found: dict[str | None, Path | None] = {}
         content = read_description(description)
         self.rdf = _mapping(content)
         if self.rdf is not content:
@@ -192,13 +200,18 @@ class Facts:
 
     def local(self, source: str | None) -> Path | None:
         """The file of a source, if it is in the bundle."""
+        if source not in self._found:
+            self._found[source] = self._find(source)
+        return self._found[source]
+
+    def _find(self, source: str | None) -> Path | None:
         name = PurePosixPath(source or "")
         if not source or is_remote(source) or "\0" in source or name.is_absolute() or ".." in name.parts:
             return None
         try:
             path = (self.root / source).resolve()
             inside = path.is_relative_to(self.folder.resolve()) and path.is_file()
-        except (OSError, ValueError):
+        except (OSError, ValueError, RuntimeError):  # a name that the system has not, or links in a circle
             return None
         return path if inside else None
 
@@ -304,17 +317,27 @@ class Facts:
             return {}
         return value
 
+    def _few(self, value: Any, most: int, place: str) -> Sequence[Any]:
+        entries = _sequence(value)
+        if len(entries) > most:
+            self._problem(place, f"there are {len(entries)} of them, more than {most}")
+            return []
+        return entries
+
     def _entries(self, key: str) -> list[tuple[int, Mapping[str, Any]]]:
         value = self.rdf.get(key)
         if not isinstance(value, list):
             self._problem(key, f"a list is needed, but it is {_kind(value)}")
+            return []
+        if len(value) > MOST_TENSORS:
+            self._problem(key, f"there are {len(value)} of them, more than {MOST_TENSORS}")
             return []
         return [(n, self._mapping(entry, f"{key}.{n}")) for n, entry in enumerate(value)]
 
     def _tensor(self, entry: Mapping[str, Any], place: str, _: int) -> Tensor:
         axes = [
             self._axis(self._mapping(axis, f"{place}.axes.{n}"), f"{place}.axes.{n}")
-            for n, axis in enumerate(_sequence(entry.get("axes")))
+            for n, axis in enumerate(self._few(entry.get("axes"), MOST_AXES, f"{place}.axes"))
         ]
         key = "preprocessing" if place.startswith("inputs") else "postprocessing"
         return Tensor(
@@ -358,7 +381,7 @@ class Facts:
     def _old_tensor(self, entry: Mapping[str, Any], place: str, index: int) -> Tensor:
         """A tensor of format 0.4."""
         given = place.startswith("inputs")
-        letters = text(entry.get("axes")) or ""
+        letters: Sequence[str] = self._few(list(text(entry.get("axes")) or ""), MOST_AXES, f"{place}.axes")
         shape = entry.get("shape")
         halo = _sequence(entry.get("halo"))
         axes = []
@@ -403,7 +426,7 @@ class Facts:
 
     def _operations(self, value: Any, place: str, key: str) -> list[Operation]:
         found = []
-        for n, entry in enumerate(_sequence(value)):
+        for n, entry in enumerate(self._few(value, MOST_OPERATIONS, place)):
             operation = self._mapping(entry, f"{place}.{n}")
             kwargs = dict(_mapping(operation.get("kwargs")))
             if key == "name" and isinstance(kwargs.get("axes"), str):
@@ -417,11 +440,26 @@ def _mapped(file: IO[bytes]) -> memoryview:
     return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
+@contextlib.contextmanager
+def opened_picture(path: Path) -> Iterator[Image.Image | None]:
+    """A picture of the kinds that bundles have, of which nothing but the header is read; None where it is none."""
+    from PIL import Image
+
+    with warnings.catch_warnings(), contextlib.ExitStack() as stack:
+        # of its size, which is looked at before the pixels are
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            picture = stack.enter_context(Image.open(path, formats=("BMP", "GIF", "JPEG", "PNG", "TIFF")))
+        except (OSError, ValueError, SyntaxError, TypeError, OverflowError, Image.DecompressionBombError):
+            picture = None
+        yield picture
+
+
 def load_array(path: Path) -> np.ndarray | str:
     """A ``.npy`` file, without pickles; or why it cannot be read. Large ones stay on disk."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError, OverflowError, SyntaxError, TypeError) as error:
+    except Exception as error:  # NumPy takes a stranger's header for Python
         return " ".join(str(error).split())[:200] or "it is no .npy file"
     if not isinstance(array, np.ndarray):
         return "it is no .npy file"

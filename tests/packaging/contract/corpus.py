@@ -46,6 +46,8 @@ class Network:
     tag: str = "serve"
     signature: str = "serving_default"
     frozen: bool = True
+    ballast: bytes = b""
+    """More weights, which are of no use."""
 
     def as_onnx(self) -> bytes:
         """The ONNX file."""
@@ -74,11 +76,13 @@ class Network:
             ),
             *(helper.make_node("Transpose", ["mean"], [name], perm=first) for name in self.outputs),
         ]
+        ballast = onnx.TensorProto(name="ballast", data_type=TensorProto.UINT8, dims=[len(self.ballast)])
+        ballast.raw_data = self.ballast
         opsets = [helper.make_opsetid("", self.opset)]
         if self.domain:
             nodes[1].domain = self.domain
             opsets.append(helper.make_opsetid(self.domain, 1))
-        graph = helper.make_graph(nodes, "mean", *ends, initializer=[kernel])
+        graph = helper.make_graph(nodes, "mean", *ends, initializer=[kernel, *([ballast] if self.ballast else [])])
         model = helper.make_model(graph, opset_imports=opsets, ir_version=self.ir_version)
         return model.SerializeToString()
 
@@ -92,6 +96,9 @@ class Network:
         kernel = struct.pack("<9f", *[1 / 9] * 9)
         weights = [(1, 1), (2, _shape((3, 3, 1, 1))), (4, kernel)]
         nodes.append(_node("kernel", "Const", dtype=[(6, 1)], value=[(8, _message(*weights))]))
+        if self.ballast:
+            weights = [(1, 4), (2, _shape((len(self.ballast),))), (4, self.ballast)]
+            nodes.append(_node("ballast", "Const", dtype=[(6, 4)], value=[(8, _message(*weights))]))
         if not self.frozen:
             nodes.append(_node("variable", "VarHandleOp", dtype=[(6, 1)], shape=[(7, _shape((2,)))]))
         # a depthwise convolution of every channel: split, convolve, join
@@ -295,9 +302,9 @@ BASES: dict[str, Callable[[Path], Bundle]] = {
 def zipped(files: dict[str, bytes]) -> bytes:
     """A zip file."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in files.items():
-            archive.writestr(zipfile.ZipInfo(name), content)
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 
@@ -394,14 +401,14 @@ def _shape(shape: Shape) -> bytes:
 
 def _message(*fields: tuple[int, int | str | bytes]) -> bytes:
     """A protocol buffer of integers and texts."""
-    found = b""
+    parts = []
     for number, value in fields:
         if isinstance(value, int):
-            found += _varint(number << 3) + _varint(value % 2**64)
+            parts += [_varint(number << 3), _varint(value % 2**64)]
         else:
             content = value.encode() if isinstance(value, str) else value
-            found += _varint(number << 3 | 2) + _varint(len(content)) + content
-    return found
+            parts += [_varint(number << 3 | 2), _varint(len(content)), content]
+    return b"".join(parts)
 
 
 def _varint(value: int) -> bytes:

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bmzpack.contract.facts import Facts, source_of, text
+from bmzpack.contract.facts import Facts, opened_picture, source_of, text
 from bmzpack.contract.findings import Look, Occurrence
 
 LAST_PLAIN = (0, 5, 10)
@@ -255,13 +255,8 @@ def _has_validation(path: Path) -> bool:
 
 
 def _shape(path: Path, place: str) -> Iterator[Occurrence]:
-    from PIL import Image
-
-    try:
-        with Image.open(path, formats=("GIF", "JPEG", "PNG")) as picture:
-            width, height = picture.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        yield Occurrence(place, f"{path.name} is no picture.")
-        return
-    if width not in (height, 2 * height):
-        yield Occurrence(place, f"{path.name} has {width} x {height} pixels.")
+    with opened_picture(path) as picture:
+        if picture is None:
+            yield Occurrence(place, f"{path.name} is no picture.")
+        elif picture.width not in (picture.height, 2 * picture.height):
+            yield Occurrence(place, f"{path.name} has {picture.width} x {picture.height} pixels.")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from bmzpack.contract import jdll
-from bmzpack.contract.facts import Axis, Facts, Tensor, load_array
+from bmzpack.contract.facts import Axis, Facts, Tensor, load_array, opened_picture
 from bmzpack.contract.findings import Look, Occurrence
 
 SAME = 1e-5
 """Sample and test tensors that differ by less of the range are the same."""
+DTYPES = {"bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)), "float32", "float64"}
+"""Of the specification."""
 LARGEST_SORTED = 2**22
 """Values that are compared at once."""
 LARGEST_PICTURE = 2**25
@@ -246,13 +247,13 @@ def read_picture(path: Path) -> np.ndarray | None:
     if path.suffix == ".npy":
         array = load_array(path)
         return array if isinstance(array, np.ndarray) and array.dtype.kind in "uifb" else None
-    from PIL import Image
-
-    try:
-        with Image.open(path, formats=("BMP", "GIF", "JPEG", "PNG", "TIFF")) as picture:
-            return None if picture.width * picture.height > LARGEST_PICTURE else np.asarray(picture)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
+    with opened_picture(path) as picture:
+        if picture is None or picture.width * picture.height > LARGEST_PICTURE:
+            return None
+        try:
+            return np.asarray(picture)
+        except (OSError, ValueError, SyntaxError):
+            return None
 
 
 def test_tensors(facts: Facts) -> Iterator[Occurrence]:
@@ -301,7 +302,7 @@ def _misfits(facts: Facts, tensor: Tensor, array: np.ndarray, place: str) -> Ite
         yield Occurrence(place, f"{tensor.test} holds no values.")
     elif array.dtype.kind == "f" and not all(np.isfinite(part).all() for part in array):
         yield Occurrence(place, f"{tensor.test} holds NaN or infinite values.")
-    elif re.fullmatch(r"u?int\d+|float\d+|bool", tensor.dtype) and array.dtype != np.dtype(tensor.dtype):
+    elif tensor.dtype in DTYPES and array.dtype != np.dtype(tensor.dtype):
         yield Occurrence(place, f"{tensor.test} is {array.dtype}, but {tensor.id} is declared as {tensor.dtype}.")
 
 

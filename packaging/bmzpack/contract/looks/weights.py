@@ -156,17 +156,13 @@ def onnx_external(facts: Facts) -> Iterator[Occurrence]:
 
 
 def parents(facts: Facts) -> Iterator[Occurrence]:
-    """No original, several, or a parent that is not there."""
+    """No original, or several."""
     if not facts.weights:
         return
     originals = [name for name, entry in facts.weights.items() if not entry.content.get("parent")]
     if len(originals) != 1:
         have = ", ".join(originals) or "none"
         yield Occurrence("weights", f"One format is the original and has no parent; here it is: {have}.")
-    for name, entry in facts.weights.items():
-        parent = entry.content.get("parent")
-        if parent and (parent == name or parent not in facts.weights):
-            yield Occurrence(f"{entry.place}.parent", f"{name} is said to be made from {parent}, which is not there.")
 
 
 def short_versions(facts: Facts) -> Iterator[Occurrence]:
