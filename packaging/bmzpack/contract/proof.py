@@ -113,10 +113,10 @@ def prove_folder(folder: Path, description: Path, *, trust: bool = False) -> Mat
     UserError
         The description is no YAML, or made to harm.
     """
-    return prove(Facts(folder, description), trust=trust)
+    return prove(Facts(folder, description), rows=ROWS, trust=trust)
 
 
-def prove(facts: Facts, *, rows: Sequence[str] = tuple(ROWS), trust: bool = False, sizes: bool = True) -> Matrix:
+def prove(facts: Facts, *, rows: Sequence[str], trust: bool = False, sizes: bool = True) -> Matrix:
     """Run the test tensors of a bundle through engines.
 
     Parameters
