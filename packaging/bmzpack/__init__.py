@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bmzpack.errors import UserError as UserError
     from bmzpack.packing import pack as pack
     from bmzpack.proof import test as test
+    from bmzpack.repair import repair as repair
     from bmzpack.upload import upload as upload
 
 _HOMES = {
@@ -21,6 +22,7 @@ _HOMES = {
     "check": "bmzpack.contract",
     "UserError": "bmzpack.errors",
     "pack": "bmzpack.packing",
+    "repair": "bmzpack.repair",
     "test": "bmzpack.proof",
     "upload": "bmzpack.upload",
 }

@@ -120,6 +120,22 @@ def check(
 
 
 @app.command()
+def repair(
+    bundle: Annotated[Path, typer.Argument(help="A bundle by any author; it stays as it is.", metavar="BUNDLE.zip")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The bundle to write, a .zip file.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything but write.")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Mend what can be mended without the author; networks are run before they are taken. Prints every change."""
+    from rich.console import Console
+
+    from bmzpack.repair import repair as run
+    from bmzpack.repair import show
+
+    show(run(bundle, output, dry_run=dry_run, overwrite=overwrite), Console())
+
+
+@app.command()
 def upload(
     bundle: Annotated[Path, typer.Argument(help="A bundle.", metavar="BUNDLE.zip")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would become public, send nothing.")] = False,

@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from bmzpack.cli import check, upload
+from bmzpack.cli import check, repair, upload
 from bmzpack.commands import guarded, import_tensorflow, weights_formats
 
 app = typer.Typer(
@@ -172,6 +172,7 @@ def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
 
 
 app.command()(check)
+app.command()(repair)
 app.command()(upload)
 
 
