@@ -93,8 +93,10 @@ def test(
         refuse_existing(Path(json), overwrite)
     with unpacked(bundle) as folder:
         load(folder, Path(bundle))
-        matrix = prove(Facts(folder, folder / "rdf.yaml"), rows=TODAY, trust=trust, sizes=False)
-    report = TestReport(str(bundle), {name: _report(matrix, name) for name in matrix.formats})
+        facts = Facts(folder, folder / "rdf.yaml")
+        matrix = prove(facts, rows=TODAY, trust=trust, sizes=False)
+        missing = {name for name in matrix.formats if facts.weights_file(name) is None}
+    report = TestReport(str(bundle), {name: _report(matrix, name, name in missing) for name in matrix.formats})
     if json is not None:
         with new_file(json, overwrite) as path:
             path.write_text(json_module.dumps(report.as_dict(), indent=2) + "\n", encoding="utf-8")
@@ -123,7 +125,7 @@ def load(folder: Path, bundle: Path) -> ModelDescr:
     return loaded
 
 
-def _report(matrix: Matrix, name: str) -> FormatReport:
+def _report(matrix: Matrix, name: str, missing: bool) -> FormatReport:
     from bmzpack.contract.matrix import Cell
     from bmzpack.contract.proof import CORE
 
@@ -134,8 +136,8 @@ def _report(matrix: Matrix, name: str) -> FormatReport:
     )
     seconds = core.seconds if core.seconds is not None else engine.seconds
     return FormatReport(
-        core=core.status,
-        engine=engine.status,
+        core="failed" if missing else core.status,
+        engine="failed" if missing else engine.status,
         max_abs_error=engine.max_abs_error,
         seconds=round(seconds or 0.0, 4),
         messages=list(dict.fromkeys(message for message in (core.message, engine.message) if message)),

@@ -22,6 +22,7 @@ from bmzpack.contract.facts import Facts
 from bmzpack.contract.reach import CHECKPOINTS, onnx_references, tensorflow_operations
 from bmzpack.contract.trial import STEPS, sizes_at
 from bmzpack.contract.wire import OnnxFile, SavedModel, Unreadable
+from bmzpack.errors import UserError
 
 LARGEST = 2**30
 """Bytes of a test tensor or of an input that the description asks for, up to which a bundle is run."""
@@ -84,6 +85,11 @@ def refused(facts: Facts, name: str, trust: bool) -> str | None:
         The weights format.
     trust
         Whether the bundle's Python code may be executed.
+
+    Raises
+    ------
+    UserError
+        The file is damaged: no engine could run it.
     """
     path = facts.weights_file(name)
     source = facts.weights[name].source
@@ -142,7 +148,7 @@ def refused_bundle(facts: Facts, trust: bool) -> str | None:
 def _keras(facts: Facts, path: Path, trust: bool) -> str | None:
     layers = facts.keras_layers
     if not isinstance(layers, list):
-        return f"{path.name} cannot be read: {layers}."
+        raise UserError(f"{path.name} cannot be read: {layers}.")
     if path.suffix != ".keras":
         return f"{path.name} is a Keras file under another name: Keras takes {path.suffix or 'such names'} for another."
     return None if trust else _code_in(layers, path)
@@ -161,7 +167,7 @@ def _hdf5(facts: Facts, path: Path, trust: bool) -> str | None:
             content = json.loads(text)
             layers = list(_serialised(content))
     except (OSError, ValueError, TypeError, RuntimeError, KeyError, RecursionError) as error:
-        return f"{path.name} cannot be read: {' '.join(str(error).split())[:200]}."
+        raise UserError(f"{path.name} cannot be read: {' '.join(str(error).split())[:200]}.") from error
     return None if trust else _code_in(layers, path)
 
 
@@ -185,21 +191,23 @@ def _code_in(layers: list[dict[str, Any]], path: Path) -> str | None:
 def _saved_model(facts: Facts, path: Path, trust: bool) -> str | None:
     files, model = facts.saved_model_files, facts.saved_model
     if not isinstance(files, dict):
-        return f"{path.name} cannot be opened: {files}."
+        if not zipfile.is_zipfile(path):
+            raise UserError(f"{path.name} cannot be opened: {files}.")
+        return f"{path.name} is not opened: {files.rstrip('.')}."
     if "saved_model.pb" not in files:
-        return f"{path.name} has no saved_model.pb at its top."
+        raise UserError(f"{path.name} has no saved_model.pb at its top.")
     for name in files:
         if name.lower() in ("saved_model.cpb", "saved_model.pbtxt"):
             return f"{path.name} holds the graph twice, as {name} too: only one of them can be looked at."
     if not isinstance(model, SavedModel):
-        return f"{path.name} cannot be read: {model}."
+        raise UserError(f"{path.name} cannot be read: {model}.")
     if trust:
         return None
     try:
         with zipfile.ZipFile(path) as archive:
             operations = tensorflow_operations(archive.read("saved_model.pb"))
     except (Unreadable, RecursionError, zipfile.BadZipFile, zlib.error, OSError, EOFError) as error:
-        return f"{path.name} cannot be read: {error}."
+        raise UserError(f"{path.name} cannot be read: {error}.") from error
     for operation in sorted(operations):
         for pattern, what in TENSORFLOW_REACHES.items():
             if re.fullmatch(pattern, operation):
@@ -209,13 +217,13 @@ def _saved_model(facts: Facts, path: Path, trust: bool) -> str | None:
 
 def _onnx(facts: Facts, path: Path, trust: bool) -> str | None:
     if not isinstance(facts.onnx, OnnxFile):
-        return f"{path.name} cannot be read: {facts.onnx}."
+        raise UserError(f"{path.name} cannot be read: {facts.onnx}.")
     try:
         with path.open("rb") as file:
             content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
             places, domains = onnx_references(content)
     except (Unreadable, RecursionError, OSError, ValueError) as error:
-        return f"{path.name} cannot be read: {error}."
+        raise UserError(f"{path.name} cannot be read: {error}.") from error
     folder = path.parent.resolve()
     for place in sorted(places):
         target = (folder / place).resolve() if "\0" not in place else folder
@@ -242,7 +250,7 @@ def _torchscript(facts: Facts, path: Path, trust: bool) -> str | None:
         with zipfile.ZipFile(path) as archive:
             text = "\n".join(archive.read(name).decode("utf-8", "replace") for name in code)
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError) as error:
-        return f"{path.name} cannot be read: {error}."
+        raise UserError(f"{path.name} cannot be read: {error}.") from error
     if found := TORCH_REACHES.search(text):
         return f"The program in {path.name} calls {found[1]}, which reaches outside of it. {TRUST}"
     for domain, operator in TORCH_OPERATORS.findall(text):

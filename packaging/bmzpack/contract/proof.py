@@ -135,7 +135,10 @@ def prove(facts: Facts, *, rows: Sequence[str], trust: bool = False, sizes: bool
     for row in rows:
         for name in formats:
             if row == CORE or name in engines.FORMATS[ENGINES[row]]:
-                cells[row, name] = Cell("unsupported", message=_unsupported(facts, row, name, trust))
+                try:
+                    cells[row, name] = Cell("unsupported", message=_unsupported(facts, row, name, trust))
+                except UserError as error:
+                    cells[row, name] = Cell("failed", message=str(error))
     runnable = {key for key, cell in cells.items() if not cell.message}
     if runnable:
         try:
