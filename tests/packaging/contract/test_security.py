@@ -5,6 +5,7 @@ The files are real ones: each would leave a mark in the file system if it were r
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import os
@@ -374,7 +375,8 @@ class Computes(torch.nn.Module):
 for module in (Writes, Reads, Computes):
     torch.jit.script(module()).save(f"{sys.argv[1]}/{module.__name__}.pt")
 """
-    pytest.importorskip("importlib.util").find_spec("torch") or pytest.skip("torch is not installed")
+    if importlib.util.find_spec("torch") is None:
+        pytest.skip("torch is not installed")
     script = folder / "write.py"
     script.write_text(program.replace("MARK", str(folder / "mark")))
     subprocess.run([sys.executable, script, folder], check=True, capture_output=True)
@@ -414,6 +416,32 @@ def test_network_in_python(tmp_path, mark, no_engine):
     assert "Python code" in message
     assert "--trust" in message
     assert not mark.exists()
+
+
+@pytest.mark.slow
+def test_network_in_python_is_executed_with_trust(tmp_path, mark):
+    if importlib.util.find_spec("torch") is None:
+        pytest.skip("torch is not installed")
+    bundle = with_state_dict("onnx")(tmp_path / "bundle")
+    program = f"""
+import torch
+open({str(mark)!r}, "w").close()
+class Mean(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.mean = torch.nn.Conv2d(2, 2, 3, padding=1, groups=2, bias=False)
+    def forward(self, x):
+        return self.mean(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+"""
+    bundle.write("network.py", program.encode())
+    write = "state = {'mean.weight': torch.full((2, 1, 3, 3), 1 / 9)}; torch.save(state, 'weights.pth')"
+    subprocess.run([sys.executable, "-c", f"import torch; {write}"], check=True, cwd=bundle.folder)
+    bundle.rdf["weights"].pop("onnx")
+    bundle.rdf["weights"]["pytorch_state_dict"].pop("parent")
+    found = cells(bundle, CORE, trust=True)[CORE]
+    assert found.status == "passed", found
+    assert found.max_abs_error < 1e-6
+    assert mark.exists()
 
 
 # ONNX
