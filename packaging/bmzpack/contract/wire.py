@@ -7,6 +7,7 @@ Field numbers: onnx.proto (ONNX 1.x), saved_model.proto, meta_graph.proto, graph
 from __future__ import annotations
 
 import dataclasses
+import struct
 from collections.abc import Callable, Iterator
 
 Buffer = bytes | memoryview
@@ -14,6 +15,8 @@ Fields = Callable[[Buffer], Iterator[tuple[int, int | memoryview]]]
 
 MOST_FIELDS = 2_000_000
 """Fields that are read of a file: networks of thousands of layers have some ten thousands."""
+MOST_NODES = 100_000
+"""Steps of a graph."""
 LONGEST_TEXT = 10_000
 """Bytes of a name."""
 MOST_AXES = 64
@@ -47,6 +50,19 @@ class End:
 
 
 @dataclasses.dataclass(frozen=True)
+class Node:
+    """A step of an ONNX graph."""
+
+    operation: str
+    inputs: list[str]
+    outputs: list[str]
+    attributes: dict[str, tuple[int, ...] | str]
+    """Integers and words."""
+    constant: tuple[float, ...]
+    """What a node holds that is a small constant."""
+
+
+@dataclasses.dataclass(frozen=True)
 class OnnxFile:
     """What an ONNX file says of itself."""
 
@@ -57,8 +73,9 @@ class OnnxFile:
     """Other operators' domains."""
     inputs: dict[str, End]
     outputs: dict[str, End]
-    kernels: list[tuple[int, ...]]
-    """Windows of all convolutions and poolings, in pixels."""
+    nodes: list[Node]
+    constants: dict[str, tuple[float, ...]]
+    """Small tensors of numbers, by name; empty where one is large or of another kind."""
     external: list[str]
     """Files outside, in which weights are kept."""
 
@@ -148,23 +165,27 @@ def _onnx_graph(fields: Fields, graph: Buffer, ir_version: int, opset: int, doma
     inputs: dict[str, End] = {}
     outputs: dict[str, End] = {}
     weights: set[str] = set()
-    external, kernels, used = [], [], set()
+    external, nodes, used = [], [], set()
+    constants: dict[str, tuple[float, ...]] = {}
     for number, value in fields(graph):
         if number == 5:
             name, places = _onnx_weight(fields, _bytes(value))
             weights.add(name)
             external += places
+            constants[name] = _onnx_numbers(fields, _bytes(value))[1]
         elif number in (11, 12):
             name, end = _onnx_end(fields, _bytes(value))
             (inputs if number == 11 else outputs)[name] = end
         elif number == 1:
-            domain, window = _onnx_node(fields, _bytes(value))
+            domain, node = _onnx_node(fields, _bytes(value))
             used.add(domain)
-            if window:
-                kernels.append(window)
+            nodes.append(node)
+            if len(nodes) > MOST_NODES:
+                raise Unreadable("it has more steps than a network has")
+            constants |= dict.fromkeys(node.outputs, node.constant) if node.constant else {}
     # before IR 4 weights are listed among the inputs
     inputs = {name: end for name, end in inputs.items() if name not in weights}
-    return OnnxFile(ir_version, opset, domains & used, inputs, outputs, kernels, external)
+    return OnnxFile(ir_version, opset, domains & used, inputs, outputs, nodes, constants, external)
 
 
 def _onnx_weight(fields: Fields, message: Buffer) -> tuple[str, list[str]]:
@@ -179,16 +200,48 @@ def _onnx_weight(fields: Fields, message: Buffer) -> tuple[str, list[str]]:
     return name, places
 
 
-def _onnx_node(fields: Fields, message: Buffer) -> tuple[str, tuple[int, ...]]:
-    domain, window = "", ()
+def _onnx_node(fields: Fields, message: Buffer) -> tuple[str, Node]:
+    texts: dict[int, list[str]] = {1: [], 2: [], 4: [], 7: []}
+    attributes: dict[str, tuple[int, ...] | str] = {}
+    numbers: tuple[float, ...] = ()
     for number, value in fields(message):
-        if number == 7:
-            domain = _text(value)
+        if number in texts:
+            texts[number].append(_text(value))
         elif number == 5:
-            attribute = list(fields(_bytes(value)))
-            if any(n == 1 and _text(v) == "kernel_shape" for n, v in attribute):
-                window = tuple(size for n, v in attribute if n == 8 for size in _packed(v))
-    return domain, window
+            name, found, constant = _onnx_attribute(fields, _bytes(value))
+            attributes |= {} if found is None else {name: found}
+            numbers = constant or numbers
+    return "".join(texts[7]), Node("".join(texts[4]), texts[1], texts[2], attributes, numbers)
+
+
+def _onnx_attribute(fields: Fields, message: Buffer) -> tuple[str, tuple[int, ...] | str | None, tuple[float, ...]]:
+    name, ints, word, constant = "", [], None, ()
+    for number, value in fields(message):
+        if number == 1:
+            name = _text(value)
+        elif number in (3, 8):
+            ints += [size - 2**64 if size >= 2**63 else size for size in _packed(value)]
+        elif number == 4 and len(_bytes(value)) <= LONGEST_TEXT:
+            word = _text(value)
+        elif number == 5:
+            constant = _onnx_numbers(fields, _bytes(value))[1]
+    if len(ints) > MOST_AXES:
+        raise Unreadable("it has a window of more axes than there are")
+    return name, tuple(ints) or word, constant
+
+
+def _onnx_numbers(fields: Fields, message: Buffer) -> tuple[str, tuple[float, ...]]:
+    """Name and values of a small tensor of float32, int32 or int64."""
+    name, kind, raw = "", 0, b""
+    for number, value in fields(message):
+        if number == 8:
+            name = _text(value)
+        elif number == 2:
+            kind = _number(value)
+        elif number in (4, 9) and isinstance(value, memoryview) and len(value) <= 8 * MOST_AXES:
+            raw = bytes(value)
+    letter = {1: "f", 6: "i", 7: "q"}.get(kind)
+    return name, tuple(number for (number,) in struct.iter_unpack(f"<{letter}", raw)) if letter else ()
 
 
 def _onnx_end(fields: Fields, message: Buffer) -> tuple[str, End]:

@@ -297,6 +297,11 @@ def no_test_input(bundle):
     bundle.file("test_raw.npy").unlink()
 
 
+@case("F2", base="old", fiji=FAILS, ilastik=FAILS, core=FAILS)
+def old_no_test_input(bundle):
+    bundle.file("test_raw.npy").unlink()
+
+
 @case("F2", ilastik=FAILS, core=FAILS)
 def no_keras_file(bundle):
     bundle.file("weights.keras").unlink()
@@ -551,6 +556,20 @@ def time_axis(bundle):
     bundle.network(inputs={"raw": five}, outputs={"probability": five})
 
 
+@case("R5", base="old", fiji=FAILS)
+def old_time_axis(bundle):
+    bundle.rdf["inputs"][0] |= {"axes": "btyxc", "shape": {"min": [1, 1, 32, 32, 2], "step": [0, 0, 16, 16, 0]}}
+    bundle.rdf["outputs"][0] |= {
+        "axes": "btyxc",
+        "halo": [0, 0, 1, 1, 0],
+        "shape": {"reference_tensor": "raw", "scale": [1, 1, 1, 1, 1], "offset": [0, 0, 0, 0, 0]},
+    }
+    for name in ("test_raw.npy", "test_probability.npy"):
+        bundle.array(name, np.load(bundle.file(name))[:, None])
+    five = (None, None, None, None, 2)
+    bundle.network(inputs={"raw": five}, outputs={"probability": five})
+
+
 @case("R5", fiji=FAILS, ilastik=FAILS)
 def axes_of_other_names(bundle):
     for place in ("inputs", "outputs"):
@@ -596,6 +615,17 @@ def no_halo(bundle):
         del bundle.axis("outputs", name)["halo"]
 
 
+@case("R7", fiji=OPENS, says="looks 3 pixels around")
+def halo_smaller_than_the_surroundings(bundle):
+    bundle.network(window=7)
+
+
+@case("R7", fiji=DEGRADED, base="no ONNX", says="windows of 3 pixels")
+def no_halo_for_the_keras_network(bundle):
+    for name in "yx":
+        del bundle.axis("outputs", name)["halo"]
+
+
 @case("R7", fiji=DEGRADED, says="always 64")
 def output_of_a_fixed_size(bundle):
     for name in "yx":
@@ -613,6 +643,18 @@ def output_of_a_size_that_is_not_there(bundle):
 def sample_of_other_values(bundle):
     bundle.array("sample_raw.npy", np.load(bundle.file("test_raw.npy")) + 1)
     bundle.rdf["inputs"][0]["sample_tensor"] = {"source": "sample_raw.npy", "sha256": None}
+
+
+@case("R8", base="old", fiji=DEGRADED)
+def old_sample_of_other_values(bundle):
+    bundle.array("sample_raw.npy", np.load(bundle.file("test_raw.npy")) + 1)
+    bundle.rdf["sample_inputs"] = ["sample_raw.npy"]
+
+
+@case("R8", fiji=DEGRADED)
+def sample_picture_of_other_values(bundle):
+    bundle.write("sample.png", picture(64, 128))
+    bundle.rdf["inputs"][0]["sample_tensor"] = {"source": "sample.png", "sha256": None}
 
 
 @case("R8", fiji=DEGRADED)
@@ -853,6 +895,13 @@ def mean_of_another_tensor(bundle):
 def stardist_postprocessing(bundle):
     kwargs = {"prob_threshold": 0.5, "nms_threshold": 0.4, "n_rays": 1, "b": 0, "grid": [1, 1]}
     bundle.rdf["outputs"][0]["postprocessing"] = [{"id": "stardist_postprocessing", "kwargs": kwargs}]
+
+
+@case("P10", fiji=FAILS, qupath=FAILS)
+def custom_postprocessing(bundle):
+    bundle.write("own.py", b"class Own: ...")
+    own = {"id": "custom", "source": "own.py", "sha256": None, "callable": "Own", "kwargs": {}}
+    bundle.rdf["outputs"][0]["postprocessing"] = [own]
 
 
 @case("P10", fiji=FAILS, qupath=FAILS)

@@ -291,6 +291,7 @@ BASES: dict[str, Callable[[Path], Bundle]] = {
     "old": old,
     "no saved model": without(SAVED_MODEL),
     "no Keras": without("keras_v3"),
+    "no ONNX": without("onnx"),
     "ONNX first": without(SAVED_MODEL, "keras_v3"),
     "TorchScript only": without(SAVED_MODEL, "onnx", "keras_v3"),
     "ONNX and state dict": with_state_dict("onnx"),

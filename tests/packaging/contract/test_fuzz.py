@@ -221,7 +221,7 @@ def fuzz_descriptions(bundles, examples):
         max_examples=examples,
         deadline=None,
         database=None,
-        derandomize=examples == PLAIN,
+        derandomize=examples <= PLAIN,
         suppress_health_check=list(HealthCheck),
     )
     @given(descriptions(bundles))
@@ -276,7 +276,7 @@ def fuzz_files(folder, tmp_path, examples):
         max_examples=examples,
         deadline=None,
         database=None,
-        derandomize=examples == PLAIN,
+        derandomize=examples <= PLAIN,
         suppress_health_check=list(HealthCheck),
     )
     @given(files(folder))
@@ -298,7 +298,7 @@ def fuzz_files(folder, tmp_path, examples):
 
 
 def test_changed_files(tmp_path):
-    fuzz_files(clean(tmp_path / "bundle").finish(), tmp_path, PLAIN)
+    fuzz_files(clean(tmp_path / "bundle").finish(), tmp_path, PLAIN // 2)
 
 
 @pytest.mark.slow
@@ -316,7 +316,7 @@ def test_changed_zips(tmp_path):
     content = (tmp_path / "clean.zip").read_bytes()
 
     @settings(
-        max_examples=PLAIN, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+        max_examples=PLAIN // 2, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
     )
     @given(st.data())
     def run(data):

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from bmzpack.contract import jdll
-from bmzpack.contract.facts import Axis, Facts, Tensor, load_array, opened_picture
-from bmzpack.contract.findings import Look, Occurrence
+from bmzpack.contract.facts import SPACE, Axis, Facts, Tensor, load_array, opened_picture
+from bmzpack.contract.findings import Look, Occurrence, Severity
+from bmzpack.contract.receptive import receptive_radius
+from bmzpack.contract.wire import OnnxFile
 
 SAME = 1e-5
 """Sample and test tensors that differ by less of the range are the same."""
@@ -181,14 +183,22 @@ def halo_of_the_whole_output(facts: Facts) -> Iterator[Occurrence]:
 
 
 def missing_halo(facts: Facts) -> Iterator[Occurrence]:
-    """No halo, though the network looks at neighbouring pixels."""
-    window = _largest_window(facts)
-    if window <= 1:
-        return
+    """A halo that is smaller than the surroundings that the network looks at."""
     for tensor in facts.outputs:
         for axis in tensor.axes:
-            tiled = axis.id in ("y", "x") and axis.reference is not None and axis.offset >= 0
-            if tiled and axis.halo == 0:
+            if axis.id not in SPACE or axis.reference is None or axis.offset < 0:
+                continue
+            radius = _radius(facts, tensor, axis)
+            if radius is not None and axis.halo < radius:
+                have = f"a halo of {axis.halo}" if axis.halo else "no halo"
+                yield Occurrence(
+                    axis.place,
+                    f"{axis.id} of {tensor.id} has {have}, but the network looks {radius} pixels around: tiles may "
+                    "show seams.",
+                    # the influence of far pixels is small
+                    Severity.ADVICE if axis.halo else None,
+                )
+            elif radius is None and not axis.halo and (window := _largest_window(facts)) > 1:
                 yield Occurrence(
                     axis.place,
                     f"{axis.id} of {tensor.id} has no halo, but the network has windows of {window} pixels: tiles will "
@@ -196,9 +206,17 @@ def missing_halo(facts: Facts) -> Iterator[Occurrence]:
                 )
 
 
+def _radius(facts: Facts, tensor: Tensor, axis: Axis) -> int | None:
+    """Pixels that the network looks beyond an output pixel, where its ONNX file tells."""
+    if not isinstance(facts.onnx, OnnxFile):
+        return None
+    alone = len(facts.onnx.outputs) == len(facts.outputs) == 1
+    name = next(iter(facts.onnx.outputs)) if alone else tensor.id
+    return receptive_radius(facts.onnx, name, SPACE.index(axis.id) - len(SPACE))
+
+
 def _largest_window(facts: Facts) -> int:
-    if facts.onnx is not None and not isinstance(facts.onnx, str):
-        return max((size for window in facts.onnx.kernels for size in window), default=1)
+    """Of all convolutions and poolings of the Keras file, in pixels."""
     sizes = [1]
     layers = facts.keras_layers
     for layer in layers if isinstance(layers, list) else []:
