@@ -193,7 +193,7 @@ def _saved_model(facts: Facts, path: Path, trust: bool) -> str | None:
     if not isinstance(files, dict):
         if not zipfile.is_zipfile(path):
             raise UserError(f"{path.name} cannot be opened: {files}.")
-        return f"{path.name} is not opened: {files.rstrip('.')}."
+        return f"{path.name} is not opened: {str(files).rstrip('.')}."
     if "saved_model.pb" not in files:
         raise UserError(f"{path.name} has no saved_model.pb at its top.")
     for name in files:

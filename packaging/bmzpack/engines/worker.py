@@ -112,7 +112,7 @@ def clock(call):
 
 def told(error):
     """An exception in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300].rstrip('.')}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:600].rstrip('.')}"
 
 
 def limit_memory(size):
