@@ -6,11 +6,14 @@ import re
 import shlex
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+
+import bmzpack
 
 ROOT = Path(__file__).parents[1]
 BLOCKS = re.findall(r"^```\w*\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
@@ -88,6 +91,37 @@ def test_any_keras_model(user_folder):
         "outputs": [{"id": "probability", "axes": "byxc"}],
     }
     (user_folder / "description.yaml").write_text(yaml.safe_dump(description), encoding="utf-8")
-    for line in commands("bmzpack"):
-        if "bundle.zip" in line:
-            run(user_folder, line)
+    lines = [line for line in commands("bmzpack") if "bundle.zip" in line or "other.zip" in line]
+    assert {shlex.split(line)[1] for line in lines} == {"pack", "test", "check", "repair", "upload"}
+    for line in lines:
+        if "--run" in line:
+            continue  # see below
+        if "check" in line and importlib.util.find_spec("torch") is None:
+            continue
+        if "repair" in line:
+            without_nickname(user_folder / "bundle.zip", user_folder / "other.zip")
+        run(user_folder, line)
+    assert (user_folder / "check.json").exists() or importlib.util.find_spec("torch") is None
+    assert bmzpack.check(user_folder / "fixed.zip").consumers["fiji"].verdict == "opens"
+
+
+@pytest.mark.engines
+def test_check_in_every_engine(user_folder):
+    """After the test before it."""
+    (line,) = [line for line in commands("bmzpack check") if "--run" in line]
+    shown = run(user_folder, line)
+    assert "2.10.1" in shown
+    assert "1.13.1" in shown
+
+
+def without_nickname(bundle: Path, output: Path) -> None:
+    """A bundle that Fiji does not open."""
+    with zipfile.ZipFile(bundle) as old, zipfile.ZipFile(output, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name == "rdf.yaml":
+                rdf = yaml.safe_load(content)
+                del rdf["config"]["bioimageio"]["nickname"]
+                content = yaml.safe_dump(rdf).encode()
+            new.writestr(name, content)
+    assert bmzpack.check(output).consumers["fiji"].verdict == "fails"

@@ -58,6 +58,7 @@ def test(
     bundle: Annotated[Path, typer.Argument(help="A bundle, zipped or unpacked.", metavar="BUNDLE.zip")],
     json: Annotated[Optional[Path], typer.Option("--json", help="Write the report to this file.")] = None,  # noqa: PT028, UP045
     overwrite: Overwrite = False,  # noqa: PT028
+    trust: Annotated[bool, typer.Option("--trust", help="Execute Python code that is in the bundle.")] = False,  # noqa: PT028
 ) -> None:
     """Run every weights format of a bundle through bioimageio.core and through its own engine."""
     from rich.console import Console
@@ -65,7 +66,7 @@ def test(
 
     from bmzpack.proof import test as run_test
 
-    report = run_test(bundle, json=json, overwrite=overwrite)
+    report = run_test(bundle, json=json, overwrite=overwrite, trust=trust)
     table = Table("format", "bioimageio.core", "engine", "error", "seconds")
     for name, entry in report.formats.items():
         error = "-" if entry.max_abs_error is None else f"{entry.max_abs_error:.1e}"

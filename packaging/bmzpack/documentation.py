@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from bmzpack.agreement import Agreement
-from bmzpack.consumers import core_obstacle
-from bmzpack.contract import CONSUMERS, Report, Severity
+from bmzpack.contract import CONSUMERS, Report, Severity, core
 from bmzpack.description import Description, Processing
 
 OPENING = {
@@ -149,7 +148,7 @@ def _opening(
         else:
             yield f"**{program}.** " + OPENING[consumer].format(name=description.name)
             yield from dict.fromkeys(text for severity, text in found if severity == Severity.DEGRADED)
-    usable = [name for name in agreement if not core_obstacle(name, len(inputs), len(outputs))]
+    usable = [name for name in agreement if not core.obstacle(name, len(inputs), len(outputs))]
     images = ", ".join(f'"{entry["id"]}": "image.tif"' for entry in inputs)
     yield (
         f"**Python.** With `pip install bioimageio.core` and an engine of one of {', '.join(usable)}:\n\n"

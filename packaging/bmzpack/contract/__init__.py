@@ -35,7 +35,7 @@ def check(
     consumers
         Of `CONSUMERS`; all by default.
     run
-        Whether to run the test tensors through the engines of the programs as well, as `bmzpack.prove` does.
+        Whether to run the test tensors through the engines of the programs as well; it takes a minute or two.
     trust
         With ``run``: whether Python code of the bundle may be executed.
 

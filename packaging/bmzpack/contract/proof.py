@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bmzpack import engines, processing
-from bmzpack.consumers import core_obstacle
 from bmzpack.contract import core, fiji, ilastik, qupath
 from bmzpack.contract.facts import Facts
 from bmzpack.contract.findings import Finding, Report, Severity, Verdict
@@ -262,7 +261,7 @@ def _unsupported(facts: Facts, row: str, name: str, trust: bool) -> str:
     if row == CORE:
         if name not in core.FORMATS:
             return f"bioimageio.core does not run {name}."
-        if obstacle := core_obstacle(name, len(facts.inputs), len(facts.outputs)):
+        if obstacle := core.obstacle(name, len(facts.inputs), len(facts.outputs)):
             return obstacle
     return refused_bundle(facts, trust) or refused(facts, name, trust) or ""
 
