@@ -17,9 +17,10 @@ from bmzpack import bundle as archives
 from bmzpack.bundle import find_description, unpacked
 from bmzpack.contract import CONSUMERS, Report, check, check_facts
 from bmzpack.contract.facts import Facts
+from bmzpack.contract.looks.description import unreadable
 from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
-from bmzpack.repairs import description, files, sizes, upgrade, weights
+from bmzpack.repairs import description, files, processing, sizes, upgrade, weights
 from bmzpack.repairs.work import Change, Work, copied
 
 if TYPE_CHECKING:
@@ -27,10 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["REPAIRS", "Change", "Repaired", "repair", "show"]
 
+FIRST: tuple[Callable[[Work], None], ...] = (files.layout, files.file_name, description.forms)
+"""Of every bundle; the others only where the description can be understood."""
 REPAIRS: tuple[Callable[[Work], None], ...] = (
-    files.layout,
-    files.file_name,
-    description.forms,
     files.wrong_files,
     files.dead_references,
     description.versions,
@@ -38,7 +38,10 @@ REPAIRS: tuple[Callable[[Work], None], ...] = (
     description.plain_files,
     description.names,
     description.axis_ids,
+    description.channel_names,
     description.samples,
+    processing.over_batch,
+    processing.fixed_statistics,
     weights.saved_model,
     weights.onnx,
     weights.missing_formats,
@@ -46,7 +49,7 @@ REPAIRS: tuple[Callable[[Work], None], ...] = (
     description.parents,
     description.links,
 )
-"""In the order in which they are done: files are found before they are read, and described before they are run."""
+"""In the order in which they are done: what is run has to be described rightly before."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +114,9 @@ def repair(
             before = check_facts(Facts(original, path), bundle=str(bundle))
             copied(original, folder)
             work = Work(folder, folder / path.relative_to(original), scratch)
-        for mend in REPAIRS:
+        for mend in FIRST:
+            mend(work)
+        for mend in () if [*unreadable(work.facts)] else REPAIRS:
             mend(work)
         if not work.changes:
             return Repaired(None, [], work.unmended, before, before)

@@ -68,12 +68,17 @@ def saved_model(source: Path, targets: dict[str, Path], names: TensorNames) -> d
 def onnx(source: Path, targets: dict[str, Path], names: TensorNames) -> dict[str, Any]:
     """Write an ONNX file for the runtime inside Fiji, in one file, its tensors named by their ids."""
     import onnx
-    from onnx import version_converter
+
+    from bmzpack.repairs.opset import lowered
 
     model = onnx.load(source)  # with the weights that it keeps in other files of its folder
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     if opset > OPSET:
-        model, opset = version_converter.convert_version(model, OPSET), OPSET
+        try:
+            model, opset = lowered(model, OPSET), OPSET
+        except Exception as error:  # of several kinds, of the converter
+            reason = " ".join(str(error).split()).rpartition("failed: ")[2][:200]
+            raise UserError(f"opset {opset} cannot be written as {OPSET}: {reason}") from error
     model.ir_version = min(model.ir_version, IR_VERSION)
     weights = {tensor.name for tensor in model.graph.initializer}
     own = [value.name for value in model.graph.input if value.name not in weights]
@@ -81,7 +86,6 @@ def onnx(source: Path, targets: dict[str, Path], names: TensorNames) -> dict[str
     own = [value.name for value in model.graph.output]
     renamed |= dict(zip(_matched(names.outputs, own, "outputs", "onnx"), names.outputs, strict=True))
     _rename(model.graph, {one: other for one, other in renamed.items() if one != other})
-    onnx.checker.check_model(model)
     targets["onnx"].write_bytes(model.SerializeToString(deterministic=True))
     return {"onnx": {"opset_version": opset}}
 

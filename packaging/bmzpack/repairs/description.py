@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from bmzpack import rdf
 from bmzpack.contract import CONSUMERS, check_facts
 from bmzpack.contract.facts import source_of
@@ -55,7 +57,7 @@ def plain_files(work: Work) -> None:
         work.changed("R1", place, f"The file name stands alone: {source}.")
     numbers = tuple(int(part) for part in re.findall(r"\d+", work.facts.version)[:3])
     plain = isinstance(work.rdf.get("documentation"), str) or any(isinstance(cover, str) for cover in covers or ())
-    if numbers > description.LAST_PLAIN and plain:
+    if numbers[:2] == (0, 5) and numbers > description.LAST_PLAIN and plain:
         before = work.facts.version
         work.rdf["format_version"] = rdf.FORMAT_VERSION
         work.changed("R1", "format_version", f"The format is {rdf.FORMAT_VERSION}, it was {before}.")
@@ -80,12 +82,13 @@ def versions(work: Work) -> None:
     """R4: versions as texts of three numbers, as they were written."""
     for occurrence in [*weights.short_versions(work.facts)]:
         holder, _, key = occurrence.where.rpartition(".")
-        given = work.written(occurrence.where) or str(work.at(holder)[key])
-        if not re.fullmatch(r"\d+(\.\d+){0,2}", given):
-            work.left("R4", occurrence.where, f"{given!r} is no version of numbers.")
+        entry = work.at(holder)
+        given = work.written(occurrence.where)
+        if not isinstance(entry, dict) or given is None or not re.fullmatch(r"\d+(\.\d+){0,2}", given):
+            work.left("R4", occurrence.where, "It is no version of numbers.")
             continue
-        work.at(holder)[key] = ".".join([*given.split("."), "0", "0"][:3])
-        work.changed("R4", occurrence.where, f"The version is the text {work.at(holder)[key]!r}, it was {given}.")
+        entry[key] = ".".join([*given.split("."), "0", "0"][:3])
+        work.changed("R4", occurrence.where, f"The version is the text {entry[key]!r}, it was {given}.")
 
 
 def axis_ids(work: Work) -> None:
@@ -98,6 +101,23 @@ def axis_ids(work: Work) -> None:
             if isinstance(entry, dict) and entry.get("type") == "space" and "id" not in entry:
                 entry["id"] = axis.id
                 work.changed("R5", axis.place, f"The axis without an id is {axis.id}, as the specification has it.")
+
+
+def channel_names(work: Work) -> None:
+    """R5: names of channels, as many as the test tensor has."""
+    if work.facts.is_old:
+        return
+    for tensor in work.facts.tensors:
+        for number, axis in enumerate(tensor.axes):
+            entry, array = work.at(axis.place), work.facts.array(tensor)
+            shape = array.shape if isinstance(array, np.ndarray) else ()
+            if entry.get("type") == "channel" and "channel_names" not in entry and len(shape) == len(tensor.axes):
+                entry.pop("size", None)  # which is that of the names
+                entry["channel_names"] = [f"channel{n + 1}" for n in range(shape[number])]
+                names = ", ".join(entry["channel_names"])
+                work.changed(
+                    "R5", axis.place, f"The channels of {tensor.id} are called {names}: give them better names."
+                )
 
 
 def samples(work: Work) -> None:
@@ -118,17 +138,17 @@ def samples(work: Work) -> None:
 
 def parents(work: Work) -> None:
     """W5: one original, and the others made from it."""
-    if not [*weights.parents(work.facts)]:
+    entries = {name: entry for name in work.facts.weights if isinstance(entry := work.at(f"weights.{name}"), dict)}
+    if not entries:
         return
-    entries = {name: work.rdf["weights"][name] for name in work.facts.weights}
     originals = [name for name in entries if not entries[name].get("parent")] or list(entries)
     original = min(originals, key=lambda name: PREFERENCE.index(name) if name in PREFERENCE else len(PREFERENCE))
     for name, entry in entries.items():
         parent = entry.get("parent")
         if name == original and parent:
             del entry["parent"]
-            work.changed("W5", f"weights.{name}.parent", f"{name} is the original now: {parent} is not there.")
-        elif name != original and (parent == name or parent not in entries):
+            work.changed("W5", f"weights.{name}.parent", f"{name} is the original now; its parent was {parent}.")
+        elif name != original and (parent == name or parent not in [*entries]):
             entry["parent"] = original
             work.changed("W5", f"weights.{name}.parent", f"The parent of {name} is {original}.")
 

@@ -49,7 +49,7 @@ def dead_references(work: Work) -> None:
         top, _, rest = place.partition(".")
         name, _, part = rest.partition(".")
         # a list of packages is not needed to run the weights
-        if top == "weights" and part != "dependencies":
+        if top == "weights" and part != "dependencies" and name in work.rdf["weights"]:
             lacking.setdefault(name, []).append(part or "weights")
     for name, parts in lacking.items():
         if not any(work.trusted(other) for other in core.FORMATS if other not in lacking):
@@ -58,16 +58,17 @@ def dead_references(work: Work) -> None:
         del work.rdf["weights"][name]
         work.changed("F2", f"weights.{name}", f"{name} is taken out: its {' and '.join(parts)} file is missing.")
     for place in reversed(places):  # from the end, so that the numbers of covers hold
-        holder, _, key = place.rpartition(".")
+        name, _, key = place.rpartition(".")
+        holder = work.at(name)
         if place.startswith("weights.") and place.split(".")[1] in lacking:
             continue
-        if key in ("dependencies", "documentation", "sample_tensor"):
-            del (work.at(holder) if holder else work.rdf)[key]
-            work.changed("F2", place, "The entry is taken out: its file is missing.")
-        elif holder in ("covers", "attachments"):
-            work.rdf[holder].pop(int(key))
-            if not work.rdf[holder]:
-                del work.rdf[holder]
-            work.changed("F2", place, "The entry is taken out: its file is missing.")
+        if isinstance(holder, dict) and key in ("dependencies", "documentation", "sample_tensor"):
+            del holder[key]
+        elif isinstance(holder, list) and name in ("attachments", "covers"):
+            holder.pop(int(key))
+            if not holder:
+                del work.rdf[name]
         else:
             work.left("F2", place, "The file is missing, and nothing takes its place: add it.")
+            continue
+        work.changed("F2", place, "The entry is taken out: its file is missing.")

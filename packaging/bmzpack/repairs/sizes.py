@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from bmzpack.contract.facts import Axis
-from bmzpack.contract.looks import description
 from bmzpack.contract.looks.tensors import halo_of_the_whole_output, steps, test_tensors
 from bmzpack.errors import UserError
 from bmzpack.repairs.trial import runnable, trial
@@ -18,6 +17,7 @@ from bmzpack.repairs.work import Work
 
 TRIED = 3
 """Sizes, beginning with the smallest, on which the network is run where they were not declared before."""
+MOST_CHOICES = 100
 MOST_RUNS = 4
 """Choices of sizes that are tried before it is given up."""
 
@@ -27,6 +27,9 @@ def sizes(work: Work) -> None:
     if work.facts.is_old:
         return
     refused = {occurrence.where for occurrence in steps(work.facts)}
+    cut = {occurrence.where for occurrence in halo_of_the_whole_output(work.facts)}
+    followed = {axis.place: work.facts.referred(axis) for tensor in work.facts.outputs for axis in tensor.axes}
+    refused |= {found[1].place for place, found in followed.items() if found and place in cut}
     groups: dict[tuple[int, int], list[Axis]] = {}
     lengths: dict[str, int] = {}
     for tensor in work.facts.inputs:
@@ -34,8 +37,8 @@ def sizes(work: Work) -> None:
         for number, axis in enumerate(tensor.axes):
             if axis.place in refused and axis.minimum and axis.step:
                 groups.setdefault((axis.minimum, axis.step), []).append(axis)
-                fits = isinstance(array, np.ndarray) and array.ndim == len(tensor.axes)
-                lengths[axis.place] = array.shape[number] if fits else 0
+                shape = array.shape if isinstance(array, np.ndarray) else ()
+                lengths[axis.place] = shape[number] if len(shape) == len(tensor.axes) else 0
     if groups:
         _mend(work, groups, lengths)
 
@@ -73,12 +76,15 @@ def _choices(
 ) -> Iterator[tuple[int, int]]:
     """Smallest sizes and steps that JDLL tiles: the declared step first, then one that divides both."""
     before = [work.at(axis.place)["size"] for axis in group]
-    wrong = _wrong(work) - {axis.place for axis in group}
+    own = {axis.place for axis in group}
+    followers = [axis for tensor in work.facts.outputs for axis in tensor.axes]
+    own |= {axis.place for axis in followers if (found := work.facts.referred(axis)) and found[1].place in own}
+    wrong = _wrong(work) - own
     largest = min(lengths[axis.place] for axis in group)
     finer = math.gcd(minimum, step)
     found = [(low, step) for low in range(-(-minimum // step) * step, largest + 1, step)]
     found += [(low, finer) for low in range(minimum, largest + 1, finer) if finer < step]
-    for low, new in found:
+    for low, new in found[:MOST_CHOICES]:
         if any((lengths[axis.place] - low) % new for axis in group):
             continue
         _set(work, {(minimum, step): group}, [(low, new)])
@@ -92,7 +98,7 @@ def _choices(
 
 def _wrong(work: Work) -> set[str]:
     """Places where sizes are not tiled, do not fit a halo or test tensor, or are not valid."""
-    looks = (steps, halo_of_the_whole_output, test_tensors, description.invalid)
+    looks = (steps, halo_of_the_whole_output, test_tensors)
     return {occurrence.where for look in looks for occurrence in look(work.facts)}
 
 

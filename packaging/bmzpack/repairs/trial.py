@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ from bmzpack.errors import UserError
 from bmzpack.repairs.work import Work
 from bmzpack.weights import FORMATS, TOLERANCE
 
+LARGEST_TRIED = 2**22
+"""Values of a tensor of another size, unless the test tensor is about as large."""
 RUN_FIRST = ("onnx", "tensorflow_saved_model_bundle", "torchscript")
 """In the order of how soon they answer."""
 
@@ -80,8 +83,11 @@ class Trial:
         from bmzpack import processing
 
         # the sample is changed by postprocessing
-        with description._silent():
-            done = processing.postprocess(self.entries, dict(outputs), _copied(self.sample))
+        try:
+            with description._silent():
+                done = processing.postprocess(self.entries, dict(outputs), _copied(self.sample))
+        except Exception as problem:  # bioimageio.core's own, on what no rule has found
+            raise UserError(f"its output cannot be postprocessed: {_short(problem)}") from problem
         return max(_relative_error(done[name], self.expected[name], name) for name in self.names.outputs)
 
     def accept(self, name: str, path: Path, before: Sequence[dict[str, np.ndarray] | UserError] | None = None) -> float:
@@ -151,7 +157,7 @@ def trial(work: Work, sizes: int = 2) -> Trial:
             raise UserError(f"there is no test tensor of {tensor.id} that could be compared with")
         arrays[tensor.id] = np.array(array)
     entries = {
-        tensor.id: {key: value for key, value in work.at(tensor.place).items() if not key.endswith("_tensor")}
+        tensor.id: {key: value for key, value in work.at(tensor.place).items() if not str(key).endswith("_tensor")}
         for tensor in facts.tensors
     }
     names = TensorNames([tensor.id for tensor in facts.inputs], [tensor.id for tensor in facts.outputs])
@@ -163,7 +169,8 @@ def trial(work: Work, sizes: int = 2) -> Trial:
     first = processing.arrays(sample, names.inputs)
     expected = {name: arrays[name].astype(np.float32) for name in names.outputs}
     others = [_resized(facts, first, n) for n in range(sizes)] if _is_open(facts) else []
-    return Trial(names, [entries[name] for name in names.outputs], sample, [first, *others], expected)
+    given = [first, *(tensors for tensors in others if tensors is not None)]
+    return Trial(names, [entries[name] for name in names.outputs], sample, given, expected)
 
 
 def own_names(facts: Facts, name: str) -> TensorNames | None:
@@ -203,8 +210,8 @@ def _is_open(facts: Facts) -> bool:
     return any(axis.step for tensor in facts.inputs for axis in tensor.axes if axis.id != "batch")
 
 
-def _resized(facts: Facts, tensors: Mapping[str, np.ndarray], number: int) -> dict[str, np.ndarray]:
-    """The tensors in the smallest size and ``number`` steps more along one axis, cut or repeated."""
+def _resized(facts: Facts, tensors: Mapping[str, np.ndarray], number: int) -> dict[str, np.ndarray] | None:
+    """The tensors in the smallest size and ``number`` steps more along one axis, cut or repeated; None if too large."""
     sizes: dict[tuple[str, str], int] = {}
     for tensor in facts.inputs:
         opened = [axis for axis in tensor.axes if axis.step and axis.minimum]
@@ -219,6 +226,8 @@ def _resized(facts: Facts, tensors: Mapping[str, np.ndarray], number: int) -> di
     resized = {}
     for tensor in facts.inputs:
         array = tensors[tensor.id]
+        if math.prod(sizes[tensor.id, axis.id] for axis in tensor.axes) > max(4 * array.size, LARGEST_TRIED):
+            return None
         for position, axis in enumerate(tensor.axes):
             array = np.take(array, range(sizes[tensor.id, axis.id]), axis=position, mode="wrap")
         resized[tensor.id] = np.ascontiguousarray(array)

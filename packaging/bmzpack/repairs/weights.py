@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bmzpack import rdf
-from bmzpack.contract import check_facts
+from bmzpack.contract import check_facts, core
+from bmzpack.contract.facts import Facts
 from bmzpack.contract.looks import weights
 from bmzpack.contract.wire import OnnxFile
 from bmzpack.engines import TensorNames
@@ -101,6 +102,12 @@ def missing_formats(work: Work) -> None:
             _from_saved_model(work, broken)
     except UserError as problem:
         work.left("N1", "weights", f"{', '.join(wanted)} cannot be made: {problem}")
+    for name, rule in broken.items():
+        made = any(change.where == f"weights.{name}" for change in work.changes)
+        if not made and any(work.trusted(other) for other in core.FORMATS if other not in broken):
+            del work.rdf["weights"][name]
+            work.settled(f"weights.{name}")
+            work.changed(rule, f"weights.{name}", f"{name} is taken out: its file holds no network.")
 
 
 def _from_keras(work: Work, original: str, wanted: Sequence[str], broken: dict[str, str]) -> None:
@@ -158,14 +165,27 @@ def _add(
     taken = work.take(path, FORMATS[name][1])
     work.rdf["weights"][name] = {"source": taken, "sha256": rdf.sha256(work.root / taken), "parent": parent} | versions
     rule = broken.get(name) or ("N2" if parent == SAVED_MODEL else "N1")
+    work.settled(f"weights.{name}")
     work.changed(rule, f"weights.{name}", f"{name} is made from {parent}: {_proof(error)}.")
 
 
 def _broken(work: Work) -> dict[str, str]:
     """Formats whose file is there, is the one that is meant, and holds no network; with the rule that says so."""
-    looks = {SAVED_MODEL: ("W1", weights.saved_model_layout), "onnx": ("W3", weights.onnx_unreadable)}
-    looks["torchscript"] = ("W4", weights.torchscript_archive)
-    return {name: rule for name, (rule, look) in looks.items() if work.trusted(name) and [*look(work.facts)]}
+    facts = work.facts
+    found = {
+        SAVED_MODEL: ("W1", _holds_no_graph(facts)),
+        "onnx": ("W3", isinstance(facts.onnx, str)),
+        "torchscript": ("W4", bool([*weights.torchscript_archive(facts)])),
+    }
+    return {name: rule for name, (rule, broken) in found.items() if broken and work.trusted(name)}
+
+
+def _holds_no_graph(facts: Facts) -> bool:
+    """Whether there is no saved model anywhere in the zip."""
+    files = facts.saved_model_files
+    if not isinstance(files, dict):
+        return files is not None
+    return isinstance(facts.saved_model, str) or not any(name.endswith(("saved_model.pb", ".zip")) for name in files)
 
 
 def _refresh(work: Work, name: str, path: Path, versions: dict[str, Any] | None = None) -> None:

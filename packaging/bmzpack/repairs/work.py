@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import datetime
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -74,7 +75,7 @@ class Work:
 
     def changed(self, rule: str, where: str, what: str) -> None:
         """Note what has been done to `rdf` or to files."""
-        self.changes.append(Change(rule, where, what))
+        self.changes.append(Change(rule, where, self._local(what)))
         self._facts = None
 
     def look_again(self) -> None:
@@ -83,7 +84,15 @@ class Work:
 
     def left(self, rule: str, where: str, why: str) -> None:
         """Note what cannot be mended."""
-        self.unmended.append(Change(rule, where, why))
+        self.unmended.append(Change(rule, where, self._local(why)))
+
+    def settled(self, where: str) -> None:
+        """What could not be mended in one way has been mended in another."""
+        self.unmended = [change for change in self.unmended if change.where != where]
+
+    def _local(self, text: str) -> str:
+        """A sentence without the names of temporary folders."""
+        return text.replace(f"{self.root}{os.sep}", "").replace(f"{self.scratch}{os.sep}", "")
 
     def undone(self, before: Mapping[str, Any]) -> None:
         """Take the description back to what it was."""
@@ -91,10 +100,15 @@ class Work:
         self._facts = None
 
     def at(self, place: str) -> Any:
-        """The part of the description at a place, which may be changed."""
+        """The part of the description at a place, which may be changed; None where it cannot be found by its name."""
         value: Any = self.rdf
-        for part in place.split("."):
-            value = value[int(part)] if isinstance(value, list) else value[part]
+        for part in place.split(".") if place else ():
+            if isinstance(value, list) and part.isdecimal() and int(part) < len(value):
+                value = value[int(part)]
+            elif isinstance(value, dict) and part in value:
+                value = value[part]
+            else:
+                return None
         return value
 
     def written(self, place: str) -> str | None:

@@ -140,14 +140,20 @@ def _configuration(model_path: Path) -> dict[str, Any]:
             configuration = json.loads(archive.read("config.json"))
     except FileNotFoundError:
         raise UserError(f"{model_path} does not exist: name a .keras file.") from None
-    except (zipfile.BadZipFile, KeyError, ValueError, IsADirectoryError):
-        raise UserError(f"{model_path} is not a whole .keras file: save the model again with model.save.") from None
+    except (zipfile.BadZipFile, KeyError, ValueError, IsADirectoryError, RecursionError):
+        raise _not_whole(model_path) from None
+    if not isinstance(configuration, dict):
+        raise _not_whole(model_path)
     if configuration.get("class_name") not in ("Functional", "Model", "Sequential"):
         raise UserError(
             f"{model_path}: a model class of its own ({configuration.get('class_name')}) is custom code, which no "
             "bundle can carry: build the model with the functional API."
         )
     return configuration
+
+
+def _not_whole(model_path: Path) -> UserError:
+    return UserError(f"{model_path} is not a whole .keras file: save the model again with model.save.")
 
 
 def _serialised(item: Any) -> Iterator[dict[str, Any]]:
@@ -165,16 +171,19 @@ def _serialised(item: Any) -> Iterator[dict[str, Any]]:
 
 def _ends(model_path: Path, configuration: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The input layers and the layers that give the outputs."""
-    layers = configuration["config"]["layers"]
-    if configuration["class_name"] == "Sequential":
-        if layers[0]["class_name"] != "InputLayer":
-            raise UserError(f"{model_path} has no input: begin it with keras.Input(shape, name='raw').")
-        return layers[:1], layers[-1:]
-    by_name = {layer["name"]: layer for layer in layers}
-    return (
-        [by_name[name] for name in _references(configuration["config"]["input_layers"])],
-        [by_name[name] for name in _references(configuration["config"]["output_layers"])],
-    )
+    try:
+        layers = configuration["config"]["layers"]
+        if configuration["class_name"] == "Sequential":
+            if layers[0]["class_name"] != "InputLayer":
+                raise UserError(f"{model_path} has no input: begin it with keras.Input(shape, name='raw').")
+            return layers[:1], layers[-1:]
+        by_name = {layer["name"]: layer for layer in layers}
+        return (
+            [by_name[name] for name in _references(configuration["config"]["input_layers"])],
+            [by_name[name] for name in _references(configuration["config"]["output_layers"])],
+        )
+    except (LookupError, TypeError, AttributeError):
+        raise _not_whole(model_path) from None
 
 
 def _names(layers: Sequence[dict[str, Any]]) -> list[str]:
