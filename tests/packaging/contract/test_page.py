@@ -341,7 +341,7 @@ def test_matrix_as_json() -> None:
         "passed": False,
         "engines": {
             "ONNX Runtime 1.13.1": {
-                "onnx": {"status": "passed", "max_abs_error": 1.2e-6, "seconds": 0.0041, "message": ""}
+                "onnx": {"status": "passed", "max_abs_error": 1.2e-6, "seconds": 0.0041, "message": "", "seam": None}
             },
             "TensorFlow 2.10.1": {
                 "tensorflow_saved_model_bundle": {
@@ -349,6 +349,7 @@ def test_matrix_as_json() -> None:
                     "max_abs_error": None,
                     "seconds": None,
                     "message": "needs Python 3.10",
+                    "seam": None,
                 }
             },
             "torch 2.13": {
@@ -357,6 +358,7 @@ def test_matrix_as_json() -> None:
                     "max_abs_error": 0.25,
                     "seconds": 1.25,
                     "message": "another output",
+                    "seam": None,
                 }
             },
         },
