@@ -337,19 +337,33 @@ def test_saved_model_of_another_layout(broken, clean, rename):
         assert a.namelist() == ["saved_model.pb", "variables/"]
 
 
+def exported(folder):
+    """Write the saved model as `model.export()` does: with variables, and names that are no tensor ids."""
+    saved = folder.with_name("exported")
+    network().export(saved, verbose=False)
+    with zipfile.ZipFile(folder / "saved_model.zip", "w") as archive:
+        for path in [path for path in saved.rglob("*") if path.is_file()]:
+            archive.write(path, path.relative_to(saved))
+    renewed(folder)
+
+
 def test_exported_saved_model_is_frozen(broken, clean):
-    """As `model.export()` writes it: with variables, another signature name, and names that are no tensor ids."""
-    model = network()
-    folder = broken.with_name("exported")
-    model.export(folder, verbose=False)
-    names = [path for path in folder.rglob("*") if path.is_file()]
-    with zipfile.ZipFile(broken / "saved_model.zip", "w") as archive:
-        for path in names:
-            archive.write(path, path.relative_to(folder))
-    renewed(broken)
+    exported(broken)
     mended(broken, clean, "W1", "W2")
     with bundle.unpacked(broken.with_name("repaired.zip")) as opened:
         assert reproduces(opened, "tensorflow", "saved_model.zip") < 1e-5
+
+
+@pytest.mark.engines
+def test_exported_saved_model_runs_in_the_tensorflow_of_fiji(broken):
+    try:
+        old.python("tensorflow", "2.10.1")
+    except UserError as error:
+        pytest.skip(str(error))
+    exported(broken)
+    repair(broken, broken.with_name("repaired.zip"))
+    with bundle.unpacked(broken.with_name("repaired.zip")) as opened:
+        assert reproduces(opened, "tensorflow-2.10.1", "saved_model.zip") < 1e-5
 
 
 def test_onnx_of_the_newest_opset_with_names_of_its_own(broken, clean):

@@ -111,7 +111,8 @@ def channel_names(work: Work) -> None:
         for number, axis in enumerate(tensor.axes):
             entry, array = work.at(axis.place), work.facts.array(tensor)
             shape = array.shape if isinstance(array, np.ndarray) else ()
-            if entry.get("type") == "channel" and "channel_names" not in entry and len(shape) == len(tensor.axes):
+            nameless = isinstance(entry, dict) and entry.get("type") == "channel" and "channel_names" not in entry
+            if nameless and len(shape) == len(tensor.axes):
                 entry.pop("size", None)  # which is that of the names
                 entry["channel_names"] = [f"channel{n + 1}" for n in range(shape[number])]
                 names = ", ".join(entry["channel_names"])

@@ -157,7 +157,9 @@ def trial(work: Work, sizes: int = 2) -> Trial:
             raise UserError(f"there is no test tensor of {tensor.id} that could be compared with")
         arrays[tensor.id] = np.array(array)
     entries = {
-        tensor.id: {key: value for key, value in work.at(tensor.place).items() if not str(key).endswith("_tensor")}
+        tensor.id: {
+            key: value for key, value in (work.at(tensor.place) or {}).items() if not str(key).endswith("_tensor")
+        }
         for tensor in facts.tensors
     }
     names = TensorNames([tensor.id for tensor in facts.inputs], [tensor.id for tensor in facts.outputs])

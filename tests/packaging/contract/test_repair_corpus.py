@@ -1,5 +1,6 @@
 """Repair of the check's corpus: what can be mended is clean afterwards, and nothing becomes worse."""
 
+import contextlib
 import json
 import shutil
 import zipfile
@@ -11,7 +12,10 @@ import pytest
 import yaml
 from cases import CASES
 from corpus import BASES, SAVED_MODEL, clean, old, zipped
+from hypothesis import HealthCheck, given, settings
 from onnx import TensorProto, helper
+from test_fuzz import bundles as bundles
+from test_fuzz import descriptions
 
 from bmzpack import engines
 from bmzpack.bundle import unpacked
@@ -271,24 +275,70 @@ OPERATORS = {
 }
 
 
-@pytest.mark.parametrize("name", OPERATORS)
-def test_operators_of_newer_opsets(name):
-    """All that networks for images need is written in opset 17."""
+def network_of(name):
+    """A network of one operator in opset 21, and the names of its outputs."""
     ((operator, inputs, attributes),) = OPERATORS[name]
     outputs = ["y", "z"] if operator == "Split" else ["y"]
     nodes = [helper.make_node(operator, inputs, outputs, **attributes)]
     ends = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["b", 4, "h", "w"])]
     result = [helper.make_tensor_value_info(output, TensorProto.FLOAT, None) for output in outputs]
-    weights = [onnx.numpy_helper.from_array(TENSORS[name], name) for name in inputs if name in TENSORS]
-    graph = helper.make_graph(nodes, "g", ends, result, weights)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    stored = [onnx.numpy_helper.from_array(TENSORS[name], name) for name in inputs if name in TENSORS]
+    graph = helper.make_graph(nodes, "g", ends, result, stored)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), outputs
+
+
+IMAGE = np.random.default_rng(1).random((1, 4, 8, 8)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_operators_of_newer_opsets(name):
+    """All that networks for images need is written in opset 17."""
+    model, outputs = network_of(name)
     before = model.SerializeToString()
     after = lowered(model, 17)
     assert [(entry.domain, entry.version) for entry in after.opset_import] == [("", 17)]
-    x = np.random.default_rng(1).random((1, 4, 8, 8)).astype(np.float32)
     results = []
     for content in (before, after.SerializeToString()):
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-        results.append(session.run(outputs, {"x": x}))
+        results.append(session.run(outputs, {"x": IMAGE}))
     for one, other in zip(*results, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.engines
+@pytest.mark.parametrize("name", OPERATORS)
+def test_operators_in_the_runtime_of_fiji(name, tmp_path):
+    try:
+        engines.old.python("onnxruntime", "1.13.1")
+    except UserError as error:
+        pytest.skip(str(error))
+    model, outputs = network_of(name)
+    (tmp_path / "new.onnx").write_bytes(model.SerializeToString())
+    model = lowered(model, 17)
+    model.ir_version = 8
+    (tmp_path / "old.onnx").write_bytes(model.SerializeToString())
+    names = TensorNames(["x"], outputs)
+    new = engines.run("onnxruntime", tmp_path / "new.onnx", [{"x": IMAGE}], names)
+    old = engines.run("onnxruntime-1.13.1", tmp_path / "old.onnx", [{"x": IMAGE}], names)
+    for output in outputs:
+        np.testing.assert_allclose(new.outputs[0][output], old.outputs[0][output], atol=1e-6)
+
+
+@pytest.mark.slow
+def test_changed_descriptions(bundles, tmp_path, monkeypatch):
+    """The random descriptions of the check's own test: a repair or a sentence, and nothing becomes worse."""
+    monkeypatch.setattr(weights, "run_python", refuse)
+    monkeypatch.setattr(weights, "write_all", refuse)
+    monkeypatch.setattr(engines, "run_python", refuse)
+
+    @settings(max_examples=1000, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(descriptions(bundles))
+    def run(case):
+        folder, content = case
+        (folder / "rdf.yaml").write_bytes(content)
+        with contextlib.suppress(UserError):
+            repaired = repair(folder, tmp_path / "new.zip", overwrite=True)
+            before, after = verdicts(repaired.before), verdicts(repaired.after)
+            assert all(ORDER.index(after[consumer]) <= ORDER.index(before[consumer]) for consumer in CONSUMERS)
+
+    run()
