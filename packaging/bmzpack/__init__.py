@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from bmzpack.errors import UserError as UserError
     from bmzpack.packing import pack as pack
     from bmzpack.proof import test as test
-    from bmzpack.repair import repair as repair
-    from bmzpack.upload import upload as upload
+    from bmzpack.repairing import repair as repair
+    from bmzpack.uploading import upload as upload
 
 _HOMES = {
     "Description": "bmzpack.description",
     "check": "bmzpack.contract",
     "UserError": "bmzpack.errors",
     "pack": "bmzpack.packing",
-    "repair": "bmzpack.repair",
+    "repair": "bmzpack.repairing",
     "test": "bmzpack.proof",
-    "upload": "bmzpack.upload",
+    "upload": "bmzpack.uploading",
 }
 __all__ = [*_HOMES]  # pyright: ignore[reportUnsupportedDunderAll]
 

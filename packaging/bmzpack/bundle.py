@@ -121,8 +121,10 @@ def read_description(path: Path) -> Any:
 
     Raises
     ------
+    NoYaml
+        It is no YAML.
     UserError
-        It is no YAML, or so large or repetitive that it was made to harm.
+        It cannot be read, or is so large or repetitive that it was made to harm.
     """
     try:
         if path.stat().st_size > LARGEST_DESCRIPTION:
@@ -136,25 +138,28 @@ def read_description(path: Path) -> Any:
             return None if node is None else loader.construct_document(node)
         finally:
             loader.dispose()
-    except _Endless as error:
+    except (_Endless, RecursionError) as error:
         raise UserError(
             f"{path} has more than {MOST_NODES} values, or nested deeper than {DEEPEST}, as a bomb has: do not open it."
         ) from error
     except yaml.YAMLError as error:
-        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())[:300]}") from error
+        raise NoYaml(f"{path} is no YAML: {' '.join(str(error).split())[:300]}") from error
     except UserError:
         raise
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
     except (
-        RecursionError,
         ValueError,
         OverflowError,
         TypeError,
         KeyError,
         AttributeError,
     ) as error:
-        raise UserError(f"{path} is no YAML that can be read: {type(error).__name__}: {error}"[:300]) from error
+        raise NoYaml(f"{path} is no YAML that can be read: {type(error).__name__}: {error}"[:300]) from error
+
+
+class NoYaml(UserError):
+    """A description is damaged, not made to harm."""
 
 
 class _Endless(Exception):

@@ -130,10 +130,13 @@ def repair(
     """Mend what can be mended without the author; networks are run before they are taken. Prints every change."""
     from rich.console import Console
 
-    from bmzpack.repair import repair as run
-    from bmzpack.repair import show
+    from bmzpack.repairing import repair as run
+    from bmzpack.repairing import show
 
-    show(run(bundle, output, dry_run=dry_run, overwrite=overwrite), Console())
+    repaired = run(bundle, output, dry_run=dry_run, overwrite=overwrite)
+    show(repaired, Console())
+    if not repaired.changes and any(verdict.verdict == "fails" for verdict in repaired.after.consumers.values()):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -146,8 +149,8 @@ def upload(
     ] = False,
 ) -> None:
     """Offer a bundle to the BioImage Model Zoo; the token comes from BIOIMAGEIO_HYPHA_UPLOAD_TOKEN."""
-    from bmzpack.upload import ask
-    from bmzpack.upload import upload as run
+    from bmzpack.uploading import ask
+    from bmzpack.uploading import upload as run
 
     run(bundle, dry_run=dry_run, again=again, confirm=(lambda _: True) if yes else ask, show=typer.echo)
 

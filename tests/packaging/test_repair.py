@@ -20,7 +20,7 @@ from bmzpack.contract import check
 from bmzpack.engines import TensorNames, old
 from bmzpack.errors import UserError
 from bmzpack.rdf import sha256
-from bmzpack.repair import repair, show
+from bmzpack.repairing import repair, show
 
 # without torch there is one more thing to be mended in every bundle: TorchScript for ilastik
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs torch")

@@ -20,7 +20,7 @@ import yaml
 import bmzpack.contract
 from bmzpack.contract.findings import Finding, Report, Severity, Verdict
 from bmzpack.errors import UserError
-from bmzpack.upload import Uploaded, ask, cache, upload
+from bmzpack.uploading import Uploaded, ask, cache, upload
 
 TOKEN = "eyJ.secret-of-ada.42"
 ID = "bioimage-io/lucky-newt"

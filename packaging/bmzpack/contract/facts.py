@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from bmzpack.bundle import check_archive, read_description
+from bmzpack.bundle import NoYaml, check_archive, read_description
 from bmzpack.contract.wire import OnnxFile, SavedModel, Unreadable, read_onnx, read_saved_model
 from bmzpack.errors import UserError
 
@@ -49,6 +49,8 @@ class Axis:
     place: str
     kind: str = ""
     """Such as ``space``; the id need not say it."""
+    named: bool = True
+    """Whether the id is written, not left to the specification."""
     size: int | None = None
     minimum: int | None = None
     step: int | None = None
@@ -145,7 +147,11 @@ class Facts:
         self.problems: list[tuple[str, str]] = []
         """Place and what could not be understood there."""
         self._found: dict[str | None, Path | None] = {}
-        content = read_description(description)
+        try:
+            content = read_description(description)
+        except NoYaml as error:
+            content = {}
+            self._problem("", str(error).removeprefix(f"{description} ").rstrip("."))
         self.rdf = _mapping(content)
         if self.rdf is not content:
             self._problem("", "the description is no mapping of keys to values")
@@ -361,6 +367,7 @@ class Facts:
             id=name,
             place=place,
             kind=kind,
+            named=bool(text(entry.get("id"))),
             halo=halo,
             pixel=number(entry.get("scale")) or 1.0,
             channel_names=[str(name) for name in names] if isinstance(names, list) else None,

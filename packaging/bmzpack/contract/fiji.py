@@ -90,10 +90,11 @@ RULES = [
         CANNOT_OPEN,
         "Axes are batch, channel, z, y, x and channels have names",
         "JDLL joins the axis ids to a word: time becomes btimeyxc, which ends with an ArrayIndexOutOfBoundsException "
-        "(seen); an index axis is no axis that it knows.",
+        "(seen); an index axis is no axis that it knows; a space axis without an id is an exception (AxisV05, read).",
         "Use the axes batch, z, y, x and channel only, with channel_names.",
         lambda facts: [
             *tensors.axes_besides({"batch", "channel", "z", "y", "x"})(facts),
+            *tensors.unnamed_axes(facts),
             *tensors.unnamed_channels(facts),
         ],
     ),

@@ -570,6 +570,13 @@ def old_time_axis(bundle):
     bundle.network(inputs={"raw": five}, outputs={"probability": five})
 
 
+@case("R5", fiji=FAILS)
+def axis_without_an_id(bundle):
+    for tensor in ("inputs", "outputs"):
+        axis = next(axis for axis in bundle.rdf[tensor][0]["axes"] if axis["id"] == "x")
+        del axis["id"]
+
+
 @case("R5", fiji=FAILS, ilastik=FAILS)
 def axes_of_other_names(bundle):
     for place in ("inputs", "outputs"):

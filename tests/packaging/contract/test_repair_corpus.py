@@ -22,7 +22,7 @@ from bmzpack.bundle import unpacked
 from bmzpack.contract import CONSUMERS, check
 from bmzpack.engines import TensorNames
 from bmzpack.errors import UserError
-from bmzpack.repair import repair
+from bmzpack.repairing import repair
 from bmzpack.repairs import weights
 from bmzpack.repairs.opset import lowered
 

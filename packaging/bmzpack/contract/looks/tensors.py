@@ -65,6 +65,16 @@ def axes_besides(known: Container[str]) -> Look:
     return look
 
 
+def unnamed_axes(facts: Facts) -> Iterator[Occurrence]:
+    """Axes of an image whose id is left to the specification."""
+    for tensor in facts.tensors:
+        for axis in tensor.axes:
+            if axis.kind == "space" and not axis.named:
+                yield Occurrence(
+                    axis.place, f"An axis of {tensor.id} has no id.", remedy=f"Write its id, {axis.id}, down."
+                )
+
+
 def unnamed_channels(facts: Facts) -> Iterator[Occurrence]:
     """Channel axes without names of the channels."""
     for tensor in facts.tensors:
