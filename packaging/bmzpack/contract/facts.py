@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 LETTERS = {"b": "batch", "i": "index", "t": "time", "c": "channel", "z": "z", "y": "y", "x": "x"}
 SPACE = ("z", "y", "x")
+MOST_PIXELS = 2**28
+"""Of a picture that is still opened."""
 MOST_TENSORS, MOST_AXES, MOST_OPERATIONS = 100, 32, 100
 """Of a description, and of each tensor in it."""
 LARGEST_GRAPH = 2**31
@@ -459,7 +461,8 @@ def opened_picture(path: Path) -> Iterator[Image.Image | None]:
             picture = stack.enter_context(Image.open(path, formats=("BMP", "GIF", "JPEG", "PNG", "TIFF")))
         except (OSError, ValueError, SyntaxError, TypeError, OverflowError, Image.DecompressionBombError):
             picture = None
-        yield picture
+        # Pillow's own limit may be switched off in this process
+        yield picture if picture is None or picture.width * picture.height <= MOST_PIXELS else None
 
 
 def load_array(path: Path) -> np.ndarray | str:

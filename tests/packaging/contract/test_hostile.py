@@ -341,7 +341,9 @@ def test_arrays(name, tmp_path):
     assert rules(bundle.finish()) == {"T4"}
 
 
-def test_picture_of_billions_of_pixels(tmp_path, recwarn):
+@pytest.mark.parametrize("limit", [Image.MAX_IMAGE_PIXELS, None])
+def test_picture_of_billions_of_pixels(tmp_path, recwarn, monkeypatch, limit):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     bundle = clean(tmp_path / "bundle")
     picture = io.BytesIO()
     Image.new("1", (15_000, 7_500)).save(picture, "png")
