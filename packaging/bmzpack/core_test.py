@@ -55,9 +55,10 @@ def _run(job: dict[str, Any], entries: Sequence[dict[str, np.ndarray]], names: l
     with offline(content, rdf.parent):
         summary = test_description(content, weight_format=job["format"], expected_type="model")
         messages = [
-            f"bioimageio.core: {detail.name}: {' '.join(error.msg.split())}"
+            f"bioimageio.core: {detail.name}: {reason}"
             for detail in summary.details
             for error in detail.errors
+            if (reason := _reason(error))
         ]
         found = {"status": "passed" if summary.status == "passed" else "failed", "messages": messages}
         try:
@@ -75,6 +76,12 @@ def _run(job: dict[str, Any], entries: Sequence[dict[str, np.ndarray]], names: l
                 )
         except Exception as error:
             return found | {"error": f"bioimageio.core cannot run {job['name']}: {worker.told(error)}"}
+
+
+def _reason(error: Any) -> str:
+    """What an error of bioimageio.core says, else the last line of its traceback, which its message leaves out."""
+    trace = [line.strip("` ") for line in (error.traceback_md or "").splitlines() if line.strip("` ")]
+    return " ".join(error.msg.split()) or (trace[-1] if trace else "")
 
 
 def _predict(

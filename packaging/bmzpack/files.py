@@ -61,16 +61,6 @@ def _explained(target: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise UserError(
-                f"The disk is full: {target} was not written. Free some space or choose another place with -o."
+                f"The disk is full: {target} was not written. Free some space or choose another place."
             ) from error
-        if error.errno in (
-            errno.EACCES,
-            errno.EPERM,
-            errno.EROFS,
-            errno.ENOTDIR,
-            errno.EISDIR,
-            errno.EEXIST,
-            errno.ENAMETOOLONG,
-        ):
-            raise UserError(f"{target} cannot be written ({error.strerror}): choose another place with -o.") from error
-        raise
+        raise UserError(f"{target} cannot be written ({error.strerror}): choose another place.") from error

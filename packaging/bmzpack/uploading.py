@@ -197,12 +197,17 @@ class Record:
 
     def begin(self) -> None:
         """Note that an entry is asked for."""
+        raced = False
         with self._writing():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 self.path.touch(exist_ok=False)
             except FileExistsError:
-                raise UserError("another process has just begun to upload the same") from None
+                raced = True
+        if raced:
+            raise UserError(
+                f"Another process has just begun to upload the same bundle (see {self.path}): wait for it to end."
+            )
 
     def save(self) -> None:
         """Write what is known."""

@@ -19,6 +19,15 @@ FORMATS = (
     "tensorflow_saved_model_bundle",
     "torchscript",
 )
+PRIORITY = (
+    "pytorch_state_dict",
+    "tensorflow_saved_model_bundle",
+    "torchscript",
+    "onnx",
+    "keras_v3",
+    "keras_hdf5",
+)
+"""In which it takes them by itself."""
 
 CANNOT_OPEN, WRONG_RESULT, DEGRADED, ADVICE = Severity
 
@@ -147,6 +156,24 @@ RULES = [
         "bioimageio.core runs all formats but tensorflow_js.",
         "Add the network in another format.",
         weights.none_of(FORMATS),
+    ),
+    Rule(
+        "W1",
+        ADVICE,
+        "The saved model is found in its zip, with the tensors' names",
+        "bioimageio.core unpacks the zip and gives the folder to TensorFlow, which wants saved_model.pb in it; where "
+        "that fails it takes another format, if there is one.",
+        "Let `bmzpack repair` write the saved model anew.",
+        weights.alone(FORMATS, weights.saved_model_layout),
+    ),
+    Rule(
+        "W2",
+        CANNOT_OPEN,
+        "The saved model is frozen",
+        "bioimageio.core 0.11 calls the endpoint serve of a saved model, and ends with an AssertionError where that "
+        "returns no dict, as after Keras' model.export() (seen).",
+        "Let `bmzpack repair` freeze it.",
+        weights.in_order(PRIORITY, weights.saved_model_endpoint),
     ),
     Rule(
         "W3",

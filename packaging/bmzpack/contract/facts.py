@@ -536,7 +536,11 @@ def _sources(value: Any, place: str) -> Iterator[tuple[str, str, str | None]]:
                 continue
             if key in ("documentation", "readme") and isinstance(entry, str):
                 yield here, entry, None
-            elif key == "source" and isinstance(entry, str) and ("sha256" in value or "test_tensor" in place):
+            elif (
+                key == "source"
+                and isinstance(entry, str)
+                and ("sha256" in value or "test_tensor" in place or place.startswith("attachments"))
+            ):
                 yield place, entry, text(value.get("sha256"))
             elif key == "source" and isinstance(entry, str) and place.startswith("weights"):
                 yield place, entry, None

@@ -112,7 +112,8 @@ RULES = [
         DEGRADED,
         "Output sizes follow the input's, with the halo of the network",
         "JDLL cuts images into tiles and takes off the halo of the output; without one the borders of the tiles show. "
-        "An output of a fixed size ends with 'Model specs too complex for JDLL'.",
+        "An output of a fixed size works for images of a whole number of tiles only, and ends otherwise with 'Model "
+        "specs too complex for JDLL'.",
         "Let the sizes refer to the input's axes, and set the halo to the radius of the receptive field.",
         lambda facts: [
             *tensors.untied_sizes(facts),
@@ -175,7 +176,7 @@ RULES = [
         "Files are those that the description means",
         "JDLL does not look at checksums: it runs whatever file is there.",
         "Pack the bundle again from the right files.",
-        weights.in_order(ORDER, files.changed),
+        weights.in_order(ORDER, files.of_weights_and_tensors(files.changed)),
     ),
     Rule(
         "F5",
@@ -192,7 +193,7 @@ RULES = [
         "JDLL wants saved_model.pb and a variables/ entry at the top of the zip (seen), reads the tag serve and the "
         "signature serving_default only, and looks its tensors up by their ids, else in the order of the map.",
         "Let `bmzpack repair` write the saved model anew.",
-        weights.in_order(ORDER, weights.saved_model_layout, weights.saved_model_signature),
+        weights.in_order(ORDER, weights.saved_model_layout, weights.saved_model_entry, weights.saved_model_signature),
     ),
     Rule(
         "W2",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 from bmzpack.contract import core
 from bmzpack.contract.looks.files import missing
 from bmzpack.repairs.work import Work
@@ -14,12 +12,13 @@ def layout(work: Work) -> None:
     if work.root == work.folder:
         return
     name = work.root.name
+    taken = [path.name for path in work.root.iterdir() if (work.folder / path.name).exists() and path.name != name]
+    if taken:
+        work.left("F1", name, f"There is a {taken[0]} at the top and in the folder {name}: only its author can choose.")
+        return
     inner = work.root.rename(work.scratch / "inner")
     for path in inner.iterdir():
-        target = work.folder / path.name
-        if target.is_dir():
-            shutil.rmtree(target)
-        path.replace(target)
+        path.replace(work.folder / path.name)
     inner.rmdir()
     work.root = work.folder
     work.changed("F1", name, f"The files of the folder {name} are at the top now.")

@@ -404,38 +404,38 @@ def saved_model_only(bundle):
     bundle.only(SAVED_MODEL, "pytorch_state_dict")
 
 
-@case("W1", fiji=FAILS, qupath=OPENS)
+@case("W1", fiji=FAILS, qupath=OPENS, core=OPENS)
 def saved_model_is_no_zip(bundle):
     bundle.write("saved_model.zip", Network().as_saved_model())
 
 
-@case("W1", fiji=FAILS, qupath=OPENS, says="zip in the zip")
+@case("W1", fiji=FAILS, qupath=OPENS, core=OPENS, says="zip in the zip")
 def saved_model_in_a_nested_zip(bundle):
     inner = zipped({"saved_model.pb": Network().as_saved_model(), "variables/": b""})
     bundle.saved_model({"saved_model.zip": inner})
 
 
-@case("W1", fiji=FAILS, qupath=OPENS, says="mean/saved_model.pb")
+@case("W1", fiji=FAILS, qupath=OPENS, core=OPENS, says="mean/saved_model.pb")
 def saved_model_in_a_folder(bundle):
     bundle.saved_model({"mean/saved_model.pb": Network().as_saved_model(), "mean/variables/": b""})
 
 
-@case("W1", fiji=FAILS, qupath=OPENS, says="no saved_model.pb")
+@case("W1", fiji=FAILS, qupath=OPENS, core=OPENS, says="no saved_model.pb")
 def saved_model_without_graph(bundle):
     bundle.saved_model({"variables/": b""})
 
 
-@case("W1", fiji=FAILS, qupath=OPENS, says="variables/")
+@case("W1", fiji=FAILS, says="variables/")
 def saved_model_without_variables(bundle):
     bundle.saved_model({"saved_model.pb": Network().as_saved_model()})
 
 
-@case("W1", fiji=FAILS, qupath=OPENS, says="cannot be read")
+@case("W1", fiji=FAILS, qupath=OPENS, core=OPENS, says="cannot be read")
 def saved_model_cut_off(bundle):
     bundle.saved_model({"saved_model.pb": Network().as_saved_model()[:500], "variables/": b""})
 
 
-@case("W1", fiji=FAILS, qupath=FAILS, base="saved model, ONNX and state dict")
+@case("W1", fiji=FAILS, qupath=FAILS, core=OPENS, base="saved model, ONNX and state dict")
 def saved_model_in_a_folder_for_qupath(bundle):
     bundle.saved_model({"mean/saved_model.pb": Network().as_saved_model(), "mean/variables/": b""})
 
@@ -459,6 +459,14 @@ def saved_model_with_other_names(bundle):
 @case("W2", fiji=DEGRADED)
 def saved_model_with_variables(bundle):
     bundle.saved_model({"saved_model.pb": Network(frozen=False).as_saved_model(), "variables/variables.index": b""})
+
+
+@case("W2", core=FAILS)
+def saved_model_of_keras_export(bundle):
+    bundle.rdf["outputs"][0]["id"] = "output_0"
+    bundle.network(outputs={"output_0": ANY})
+    network = Network(outputs={"output_0": ANY}, exported=True)
+    bundle.saved_model({"saved_model.pb": network.as_saved_model(), "variables/": b""})
 
 
 @case("W3", fiji=OPENS, qupath=OPENS, core=OPENS)
@@ -846,7 +854,7 @@ def percentiles(bundle):
     bundle.preprocess("scale_range", axes=["channel", "y", "x"], min_percentile=1.0, max_percentile=99.8)
 
 
-@case("P3", fiji=DEGRADED, says="raw")
+@case("P3", fiji=FAILS, says="raw")
 def percentiles_of_another_tensor(bundle):
     kwargs = {"axes": ["channel", "y", "x"], "reference_tensor": "raw"}
     bundle.rdf["outputs"][0]["postprocessing"] = [{"id": "scale_range", "kwargs": kwargs}]

@@ -45,6 +45,8 @@ class Network:
     external: bool = False
     tag: str = "serve"
     signature: str = "serving_default"
+    exported: bool = False
+    """Whether there is an endpoint serve too, as Keras' own export has it."""
     frozen: bool = True
     ballast: bytes = b""
     """More weights, which are of no use."""
@@ -129,7 +131,9 @@ class Network:
             for n, ends in ((1, self.inputs), (2, self.outputs))
         ]
         signature = _message(*ends[0], *ends[1], (3, "tensorflow/serving/predict"))
-        meta = _message((1, _message((4, self.tag))), (2, graph), (5, _message((1, self.signature), (2, signature))))
+        names = [self.signature, *(["serve"] if self.exported else [])]
+        signatures = [(5, _message((1, name), (2, signature))) for name in names]
+        meta = _message((1, _message((4, self.tag))), (2, graph), *signatures)
         return _message((1, 1), (2, meta))
 
 

@@ -42,7 +42,9 @@ def of_weights(look: Look) -> Look:
 
 def of_weights_and_tensors(look: Look) -> Look:
     """The places of a look that concern weights, test tensors and sample tensors."""
-    return lambda facts: (found for found in look(facts) if not found.where.startswith(("documentation", "covers")))
+    return lambda facts: (
+        found for found in look(facts) if found.where.startswith(("weights", "inputs", "outputs", "test_", "sample_"))
+    )
 
 
 def of_all_but_documentation(look: Look) -> Look:

@@ -8,8 +8,10 @@ import numpy as np
 
 from bmzpack.contract import jdll
 from bmzpack.contract.facts import Facts, Operation, Tensor
-from bmzpack.contract.findings import Look, Occurrence
+from bmzpack.contract.findings import Look, Occurrence, Severity
 
+EXACT, SLIGHT = 1e-4, 1e-2
+"""Errors, of the range: below the first they are those of any engine, above the second the result is another one."""
 LARGEST_TRIED = 2**20
 """Values of a test tensor on which operations are tried; of a larger one a part is taken."""
 
@@ -39,7 +41,7 @@ def skipped(known: Container[str], but: Container[str] = ()) -> Look:
         for tensor, operation in operations(facts):
             if operation.id not in known and operation.id not in but and not harmless(operation):
                 error = _error(facts, tensor, operation, _left_out)
-                yield Occurrence(operation.place, f"The operation {operation.id} is left out{error}.")
+                yield Occurrence(operation.place, f"The operation {operation.id} is left out{_told(error)}.")
 
     return look
 
@@ -64,7 +66,11 @@ def casts(facts: Facts) -> Iterator[Occurrence]:
     for tensor, operation in operations(facts):
         if operation.id == "ensure_dtype" and not harmless(operation):
             error = _error(facts, tensor, operation, _left_out)
-            yield Occurrence(operation.place, f"Values are to become {operation.kwargs.get('dtype')}{error}.")
+            yield Occurrence(
+                operation.place,
+                f"Values are to become {operation.kwargs.get('dtype')}{_told(error)}.",
+                Severity.WRONG_RESULT if error is not None and error > SLIGHT else None,
+            )
 
 
 def some_axes_of_many_channels(facts: Facts) -> Iterator[Occurrence]:
@@ -80,7 +86,7 @@ def some_axes_of_many_channels(facts: Facts) -> Iterator[Occurrence]:
             yield Occurrence(
                 operation.place,
                 f"Mean and deviation are asked for over {', '.join(axes) or 'no axes'}, for each {left_out[0]} by "
-                f"itself{error}.",
+                f"itself{_told(error)}.",
                 remedy=f"Let it run over {', '.join(whole)}, or put the normalisation per channel into the network.",
             )
 
@@ -101,11 +107,13 @@ def rough_percentiles(facts: Facts) -> Iterator[Occurrence]:
             yield Occurrence(
                 operation.place,
                 f"The percentiles are to be those of the tensor {operation.kwargs['reference_tensor']}.",
+                Severity.WRONG_RESULT,
                 remedy="Put the scaling into the network, or leave it out.",
             )
         else:
             error = _error(facts, tensor, operation, _in_fiji)
-            yield Occurrence(operation.place, f"Percentiles decide the scaling{error}.")
+            if error is None or error > EXACT:
+                yield Occurrence(operation.place, f"Percentiles decide the scaling{_told(error)}.")
 
 
 def per_channel(name: str) -> Look:
@@ -113,11 +121,15 @@ def per_channel(name: str) -> Look:
 
     def look(facts: Facts) -> Iterator[Occurrence]:
         for tensor, operation in operations(facts):
-            if operation.id == name and any(isinstance(value, list) for value in operation.kwargs.values()):
-                error = ""
-                if name == "scale_linear":
-                    error = _error(facts, tensor, operation, _in_fiji)
-                yield Occurrence(operation.place, f"{name} has one number per channel{error}.")
+            lists = [value for value in operation.kwargs.values() if isinstance(value, list)]
+            if operation.id != name or not lists:
+                continue
+            error = None
+            if name == "scale_linear":
+                if all(value[1:] == value[:-1] for value in lists):
+                    continue  # the first number is that of all
+                error = _error(facts, tensor, operation, _in_fiji)
+            yield Occurrence(operation.place, f"{name} has one number per channel{_told(error)}.")
 
     return look
 
@@ -148,11 +160,19 @@ def _axes(operation: Operation) -> list[str] | None:
     return [str(axis) for axis in axes] if isinstance(axes, list | tuple) else None
 
 
-def _error(facts: Facts, tensor: Tensor, operation: Operation, other: Other) -> str:
-    """How far another computation is off on the bundle's own test image, as an end of a sentence."""
+def _told(error: float | None) -> str:
+    """An error as an end of a sentence."""
+    if error is None:
+        return ""
+    amount = f"{error:.2g} of its range" if error < 1 else "more than its range"
+    return f": on the test image the result is off by up to {amount}"
+
+
+def _error(facts: Facts, tensor: Tensor, operation: Operation, other: Other) -> float | None:
+    """How far another computation is off on the bundle's own test image, relative to the range of the right one."""
     image = facts.array(tensor) if tensor in facts.inputs else None
     if not isinstance(image, np.ndarray) or image.ndim != len(tensor.ids) or image.dtype.kind not in "uif":
-        return ""
+        return None
     while image.size > LARGEST_TRIED:
         longest = int(np.argmax(image.shape))
         image = image.take(range(image.shape[longest] // 2), longest)
@@ -163,14 +183,13 @@ def _error(facts: Facts, tensor: Tensor, operation: Operation, other: Other) -> 
                     break
                 image = jdll.specified(earlier.id, earlier.kwargs, image, tensor.ids)
                 if image is None:
-                    return ""
+                    return None
             right = jdll.specified(operation.id, operation.kwargs, image, tensor.ids)
             wrong = other(operation, image, tensor)
             if right is None or wrong is None:
-                return ""
-            error = float(np.abs(right - wrong).max() / max(float(np.ptp(right)), 1e-12))
+                return None
+            extent = float(np.ptp(right))
+            error = float(np.abs(right - wrong).max()) / extent if extent else None
     except (TypeError, ValueError, KeyError, IndexError, OverflowError, MemoryError, AttributeError):
-        return ""
-    if not np.isfinite(error):
-        return ""
-    return f": on the test image the result is off by up to {error:.2g} of its range"
+        return None
+    return error if error is not None and np.isfinite(error) else None

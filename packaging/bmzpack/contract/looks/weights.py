@@ -44,6 +44,18 @@ def in_order(order: Sequence[str], *looks: Look) -> Look:
     return placed
 
 
+def alone(formats: Sequence[str], look: Look) -> Look:
+    """A look at a format where it is the only one of these, so that nothing else can be taken in its place."""
+
+    def placed(facts: Facts) -> Iterator[Occurrence]:
+        only = len(set(formats) & set(facts.weights)) == 1
+        for occurrence in look(facts):
+            severity = Severity.CANNOT_OPEN if only else occurrence.severity
+            yield Occurrence(occurrence.where, occurrence.found, severity, occurrence.remedy)
+
+    return placed
+
+
 def saved_model_layout(facts: Facts) -> Iterator[Occurrence]:
     """A saved model's zip without the files where they are expected, or with another zip in it."""
     files = facts.saved_model_files
@@ -61,10 +73,26 @@ def saved_model_layout(facts: Facts) -> Iterator[Occurrence]:
         yield Occurrence(
             place, f"saved_model.pb is in {inside[0]}." if inside else "There is no saved_model.pb in the zip."
         )
-    elif not any(name.startswith("variables/") for name in files):
-        yield Occurrence(place, "There is no entry variables/ in the zip.")
     elif isinstance(facts.saved_model, str):
         yield Occurrence(place, f"saved_model.pb cannot be read: {facts.saved_model}.")
+
+
+def saved_model_entry(facts: Facts) -> Iterator[Occurrence]:
+    """A saved model's zip without a place for variables."""
+    files = facts.saved_model_files
+    if not isinstance(files, dict) or not isinstance(facts.saved_model, SavedModel):
+        return
+    if "saved_model.pb" in files and not any(name.startswith("variables/") for name in files):
+        yield Occurrence(f"weights.{SAVED_MODEL}.source", "There is no entry variables/ in the zip.")
+
+
+def saved_model_endpoint(facts: Facts) -> Iterator[Occurrence]:
+    """A saved model whose endpoint serve gives tensors without names, as Keras' own export writes it."""
+    found = facts.saved_model
+    if isinstance(found, SavedModel) and "serve" in found.signatures:
+        unnamed = [name for name in found.outputs or () if re.fullmatch(r"output_\d+", name)]
+        if unnamed and unnamed == list(found.outputs):
+            yield Occurrence(f"weights.{SAVED_MODEL}", "The endpoint serve gives tensors without names.")
 
 
 def saved_model_signature(facts: Facts) -> Iterator[Occurrence]:
