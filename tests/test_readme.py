@@ -57,7 +57,7 @@ def user_folder(tmp_path_factory):
 def test_from_images_to_a_bundle(user_folder):
     lines = commands("kerazoo") + [line for line in commands("bmzpack") if "nuclei.zip" in line]
     names = [shlex.split(line)[1] for line in lines]
-    assert names == ["init", "train", "evaluate", "report", "export", "predict", "check", "test"]
+    assert names == ["init", "train", "evaluate", "export", "report", "predict", "check", "test"]
     for name, line in zip(names, lines, strict=True):
         if name == "check" and importlib.util.find_spec("torch") is None:
             continue  # it fails for ilastik, which needs TorchScript

@@ -100,6 +100,8 @@ def repair(
         raise UserError(f"{output}: a bundle is a zip file, name it {output.name}.zip.")
     if output.exists() and output.resolve() == Path(bundle).resolve():
         raise UserError(f"{output} is the bundle itself, which stays as it is: choose another name with -o.")
+    if Path(bundle).is_dir() and output.resolve().is_relative_to(Path(bundle).resolve()):
+        raise UserError(f"{output} is inside the bundle {bundle}, which stays as it is: choose another place with -o.")
     if not dry_run:
         refuse_existing(output, overwrite)
     with tempfile.TemporaryDirectory(prefix="bmzpack-") as temporary:

@@ -365,6 +365,8 @@ def _what_becomes_public(model: ModelDescr, report: Report, files: Mapping[str, 
     yield "This will be public when a reviewer of the BioImage Model Zoo has accepted it:"
     yield f"  name         {printable(str(model.name))}"
     yield f"  licence      {printable(str(model.license or 'none, so that nobody may use it'))}"
+    if not model.authors:
+        yield "  author       none"
     for role, persons in people.items():
         for person in persons:
             yield f"  {role:<12} {_person(person)}"

@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import re
 import shutil
 import zipfile
 
@@ -147,13 +148,27 @@ def test_nickname(broken, clean):
 
 def test_own_id(broken, clean):
     def edit(content):
-        content["id"] = "affable-shark"
+        content["id"] = "An id!"
         del content["config"]["bioimageio"]["nickname"]
 
     change(broken, edit)
     rdf, _ = mended(broken, clean, "R2")
     assert "id" not in rdf
-    assert rdf["config"]["bioimageio"]["nickname"] == "affable-shark"
+    assert re.fullmatch("[a-z]+-[a-z]+", rdf["config"]["bioimageio"]["nickname"])
+
+
+def test_a_model_from_the_zoo_keeps_its_id(broken):
+    change(broken, lambda content: content.update(id="affable-shark"))
+    repaired = repair(broken, broken.with_name("repaired.zip"))
+    assert repaired.path is None
+    assert not repaired.changes
+
+
+def test_the_original_stays_as_it_is(broken):
+    before = sorted(broken.iterdir())
+    with pytest.raises(UserError, match="inside the bundle"):
+        repair(broken, broken / "repaired.zip")
+    assert sorted(broken.iterdir()) == before
 
 
 def test_versions_as_they_were_written(broken, clean):

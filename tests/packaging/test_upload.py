@@ -576,7 +576,7 @@ def test_two_at_once_make_one_entry(zoo, bundle):
         other.append(User().upload(bundle))
         return True
 
-    with pytest.raises(UserError, match="another process"):
+    with pytest.raises(UserError, match="Another process"):
         upload(bundle, confirm=confirm, show=lambda _: None)
     assert other[0].artifact == ID
     assert zoo.order == ALL_CALLS

@@ -105,8 +105,8 @@ RULES = [
         "R2",
         ADVICE,
         "The id is left to the zoo",
-        "bioimageio.spec.upload refuses a description with an id: the zoo gives it.",
-        "Take the id out.",
+        "The zoo gives a model its id, and its upload refuses a description that has one already.",
+        "Take the id out of a new model before it is uploaded; a model that comes from the zoo keeps it.",
         description.own_id,
     ),
     Rule(

@@ -64,17 +64,17 @@ def plain_files(work: Work) -> None:
 
 
 def names(work: Work) -> None:
-    """R2: no id of one's own, but a nickname."""
-    own = work.rdf.pop("id", None)
-    if own is not None:
+    """R2: a nickname. An id stays, as a model from the zoo has it from there, unless it can be none of the zoo's."""
+    own = work.rdf.get("id")
+    if own is not None and not (isinstance(own, str) and re.fullmatch(r"[a-z0-9_.-]+(/[a-z0-9_.-]+)*", own)):
+        del work.rdf["id"]
         work.changed("R2", "id", f"The id {own!r} is taken out: the zoo gives it.")
     if [*description.missing_nickname(work.facts)]:
         config = work.rdf["config"]
         if not isinstance(config.setdefault("bioimageio", {}), dict):
             work.left("R2", "config.bioimageio", "It is no mapping of keys to values.")
             return
-        kept = isinstance(own, str) and re.fullmatch("[a-z]+-[a-z]+", own)
-        config["bioimageio"]["nickname"] = own if kept else nickname(_seed(work))
+        config["bioimageio"]["nickname"] = nickname(_seed(work))
         work.changed("R2", "config.bioimageio.nickname", f"The nickname is {config['bioimageio']['nickname']}.")
 
 

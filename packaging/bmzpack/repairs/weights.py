@@ -27,11 +27,11 @@ WANTED = (SAVED_MODEL, "onnx", "torchscript")
 
 def saved_model(work: Work) -> None:
     """W1, W2: a frozen saved model at the top of its zip, its tensors named by their ids."""
-    found = {
-        "W1": [*weights.saved_model_layout(work.facts), *weights.saved_model_signature(work.facts)],
-        "W2": [*weights.saved_model_variables(work.facts)],
+    looks = {
+        "W1": (weights.saved_model_layout, weights.saved_model_entry, weights.saved_model_signature),
+        "W2": (weights.saved_model_variables, weights.saved_model_endpoint),
     }
-    rules = [rule for rule in found if found[rule]]
+    rules = [rule for rule, each in looks.items() if any(any(True for _ in look(work.facts)) for look in each)]
     path = work.trusted(SAVED_MODEL)
     if not rules or path is None:
         return

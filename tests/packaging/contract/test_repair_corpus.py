@@ -29,7 +29,7 @@ from bmzpack.repairs.opset import lowered
 MENDED = {
     "axes": "channels_without_names",
     "description": "form_of_the_newest_format plain_texts_in_the_newest_format no_nickname config_of_another_program "
-    "own_id description_of_another_name description_called_model version_is_a_number version_of_two_numbers "
+    "description_of_another_name description_called_model version_is_a_number version_of_two_numbers "
     "no_link_to_deepimagej no_link_to_ilastik no_link_to_qupath tags_in_the_place_of_links inputs_are_a_mapping "
     "two_originals parent_that_is_not_there no_original",
     "files": "files_in_a_folder no_keras_file no_saved_model_file file_of_an_absolute_path",
