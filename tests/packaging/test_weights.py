@@ -142,7 +142,8 @@ def test_saved_model_for_fiji(packed):
     assert set(signature.outputs) == {"probability", "distances"}
     operations = {node.op for node in graph.graph_def.node}
     assert not {op for op in operations if "Variable" in op or "Call" in op or op == "DisableCopyOnRead"}
-    assert not graph.graph_def.library.function
+    fields = {field.name: value for field, value in graph.graph_def.ListFields()}
+    assert not ("library" in fields and fields["library"].function)
 
 
 def test_onnx_for_fiji(packed):

@@ -47,7 +47,6 @@ RULES = [
     Rule(
         "D1",
         CANNOT_OPEN,
-        "The description is valid",
         "bioimageio.spec 0.5.12 validates the description and refuses it.",
         "Correct the entry.",
         description.unreadable,
@@ -55,7 +54,6 @@ RULES = [
     Rule(
         "D2",
         CANNOT_OPEN,
-        "The format version is one that the program reads",
         "bioimageio.core 0.11 reads the formats 0.3 to 0.5.12.",
         "Write the description in format 0.5.10.",
         description.versions_besides("0.3", "0.4", "0.5"),
@@ -63,7 +61,6 @@ RULES = [
     Rule(
         "F1",
         CANNOT_OPEN,
-        "The files are at the top of the zip",
         "bioimageio.spec looks for the description at the top of the zip.",
         "Zip the files themselves, not the folder that holds them.",
         files.not_at_the_top,
@@ -71,7 +68,6 @@ RULES = [
     Rule(
         "F2",
         CANNOT_OPEN,
-        "All files are in the bundle",
         "bioimageio.spec refuses a description that names files which are not there.",
         "Add the file, or take its entry out.",
         files.missing,
@@ -79,7 +75,6 @@ RULES = [
     Rule(
         "F3",
         CANNOT_OPEN,
-        "Files are those that the description means",
         "bioimageio.spec compares checksums and refuses other files.",
         "Pack the bundle again from the right files.",
         files.changed,
@@ -87,7 +82,6 @@ RULES = [
     Rule(
         "F4",
         ADVICE,
-        "File names are plain",
         "Names with other characters, or that differ in upper and lower case only, are lost on some systems and in "
         "addresses of the zoo.",
         "Use letters, digits and . _ - only.",
@@ -96,7 +90,6 @@ RULES = [
     Rule(
         "R1",
         CANNOT_OPEN,
-        "Documentation and covers are plain texts",
         "bioimageio.spec 0.5.12 rejects plain texts under a format version from 0.5.11 on (seen).",
         "Write format_version: 0.5.10 (`bmzpack repair` does).",
         description.plain_files_in_new_format,
@@ -104,7 +97,6 @@ RULES = [
     Rule(
         "R2",
         ADVICE,
-        "The id is left to the zoo",
         "The zoo gives a model its id, and its upload refuses a description that has one already.",
         "Take the id out of a new model before it is uploaded; a model that comes from the zoo keeps it.",
         description.own_id,
@@ -112,7 +104,6 @@ RULES = [
     Rule(
         "R5",
         CANNOT_OPEN,
-        "Axes are batch, channel, z, y, x and channels have names",
         "bioimageio.spec wants channel_names on every channel axis.",
         "Name the channels with channel_names.",
         tensors.unnamed_channels,
@@ -120,7 +111,6 @@ RULES = [
     Rule(
         "R6",
         CANNOT_OPEN,
-        "Sizes are such that images can be divided into tiles",
         "bioimageio.spec refuses a halo that leaves nothing of the smallest output.",
         "Choose a larger min, a multiple of step.",
         tensors.halo_of_the_whole_output,
@@ -128,7 +118,6 @@ RULES = [
     Rule(
         "R7",
         CANNOT_OPEN,
-        "Output sizes follow the input's, with the halo of the network",
         "bioimageio.spec refuses a size that refers to an axis which is not there.",
         "Let the sizes refer to the input's axes.",
         tensors.sizes_that_are_not_there,
@@ -136,7 +125,6 @@ RULES = [
     Rule(
         "R10",
         ADVICE,
-        "The description says what the zoo asks for",
         "The zoo's guide for contributors asks for them, and reviewers look for them.",
         "Add it to rdf.yaml or to the documentation.",
         description.incomplete,
@@ -144,7 +132,6 @@ RULES = [
     Rule(
         "R12",
         ADVICE,
-        "There is a cover",
         "The zoo shows PNG, JPEG, GIF and SVG covers of at most 500 kB, as wide as high or twice as wide.",
         "Add a cover of 512 x 256 pixels, made of an input and its output.",
         description.covers,
@@ -152,7 +139,6 @@ RULES = [
     Rule(
         "N1",
         CANNOT_OPEN,
-        "There are weights that the program runs",
         "bioimageio.core runs all formats but tensorflow_js.",
         "Add the network in another format.",
         weights.none_of(FORMATS),
@@ -160,7 +146,6 @@ RULES = [
     Rule(
         "W1",
         ADVICE,
-        "The saved model is found in its zip, with the tensors' names",
         "bioimageio.core unpacks the zip and gives the folder to TensorFlow, which wants saved_model.pb in it; where "
         "that fails it takes another format, if there is one.",
         "Let `bmzpack repair` write the saved model anew.",
@@ -169,7 +154,6 @@ RULES = [
     Rule(
         "W2",
         CANNOT_OPEN,
-        "The saved model is frozen",
         "bioimageio.core 0.11 calls the endpoint serve of a saved model, and ends with an AssertionError where that "
         "returns no dict, as after Keras' model.export() (seen).",
         "Let `bmzpack repair` freeze it.",
@@ -178,7 +162,6 @@ RULES = [
     Rule(
         "W3",
         CANNOT_OPEN,
-        "The ONNX file is readable",
         "bioimageio.core gives the file to ONNX Runtime.",
         "Write the ONNX file anew.",
         weights.in_order(FORMATS, weights.onnx_unreadable),
@@ -186,7 +169,6 @@ RULES = [
     Rule(
         "W4",
         CANNOT_OPEN,
-        "The TorchScript file holds a program",
         "bioimageio.core loads it with torch.jit.load.",
         "Save the network with torch.jit (`bmzpack repair` converts Keras files).",
         weights.in_order(FORMATS, weights.torchscript_archive),
@@ -194,7 +176,6 @@ RULES = [
     Rule(
         "W5",
         ADVICE,
-        "One format is the original, the others name their parent",
         "bioimageio.core and the zoo take the format without a parent for the original.",
         "Give every converted format its parent.",
         weights.parents,
@@ -202,7 +183,6 @@ RULES = [
     Rule(
         "W6",
         ADVICE,
-        "The network can be written in every format",
         "Keras 3.15 cannot write bilinear UpSampling2D of sizes that are not fixed to a saved model (seen).",
         "Use nearest upsampling or a transposed convolution.",
         weights.soft_upsampling,
@@ -210,7 +190,6 @@ RULES = [
     Rule(
         "W7",
         CANNOT_OPEN,
-        "bioimageio.spec is installed with a pydantic that it works with",
         "bioimageio.spec 0.5.12 breaks under pydantic 2.14 and later.",
         'Install "pydantic<2.14".',
         description.environment,
@@ -218,7 +197,6 @@ RULES = [
     Rule(
         "T1",
         DEGRADED,
-        "There is one input",
         "The adapter of bioimageio.core for Keras files calls model.predict(*inputs), which takes one input.",
         "Bring the inputs together as channels of one tensor, or run another format.",
         tensors.more_inputs_than_keras_takes,
@@ -226,7 +204,6 @@ RULES = [
     Rule(
         "T4",
         CANNOT_OPEN,
-        "Test tensors fit the description",
         "bioimageio.core runs the test input and compares with the test output.",
         "Write the test tensors anew with the network's own input and output.",
         tensors.test_tensors,
@@ -234,7 +211,6 @@ RULES = [
     Rule(
         "T7",
         CANNOT_OPEN,
-        "Every tensor has an id of its own",
         "bioimageio.spec refuses tensors of one id.",
         "Give every tensor another id.",
         tensors.same_ids,

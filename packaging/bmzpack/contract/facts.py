@@ -296,7 +296,7 @@ class Facts:
             return f"its config.json has {files['config.json']} bytes"
         try:
             with zipfile.ZipFile(path) as archive:
-                return list(_layers(json.loads(archive.read("config.json"))))
+                return list(serialised(json.loads(archive.read("config.json"))))
         except (ValueError, RecursionError, zipfile.BadZipFile, zlib.error, OSError, EOFError) as error:
             return str(error)
 
@@ -557,12 +557,13 @@ def _sources(value: Any, place: str) -> Iterator[tuple[str, str, str | None]]:
             yield from _sources(entry, f"{place}.{n}")
 
 
-def _layers(item: Any) -> Iterator[dict[str, Any]]:
+def serialised(item: Any) -> Iterator[dict[str, Any]]:
+    """Every object in the description of a Keras network."""
     if isinstance(item, dict):
         if "class_name" in item:
             yield item
         for value in item.values():
-            yield from _layers(value)
+            yield from serialised(value)
     elif isinstance(item, list):
         for value in item:
-            yield from _layers(value)
+            yield from serialised(value)

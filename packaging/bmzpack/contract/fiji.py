@@ -30,7 +30,6 @@ RULES = [
     Rule(
         "F1",
         CANNOT_OPEN,
-        "The files are at the top of the zip",
         "JDLL unpacks the zip into a folder of the model and looks for rdf.yaml there and nowhere else.",
         "Zip the files themselves, not the folder that holds them.",
         files.not_at_the_top,
@@ -38,7 +37,6 @@ RULES = [
     Rule(
         "R3",
         CANNOT_OPEN,
-        "The description is called rdf.yaml",
         "JDLL looks for no other name than rdf.yaml.",
         "Rename it to rdf.yaml (`bmzpack repair` does).",
         description.other_name,
@@ -46,7 +44,6 @@ RULES = [
     Rule(
         "D1",
         CANNOT_OPEN,
-        "The description is valid",
         "JDLL casts entries to the type that the specification gives them, and ends with a ClassCastException or "
         "NullPointerException where they are of another.",
         "Correct the entry.",
@@ -55,7 +52,6 @@ RULES = [
     Rule(
         "D2",
         CANNOT_OPEN,
-        "The format version is one that the program reads",
         "JDLL reads format versions that begin with 0.4 or 0.5.",
         "Write the description in format 0.5.10.",
         description.versions_besides("0.4", "0.5"),
@@ -63,7 +59,6 @@ RULES = [
     Rule(
         "R1",
         CANNOT_OPEN,
-        "Documentation and covers are plain texts",
         "JDLL casts the documentation to a text and ends with a ClassCastException (seen in 98d3be2).",
         "Write the file name alone, and format_version: 0.5.10 (`bmzpack repair` does).",
         description.documentation_in_a_mapping,
@@ -71,7 +66,6 @@ RULES = [
     Rule(
         "R2",
         CANNOT_OPEN,
-        "There is a nickname",
         "JDLL takes config.bioimageio.nickname where there is no id, and ends with a NullPointerException where there "
         "is none either (ModelDescriptorV05.java:52, seen).",
         "Add config.bioimageio.nickname (`bmzpack repair` does).",
@@ -80,7 +74,6 @@ RULES = [
     Rule(
         "R4",
         DEGRADED,
-        "Versions have three numbers",
         "JDLL chooses the engine by the version of the framework, and YAML reads 2.10 as the number 2.1.",
         "Write versions as text with three numbers, such as '2.10.1'.",
         weights.short_versions,
@@ -88,7 +81,6 @@ RULES = [
     Rule(
         "R5",
         CANNOT_OPEN,
-        "Axes are batch, channel, z, y, x and channels have names",
         "JDLL joins the axis ids to a word: time becomes btimeyxc, which ends with an ArrayIndexOutOfBoundsException "
         "(seen); an index axis is no axis that it knows; a space axis without an id is an exception (AxisV05, read).",
         "Use the axes batch, z, y, x and channel only, with channel_names.",
@@ -101,7 +93,6 @@ RULES = [
     Rule(
         "R6",
         CANNOT_OPEN,
-        "Sizes are such that images can be divided into tiles",
         "JDLL's tile is floor((size + 2 halo) / step) x step, at most three times the image, and has to be min + n x "
         "step (TileCalculator, TileMaker:349): other sizes end with an IllegalArgumentException (seen).",
         "Choose min as a multiple of step.",
@@ -110,7 +101,6 @@ RULES = [
     Rule(
         "R7",
         DEGRADED,
-        "Output sizes follow the input's, with the halo of the network",
         "JDLL cuts images into tiles and takes off the halo of the output; without one the borders of the tiles show. "
         "An output of a fixed size works for images of a whole number of tiles only, and ends otherwise with 'Model "
         "specs too complex for JDLL'.",
@@ -124,7 +114,6 @@ RULES = [
     Rule(
         "R8",
         DEGRADED,
-        "Sample tensors are the test tensors",
         "deepImageJ's check runs the sample tensor, and compares the result with the test tensor.",
         "Leave sample_tensor out.",
         tensors.samples_that_differ,
@@ -132,7 +121,6 @@ RULES = [
     Rule(
         "R9",
         ADVICE,
-        "The links name the program",
         "The zoo's site finds models for a program by their links, not by their tags.",
         f"Add {LINK} to the links.",
         description.missing_link(LINK),
@@ -140,7 +128,6 @@ RULES = [
     Rule(
         "R11",
         DEGRADED,
-        "StarDist and Cellpose models are known as such",
         "JDLL's isStardist asks for 'stardist' in the name and for config.stardist; isCellpose is always false.",
         "Give the model a name with StarDist and a config.stardist, or neither.",
         lambda facts: [*description.stardist_that_is_not_found(facts), *description.cellpose(facts)],
@@ -148,7 +135,6 @@ RULES = [
     Rule(
         "N1",
         CANNOT_OPEN,
-        "There are weights that the program runs",
         "JDLL runs saved models (TensorFlow to 2.10.1), ONNX (Runtime to 1.13.1) and TorchScript (PyTorch to 2.0.0); "
         "no Keras files.",
         "Add one of these formats (`bmzpack repair` converts Keras files).",
@@ -157,7 +143,6 @@ RULES = [
     Rule(
         "N2",
         ADVICE,
-        "There are weights for every computer",
         "TensorFlow for Java has no build for Apple silicon.",
         "Add ONNX or TorchScript weights.",
         weights.only_saved_model,
@@ -165,7 +150,6 @@ RULES = [
     Rule(
         "F2",
         CANNOT_OPEN,
-        "All files are in the bundle",
         "JDLL reads weights and test tensors from the unpacked folder.",
         "Add the file, or take its entry out.",
         weights.in_order(ORDER, files.of_weights_and_tensors(files.missing)),
@@ -173,7 +157,6 @@ RULES = [
     Rule(
         "F3",
         WRONG_RESULT,
-        "Files are those that the description means",
         "JDLL does not look at checksums: it runs whatever file is there.",
         "Pack the bundle again from the right files.",
         weights.in_order(ORDER, files.of_weights_and_tensors(files.changed)),
@@ -181,7 +164,6 @@ RULES = [
     Rule(
         "F5",
         ADVICE,
-        "Weights and test tensors are in the bundle",
         "JDLL downloads what is at an address when it installs a model from the zoo, but not when a zip is opened.",
         "Put the file into the bundle.",
         weights.in_order(ORDER, files.of_weights_and_tensors(files.outside)),
@@ -189,7 +171,6 @@ RULES = [
     Rule(
         "W1",
         CANNOT_OPEN,
-        "The saved model is found in its zip, with the tensors' names",
         "JDLL wants saved_model.pb and a variables/ entry at the top of the zip (seen), reads the tag serve and the "
         "signature serving_default only, and looks its tensors up by their ids, else in the order of the map.",
         "Let `bmzpack repair` write the saved model anew.",
@@ -198,7 +179,6 @@ RULES = [
     Rule(
         "W2",
         DEGRADED,
-        "The saved model is frozen",
         "A graph with variables did not load in TensorFlow 2.7.4 (operation DisableCopyOnRead) or had lost its batch "
         "normalisation in 2.10.1 (seen); frozen ones ran from 1.15 on.",
         "Let `bmzpack repair` freeze it.",
@@ -207,7 +187,6 @@ RULES = [
     Rule(
         "W3",
         CANNOT_OPEN,
-        "The ONNX file is one that ONNX Runtime 1.13.1 runs",
         "ONNX Runtime 1.13.1, the newest in JDLL, refuses opsets above 17 and IR versions above 8 (seen).",
         "Write it with opset 15 to 17 and IR version 8, its tensors named by their ids (`bmzpack repair` tries).",
         weights.in_order(
@@ -217,7 +196,6 @@ RULES = [
     Rule(
         "W4",
         CANNOT_OPEN,
-        "The TorchScript file holds a program",
         "PyTorch's engine loads archives of torch.jit only.",
         "Save the network with torch.jit (`bmzpack repair` converts Keras files).",
         weights.in_order(ORDER, weights.torchscript_archive),
@@ -225,7 +203,6 @@ RULES = [
     Rule(
         "T1",
         DEGRADED,
-        "There is one input",
         "JDLL runs several inputs, but deepImageJ's macros and its check take one image.",
         "Bring the inputs together in one image of several channels.",
         tensors.more_inputs_than_one,
@@ -233,7 +210,6 @@ RULES = [
     Rule(
         "T3",
         CANNOT_OPEN,
-        "The network takes float32",
         "JDLL casts every input to float32.",
         "Begin the network with a cast, so that its input is float32.",
         weights.in_order(ORDER, weights.saved_model_types, weights.onnx_types),
@@ -241,7 +217,6 @@ RULES = [
     Rule(
         "T4",
         CANNOT_OPEN,
-        "Test tensors fit the description",
         "deepImageJ's check reads them; a model that fails it is not offered.",
         "Write the test tensors anew with the network's own input and output.",
         tensors.test_tensors,
@@ -249,7 +224,6 @@ RULES = [
     Rule(
         "T5",
         CANNOT_OPEN,
-        "Inputs and outputs are images",
         "Images in Fiji have the axes y and x.",
         "Nothing can be done for a network that gives no image; use it from Python.",
         tensors.no_images,
@@ -257,7 +231,6 @@ RULES = [
     Rule(
         "T6",
         CANNOT_OPEN,
-        "The network takes the sizes that the description allows",
         "JDLL chooses tiles by the description; the engine refuses what the network does not take.",
         "Declare the sizes that the network takes.",
         weights.in_order(ORDER, weights.saved_model_shapes, weights.onnx_shapes),
@@ -265,7 +238,6 @@ RULES = [
     Rule(
         "T7",
         CANNOT_OPEN,
-        "Every tensor has an id of its own",
         "JDLL keeps tensors by their ids.",
         "Give every tensor another id.",
         tensors.same_ids,
@@ -273,7 +245,6 @@ RULES = [
     Rule(
         "T8",
         CANNOT_OPEN,
-        "Output sizes are known before the run",
         "JDLL takes the output for an image whose size follows the input's.",
         "Nothing can be done for a network that gives no image; use it from Python.",
         tensors.sizes_by_data,
@@ -281,7 +252,6 @@ RULES = [
     Rule(
         "P1",
         WRONG_RESULT,
-        "zero_mean_unit_variance runs over all axes",
         "JDLL normalises the whole tensor once more for every plane (seen with three channels).",
         "Let it run over channel, y and x.",
         processing.some_axes_of_many_channels,
@@ -289,7 +259,6 @@ RULES = [
     Rule(
         "P2",
         WRONG_RESULT,
-        "No operation runs over the batch axis",
         "JDLL takes the letters of 'batch' for axes, among them c (seen).",
         "Leave batch out of the axes.",
         processing.over_batch,
@@ -297,7 +266,6 @@ RULES = [
     Rule(
         "P3",
         DEGRADED,
-        "Scaling does not need exact percentiles",
         "JDLL's percentiles are not interpolated, about 0.3 % off, and its reference_tensor is ignored (seen).",
         "Use zero_mean_unit_variance or scale_linear, or live with the difference.",
         processing.rough_percentiles,
@@ -305,7 +273,6 @@ RULES = [
     Rule(
         "P4",
         WRONG_RESULT,
-        "scale_linear has one gain and one offset",
         "JDLL uses the first gain for all channels (seen).",
         "Put the scaling per channel into the network (`bmzpack pack` does).",
         processing.per_channel("scale_linear"),
@@ -313,7 +280,6 @@ RULES = [
     Rule(
         "P5",
         CANNOT_OPEN,
-        "fixed_zero_mean_unit_variance has one mean and one deviation",
         "JDLL ends with an exception on lists (seen).",
         "Put the normalisation per channel into the network (`bmzpack pack` does).",
         processing.per_channel("fixed_zero_mean_unit_variance"),
@@ -321,7 +287,6 @@ RULES = [
     Rule(
         "P6",
         CANNOT_OPEN,
-        "binarize has one threshold",
         "JDLL ends with an exception on lists (seen).",
         "Use one threshold, or put the thresholds into the network.",
         processing.per_channel("binarize"),
@@ -329,7 +294,6 @@ RULES = [
     Rule(
         "P7",
         CANNOT_OPEN,
-        "clip has min and max",
         "JDLL needs both ends, and throws on percentiles (seen).",
         "Give min and max as numbers.",
         processing.open_clip,
@@ -337,7 +301,6 @@ RULES = [
     Rule(
         "P8",
         DEGRADED,
-        "ensure_dtype asks for float32 only",
         "JDLL skips ensure_dtype; its tensors are float32 (seen).",
         "Leave ensure_dtype out, or cast inside the network.",
         processing.casts,
@@ -345,7 +308,6 @@ RULES = [
     Rule(
         "P9",
         CANNOT_OPEN,
-        "There is no softmax or scale_mean_variance",
         "JDLL answers 'Invalid method', and the model does not run (seen).",
         "Put a softmax into the network (`bmzpack pack` does); leave scale_mean_variance out.",
         processing.named("softmax", "scale_mean_variance"),
@@ -353,7 +315,6 @@ RULES = [
     Rule(
         "P10",
         CANNOT_OPEN,
-        "Every operation is one of the program's",
         "JDLL finds an operation by a class of its name: there is none for custom, stardist_postprocessing, "
         "cellpose_flow_dynamics and names of others (seen).",
         "Leave the operation out: Fiji has plugins for StarDist.",

@@ -7,6 +7,8 @@ import enum
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from bmzpack.contract.titles import TITLES
+
 if TYPE_CHECKING:
     from bmzpack.contract.facts import Facts
     from bmzpack.contract.matrix import Matrix
@@ -44,10 +46,8 @@ class Rule:
     """A rule of one consumer."""
 
     id: str
-    """The same for all consumers that a defect concerns."""
+    """The same for all consumers that a defect concerns; a key of `TITLES`."""
     severity: Severity
-    title: str
-    """What should hold, in a few words."""
     why: str
     """What the consumer does, in which version."""
     remedy: str
@@ -119,7 +119,7 @@ def apply(rules: Sequence[Rule], facts: Facts) -> Verdict:
             found=occurrence.found,
             why=rule.why,
             remedy=occurrence.remedy or rule.remedy,
-            title=rule.title,
+            title=TITLES[rule.id],
         )
         for rule in rules
         for occurrence in rule.look(facts)

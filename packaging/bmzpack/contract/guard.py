@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from bmzpack.contract.facts import Facts
+from bmzpack.contract.facts import Facts, serialised
 from bmzpack.contract.reach import CHECKPOINTS, onnx_references, tensorflow_operations
 from bmzpack.contract.trial import STEPS, sizes_at
 from bmzpack.contract.wire import OnnxFile, SavedModel, Unreadable
@@ -165,7 +165,7 @@ def _hdf5(facts: Facts, path: Path, trust: bool) -> str | None:
             if text is None:
                 return f"{path.name} holds weights alone, without the network."
             content = json.loads(text)
-            layers = list(_serialised(content))
+            layers = list(serialised(content))
     except (OSError, ValueError, TypeError, RuntimeError, KeyError, RecursionError) as error:
         raise UserError(f"{path.name} cannot be read: {' '.join(str(error).split())[:200]}.") from error
     return None if trust else _code_in(layers, path)
@@ -263,17 +263,6 @@ def _state_dict(facts: Facts, path: Path, trust: bool) -> str | None:
     if trust:
         return None
     return f"The network of pytorch_state_dict is Python code of the bundle, which is not executed. {TRUST}"
-
-
-def _serialised(item: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(item, dict):
-        if "class_name" in item:
-            yield item
-        for value in item.values():
-            yield from _serialised(value)
-    elif isinstance(item, list):
-        for value in item:
-            yield from _serialised(value)
 
 
 def _numbers(value: Any) -> Iterator[float]:

@@ -18,7 +18,6 @@ RULES = [
     Rule(
         "F1",
         CANNOT_OPEN,
-        "The files are at the top of the zip",
         "bioimageio.core, which tiktorch loads bundles with, looks for the description at the top of the zip.",
         "Zip the files themselves, not the folder that holds them.",
         files.not_at_the_top,
@@ -26,7 +25,6 @@ RULES = [
     Rule(
         "D1",
         CANNOT_OPEN,
-        "The description is valid",
         "tiktorch validates the description with bioimageio.spec and refuses it.",
         "Correct the entry.",
         description.unreadable,
@@ -34,7 +32,6 @@ RULES = [
     Rule(
         "D2",
         CANNOT_OPEN,
-        "The format version is one that the program reads",
         "bioimageio.core 0.10.2 reads format versions from 0.3 on, and of 0.5 the shape of 0.5.9 and 0.5.10.",
         "Write the description in format 0.5.10.",
         description.versions_besides("0.3", "0.4", "0.5"),
@@ -42,7 +39,6 @@ RULES = [
     Rule(
         "R1",
         CANNOT_OPEN,
-        "Documentation and covers are plain texts",
         "bioimageio.core 0.10.2, as shipped with tiktorch, rejects mappings of source and sha256 (seen).",
         "Write the file names alone, and format_version: 0.5.10 (`bmzpack repair` does).",
         description.files_in_mappings,
@@ -50,7 +46,6 @@ RULES = [
     Rule(
         "R5",
         CANNOT_OPEN,
-        "Axes are batch, channel, z, y, x and channels have names",
         "ilastik accepts the axis ids batch, time, z, y, x and channel only.",
         "Use the axes batch, z, y, x and channel only, with channel_names.",
         lambda facts: [
@@ -61,7 +56,6 @@ RULES = [
     Rule(
         "R6",
         CANNOT_OPEN,
-        "Sizes are such that images can be divided into tiles",
         "bioimageio.spec refuses a halo that leaves nothing of the smallest output.",
         "Choose a larger min, a multiple of step.",
         tensors.halo_of_the_whole_output,
@@ -69,7 +63,6 @@ RULES = [
     Rule(
         "R7",
         CANNOT_OPEN,
-        "Output sizes follow the input's, with the halo of the network",
         "bioimageio.spec refuses a size that refers to an axis which is not there.",
         "Let the sizes refer to the input's axes.",
         tensors.sizes_that_are_not_there,
@@ -77,7 +70,6 @@ RULES = [
     Rule(
         "R9",
         ADVICE,
-        "The links name the program",
         "The zoo's site finds models for a program by their links, not by their tags.",
         f"Add {LINK} to the links.",
         description.missing_link(LINK),
@@ -85,7 +77,6 @@ RULES = [
     Rule(
         "N1",
         CANNOT_OPEN,
-        "There are weights that the program runs",
         "tiktorch runs TorchScript and pytorch_state_dict, with PyTorch 2 or later; nothing else.",
         "Add TorchScript weights (`bmzpack repair` converts Keras files).",
         weights.none_of(ORDER),
@@ -93,7 +84,6 @@ RULES = [
     Rule(
         "F2",
         CANNOT_OPEN,
-        "All files are in the bundle",
         "bioimageio.spec refuses a description that names files which are not there.",
         "Add the file, or take its entry out.",
         files.of_all_but_documentation(files.missing),
@@ -101,7 +91,6 @@ RULES = [
     Rule(
         "F3",
         CANNOT_OPEN,
-        "Files are those that the description means",
         "bioimageio.core compares checksums and refuses other files.",
         "Pack the bundle again from the right files.",
         files.changed,
@@ -109,7 +98,6 @@ RULES = [
     Rule(
         "W4",
         CANNOT_OPEN,
-        "The TorchScript file holds a program",
         "tiktorch loads it with torch.jit.load.",
         "Save the network with torch.jit (`bmzpack repair` converts Keras files).",
         weights.in_order(ORDER, weights.torchscript_archive),
@@ -117,7 +105,6 @@ RULES = [
     Rule(
         "T1",
         CANNOT_OPEN,
-        "There is one input and one output",
         "ilastik's workflow takes one input and gives one output.",
         "Bring them together as channels of one tensor.",
         tensors.more_than_one,
@@ -125,7 +112,6 @@ RULES = [
     Rule(
         "T2",
         CANNOT_OPEN,
-        "Input and output have a channel axis",
         "ilastik wants a channel axis on both.",
         "Add a channel axis of length 1.",
         tensors.without_channels,
@@ -133,7 +119,6 @@ RULES = [
     Rule(
         "T4",
         CANNOT_OPEN,
-        "Test tensors fit the description",
         "bioimageio.core validates them with the description.",
         "Write the test tensors anew with the network's own input and output.",
         tensors.test_tensors,
@@ -141,7 +126,6 @@ RULES = [
     Rule(
         "T5",
         CANNOT_OPEN,
-        "Inputs and outputs are images",
         "ilastik works on images: it needs the axes y and x.",
         "Nothing can be done for a network that gives no image; use it from Python.",
         tensors.no_images,
@@ -149,7 +133,6 @@ RULES = [
     Rule(
         "T7",
         CANNOT_OPEN,
-        "Every tensor has an id of its own",
         "bioimageio.spec refuses tensors of one id.",
         "Give every tensor another id.",
         tensors.same_ids,
@@ -157,7 +140,6 @@ RULES = [
     Rule(
         "T8",
         CANNOT_OPEN,
-        "Output sizes are known before the run",
         "ilastik plans its blocks by the description and takes no sizes that depend on the data.",
         "Let the sizes refer to the input's axes.",
         tensors.sizes_by_data,
@@ -167,7 +149,6 @@ RULES = [
 SPECIFICATION = Rule(
     "D1",
     CANNOT_OPEN,
-    "The description is valid",
     "tiktorch validates the description with bioimageio.spec and refuses it.",
     "Correct the entry.",
     description.invalid_besides_files,

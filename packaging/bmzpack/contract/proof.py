@@ -23,6 +23,7 @@ from bmzpack.contract.facts import Facts
 from bmzpack.contract.findings import Finding, Report, Severity, Verdict
 from bmzpack.contract.guard import refused, refused_bundle
 from bmzpack.contract.matrix import Cell, Matrix
+from bmzpack.contract.titles import TITLES
 from bmzpack.contract.trial import Trial, plan, seam
 from bmzpack.engines import Attempt, TensorNames, old, relative_error
 from bmzpack.errors import UserError
@@ -200,7 +201,7 @@ def _findings(consumer: str, matrix: Matrix) -> list[Finding]:
                     why=f"{row} was run with the test tensors, as this program would.",
                     remedy="Write the weights anew (`bmzpack repair` converts Keras files), or the test tensors with "
                     "the network's own input and output.",
-                    title="The engine reproduces the test output",
+                    title=TITLES["E1"],
                 )
             )
         elif cell.seam is not None and not cell.seam <= SEAM:
@@ -215,7 +216,7 @@ def _findings(consumer: str, matrix: Matrix) -> list[Finding]:
                     "declares.",
                     remedy="Declare half the width of the network's receptive field as the halo, rounded up to the "
                     "step of the sizes.",
-                    title="Output sizes follow the input's, with the halo of the network",
+                    title=TITLES["R7"],
                 )
             )
     return found

@@ -25,7 +25,6 @@ RULES = [
     Rule(
         "D1",
         CANNOT_OPEN,
-        "The description is valid",
         "QuPath reads the description into objects of fixed types.",
         "Correct the entry.",
         description.unreadable,
@@ -33,7 +32,6 @@ RULES = [
     Rule(
         "D2",
         CANNOT_OPEN,
-        "The format version is one that the program reads",
         "qupath-bioimageio-spec reads the formats 0.4 and 0.5.",
         "Write the description in format 0.5.10.",
         description.versions_besides("0.4", "0.5"),
@@ -41,7 +39,6 @@ RULES = [
     Rule(
         "F1",
         CANNOT_OPEN,
-        "The files are at the top of the zip",
         "QuPath looks for the description in the folder or zip that is opened.",
         "Zip the files themselves, not the folder that holds them.",
         files.not_at_the_top,
@@ -49,7 +46,6 @@ RULES = [
     Rule(
         "R9",
         ADVICE,
-        "The links name the program",
         "The zoo's site finds models for a program by their links, not by their tags.",
         f"Add {LINK} to the links.",
         description.missing_link(LINK),
@@ -57,7 +53,6 @@ RULES = [
     Rule(
         "N1",
         CANNOT_OPEN,
-        "There are weights that the program runs",
         "QuPath runs TorchScript, saved models and ONNX, through the Deep Java Library.",
         "Add one of these formats (`bmzpack repair` converts Keras files).",
         weights.none_of(ORDER),
@@ -65,7 +60,6 @@ RULES = [
     Rule(
         "F2",
         CANNOT_OPEN,
-        "All files are in the bundle",
         "QuPath reads the weights from the bundle.",
         "Add the file, or take its entry out.",
         weights.in_order(ORDER, files.of_weights(files.missing)),
@@ -73,7 +67,6 @@ RULES = [
     Rule(
         "F3",
         WRONG_RESULT,
-        "Files are those that the description means",
         "QuPath does not look at checksums: it runs whatever file is there.",
         "Pack the bundle again from the right files.",
         weights.in_order(ORDER, files.of_weights(files.changed)),
@@ -81,7 +74,6 @@ RULES = [
     Rule(
         "W1",
         CANNOT_OPEN,
-        "The saved model is found in its zip, with the tensors' names",
         "QuPath unpacks x.zip to the folder x and wants the saved model in it.",
         "Let `bmzpack repair` write the saved model anew.",
         weights.in_order(ORDER, weights.saved_model_layout),
@@ -89,7 +81,6 @@ RULES = [
     Rule(
         "W3",
         CANNOT_OPEN,
-        "The ONNX file is readable",
         "The Deep Java Library gives the file to ONNX Runtime.",
         "Write it with opset 15 to 17 and IR version 8 (`bmzpack repair` tries).",
         weights.in_order(ORDER, weights.onnx_unreadable),
@@ -97,7 +88,6 @@ RULES = [
     Rule(
         "W4",
         CANNOT_OPEN,
-        "The TorchScript file holds a program",
         "The Deep Java Library loads it with torch.jit.",
         "Save the network with torch.jit (`bmzpack repair` converts Keras files).",
         weights.in_order(ORDER, weights.torchscript_archive),
@@ -105,7 +95,6 @@ RULES = [
     Rule(
         "T1",
         CANNOT_OPEN,
-        "There is one input and one output",
         "QuPath's builder takes one input and one output.",
         "Bring them together as channels of one tensor.",
         tensors.more_than_one,
@@ -113,7 +102,6 @@ RULES = [
     Rule(
         "T2",
         CANNOT_OPEN,
-        "Input and output have a channel axis",
         "QuPath takes the channels of the result from the output's channel axis.",
         "Add a channel axis of length 1.",
         tensors.outputs_without_channels,
@@ -121,7 +109,6 @@ RULES = [
     Rule(
         "T5",
         CANNOT_OPEN,
-        "Inputs and outputs are images",
         "QuPath classifies pixels: it needs the axes y and x, without z.",
         "Nothing can be done for a network that gives no plane; use it from Python.",
         lambda facts: [*tensors.no_images(facts), *tensors.volumes(facts)],
@@ -129,7 +116,6 @@ RULES = [
     Rule(
         "T8",
         CANNOT_OPEN,
-        "Output sizes are known before the run",
         "QuPath takes the output for an image whose size follows the input's.",
         "Nothing can be done for a network that gives no image; use it from Python.",
         tensors.sizes_by_data,
@@ -137,7 +123,6 @@ RULES = [
     Rule(
         "P5",
         WRONG_RESULT,
-        "fixed_zero_mean_unit_variance is not needed",
         LEFT_OUT,
         "Write it as scale_linear (`bmzpack pack` does).",
         processing.only("fixed_zero_mean_unit_variance", processing.skipped(OPERATIONS)),
@@ -145,7 +130,6 @@ RULES = [
     Rule(
         "P8",
         DEGRADED,
-        "ensure_dtype asks for float32 only",
         LEFT_OUT,
         "Leave ensure_dtype out, or cast inside the network.",
         processing.casts,
@@ -153,7 +137,6 @@ RULES = [
     Rule(
         "P9",
         WRONG_RESULT,
-        "There is no softmax or scale_mean_variance",
         LEFT_OUT,
         "Put a softmax into the network (`bmzpack pack` does); leave scale_mean_variance out.",
         lambda facts: [
@@ -164,7 +147,6 @@ RULES = [
     Rule(
         "P10",
         WRONG_RESULT,
-        "Every operation is one of the program's",
         LEFT_OUT,
         "Leave the operation out.",
         processing.skipped(

@@ -49,7 +49,10 @@ def with_constants(function: Any) -> Frozen:
     definition = frozen.graph.as_graph_def()
     # TensorFlow puts the constants in an order that changes from run to run
     nodes = sorted(definition.node, key=lambda node: node.name)
-    ordered = tf.compat.v1.GraphDef(node=nodes, versions=definition.versions, library=definition.library)
+    ordered = tf.compat.v1.GraphDef()
+    ordered.CopyFrom(definition)
+    del ordered.node[:]
+    ordered.node.extend(nodes)
     graph = tf.Graph()
     with graph.as_default():
         tf.import_graph_def(ordered, name="")

@@ -221,14 +221,19 @@ def judged(path):
     assert time.process_time() - started < LONGEST
 
 
-def fuzz_descriptions(bundles, examples):
-    @settings(
+def tried(examples):
+    """The settings of a test with so many examples."""
+    return settings(
         max_examples=examples,
         deadline=None,
         database=None,
         derandomize=examples <= PLAIN,
         suppress_health_check=list(HealthCheck),
     )
+
+
+def fuzz_descriptions(bundles, examples):
+    @tried(examples)
     @given(descriptions(bundles))
     def run(case):
         folder, content = case
@@ -277,13 +282,7 @@ def files(draw, folder):
 
 
 def fuzz_files(folder, tmp_path, examples):
-    @settings(
-        max_examples=examples,
-        deadline=None,
-        database=None,
-        derandomize=examples <= PLAIN,
-        suppress_health_check=list(HealthCheck),
-    )
+    @tried(examples)
     @given(files(folder))
     def run(case):
         name, content = case
