@@ -13,6 +13,7 @@ from pydantic import Field
 
 from bmzpack.errors import UserError
 from bmzpack.settings import Section, read_yaml, validate
+from kerazoo.models.registry import list_models
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -38,18 +39,22 @@ class DataConfig(Section):
     """A folder of images (TIFF, PNG, JPEG), paired by stem with the masks."""
     masks: Path | None = None
     """A folder of annotations."""
+    folder: Path | None = None
+    """Instead of the two folders, for one class per image: a folder that holds one folder of images per class."""
     table: Path | None = None
-    """Instead of the two folders: a CSV file with the columns `image`, `mask` and optionally `group`."""
+    """Instead of folders: a CSV file with the columns `image`, `mask`, or `file`, `class`, and optionally `group`."""
     axes: str | None = None
     """The axes of an image file, such as `YX`, `YXC`, `CYX`, `ZYX`; needed only where they are ambiguous."""
     channels: Annotated[int, Field(ge=1)] = 1
     """Channels of every image, as the network sees them."""
     channel_names: list[str] = []
     """Names of the channels, for the bundle; by default `channel0`, ... ."""
-    annotation: Literal["labels", "classes", "binary"] = "labels"
-    """What a mask's values mean: one integer per object, one per class, or zero and not zero."""
+    annotation: Literal["labels", "classes", "binary", "image"] = "labels"
+    """What a mask's values mean: one integer per object, one per class, or zero and not zero; `image`: there are no
+    masks, every image has one class."""
     classes: list[str] = []
-    """Names of the classes in the order of their values; for `classes` only."""
+    """Names of the classes in the order of their values; for `classes`, and for `image`, where they are by default all
+    that occur, sorted."""
     ignore: int | None = None
     """A mask value that is neither trained nor scored."""
     empty_masks: bool = False
@@ -97,6 +102,9 @@ class AugmentationConfig(Section):
     """Largest rotation in degrees."""
     scale: Annotated[float, Field(ge=0, lt=1)] = 0.15
     """Largest relative change of size."""
+    shift: Annotated[float, Field(ge=0)] = 0.0
+    """Largest displacement in pixels of patches that have a place of their own (`patch` targets); all others are cut at
+    random places anyway."""
     elastic: Annotated[float, Field(ge=0)] = 0.0
     """Standard deviation of the elastic displacement in pixels."""
     intensity: Annotated[float, Field(ge=0)] = 0.2
@@ -114,18 +122,28 @@ class AugmentationConfig(Section):
 class TargetsConfig(Section):
     """What a mask becomes for the network."""
 
-    kind: Literal["classes", "foreground", "border"] = "border"
+    kind: Literal["classes", "foreground", "border", "patch"] = "border"
     """`classes`: one class per mask value; `foreground`: object or not; `border`: background, interior and border of
-    every object, from which instances are found."""
+    every object, from which instances are found; `patch`: one class per patch, that of its image or that which covers
+    most of it."""
     border_width: Annotated[int, Field(ge=1)] = 2
     """Width of the border class in pixels, inside the object."""
+    stride: Annotated[int, Field(ge=1)] | None = None
+    """Distance in pixels of the patches that are cut out of annotated images; by default half a patch."""
+    purity: Annotated[float, Field(gt=0, le=1)] = 0.85
+    """Patches of annotated images are used where one class covers at least this part of them."""
+    balance: bool = True
+    """Whether patches of every class are shown equally often, however many there are."""
 
 
 class LossConfig(Section):
-    """The loss: a weighted sum of its terms."""
+    """The loss: a weighted sum of its terms. Without any weight given, cross-entropy for patches, squared error for
+    networks that give scores, and cross-entropy and Dice for pixels."""
 
     cross_entropy: Annotated[float, Field(ge=0)] = 1.0
     dice: Annotated[float, Field(ge=0)] = 1.0
+    squared_error: Annotated[float, Field(ge=0)] = 0.0
+    """Mean squared distance to +1 for the true class and to -1 for the others (LeCun et al. 1989)."""
     focal: Annotated[float, Field(ge=0)] = 0.0
     focal_gamma: Annotated[float, Field(ge=0)] = 2.0
     tversky: Annotated[float, Field(ge=0)] = 0.0
@@ -153,9 +171,14 @@ class TrainingConfig(Section):
     """For SGD only."""
     schedule: Literal["constant", "cosine", "plateau"] = "cosine"
     warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
-    transfer: Literal["all", "head", "head_then_all"] = "all"
-    """Which weights are estimated when a backbone is pretrained: all of them, all but the backbone's, or one after the
-    other (first half, second half of the epochs)."""
+    transfer: Literal["initialise", "freeze", "all", "staged"] = "all"
+    """What becomes of a pretrained backbone. `initialise`: its weights are where training starts, everything is
+    estimated, the statistics of batch normalisation included; `freeze`: its stages up to ``freeze_until`` are fixed, the
+    rest is estimated; `all`: all weights are estimated, the statistics stay those of ImageNet; `staged`: one third of
+    the epochs each for the head, then also the last stages, then all, at falling learning rates."""
+    freeze_until: Literal["stride2", "stride4", "stride8", "stride16", "stride32"] | None = None
+    """With `freeze`: the last stage of the backbone that is fixed, named by how much smaller than the image its maps
+    are; by default all of the backbone."""
     early_stopping: Annotated[int, Field(ge=1)] | None = None
     """Stop after so many epochs without a better validation loss."""
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
@@ -221,14 +244,33 @@ class Config(Section):
     decoding: DecodingConfig = DecodingConfig()
     publication: PublicationConfig = PublicationConfig()
 
+    @pydantic.model_validator(mode="after")
+    def _task_fits(self) -> Config:
+        if (self.data.annotation == "image") and self.targets.kind != "patch":
+            raise ValueError(
+                f"targets.kind is {self.targets.kind}, but images without masks have one class each: set it "
+                "to patch, or data.annotation to what the masks are"
+            )
+        terms = {"cross_entropy", "dice", "focal", "tversky", "squared_error"}
+        if self.targets.kind == "patch" and not terms & self.training.loss.model_fields_set:
+            scores = any(model.name == self.model.name and model.output == "score" for model in list_models())
+            # set without validation, so that the defaults stay those of a section that was not given
+            self.training.loss = self.training.loss.model_copy(
+                update={"dice": 0.0, "cross_entropy": float(not scores), "squared_error": float(scores)}
+            )
+        return self
+
     @property
-    def task(self) -> Literal["instances", "semantic"]:
-        """`instances` where the output is decoded to a label image, else `semantic`."""
+    def task(self) -> Literal["instances", "semantic", "classification"]:
+        """`instances` where the output is decoded to a label image, `classification` where it is one class per patch,
+        else `semantic`."""
+        if self.targets.kind == "patch":
+            return "classification"
         return "instances" if self.targets.kind == "border" else "semantic"
 
     @property
     def class_names(self) -> list[str]:
-        """Names of the network's output channels, background first."""
+        """Names of the network's output channels; of pixels the background first."""
         if self.targets.kind == "border":
             return ["background", "interior", "border"]
         if self.targets.kind == "foreground":
@@ -276,7 +318,7 @@ def make_config(content: dict[str, Any], source: str = "the configuration", fold
     """
     config = validate(Config, content, source)
     if folder is not None:
-        for key in ("images", "masks", "table"):
+        for key in ("images", "masks", "folder", "table"):
             value = getattr(config.data, key)
             if value is not None:
                 setattr(config.data, key, (folder / value).absolute())
@@ -285,7 +327,7 @@ def make_config(content: dict[str, Any], source: str = "the configuration", fold
     return config
 
 
-_PATHS = ("data.images", "data.masks", "data.table", "model.weights")
+_PATHS = ("data.images", "data.masks", "data.folder", "data.table", "model.weights")
 """Relative to the configuration in the file, to the working folder on the command line."""
 
 

@@ -22,18 +22,31 @@ class TileGeometry(Section):
     """Smallest input size."""
 
 
+class Patch(Section):
+    """How patches are cut out of images, in pixels."""
+
+    size: int
+    """Side of the patches."""
+    stride: int
+    """Distance of those that are cut out of annotated images."""
+    purity: float
+    """Part of a patch that one class has to cover."""
+
+
 class Recipe(Section):
     """Everything between an image file and a result, apart from the network's weights."""
 
     model: str
     """Name in the registry."""
-    task: Literal["instances", "semantic"]
+    task: Literal["instances", "semantic", "classification"]
     channels: int
     channel_names: list[str]
     classes: list[str]
-    """Names of the output channels, background first."""
-    targets: Literal["classes", "foreground", "border"]
-    annotation: Literal["labels", "classes", "binary"] = "labels"
+    """Names of the output channels; of pixels the background first."""
+    targets: Literal["classes", "foreground", "border", "patch"]
+    patch: Patch | None = None
+    """How patches are cut, for `patch` targets."""
+    annotation: Literal["labels", "classes", "binary", "image"] = "labels"
     """What the values of the masks mean; those that a bundle is evaluated on are read alike."""
     axes: str | None = None
     """The axes of the image files, where those do not state them."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from bmzpack.errors import UserError
 
@@ -24,21 +24,38 @@ class Model:
 
     name: str
     title: str
-    task: str
-    """`segmentation`: one probability per pixel and class."""
-    builder: str
-    """`module:function`; the function returns a `keras.Model`."""
+    task: Literal["segmentation", "classification", "measurements", "objects"]
+    """`segmentation`: one probability per pixel and class; `classification`: one per patch and class; `measurements`:
+    one answer per vector of numbers; `objects`: a label image, without any training."""
+    builder: str | None
+    """`module:function`; the function returns a `keras.Model`. None where there is no network."""
     parameters: int
-    """Count with the builder's default arguments."""
+    """Count with the builder's default arguments; 0 without a network."""
     paper: str
     """Authors and year, for tables."""
     citation: str
     """Authors, year and title, for bundles."""
     doi: str
+    purpose: str
+    """What it is for, in one or two sentences."""
+    limits: tuple[str, ...]
+    """Where it fails, one sentence each."""
     backbones: tuple[str, ...] = ()
+    output: str = "probability"
+    """Name of the output; `score` where its values lie around +1 and -1 and are trained with squared errors."""
 
     def build(self, **arguments: Any) -> keras.Model:
-        """Call the builder."""
+        """Call the builder.
+
+        Raises
+        ------
+        UserError
+            The entry has no network.
+        """
+        if self.builder is None:
+            raise UserError(
+                f"{self.name} has no network to build: apply it with `kerazoo predict {self.name} IMAGE...`."
+            )
         module, function = self.builder.split(":")
         return getattr(importlib.import_module(module), function)(**arguments)
 
@@ -46,6 +63,101 @@ class Model:
 _UNET = "Ronneberger, Fischer and Brox (2015), U-Net: Convolutional Networks for Biomedical Image Segmentation"
 
 _MODELS = (
+    Model(
+        name="perceptron",
+        title="Perceptron",
+        task="measurements",
+        builder="kerazoo.models.perceptron:perceptron",
+        parameters=3,
+        paper="Rosenblatt 1958",
+        citation="Rosenblatt (1958), The Perceptron: A Probabilistic Model for Information Storage and Organization in "
+        "the Brain",
+        doi="10.1037/h0042519",
+        purpose="One artificial neuron with a step function and Rosenblatt's learning rule: the first system of the "
+        "lecture, for teaching.",
+        limits=(
+            "It separates classes by one straight line (a plane with more measurements); XOR is never learned.",
+            "Its answer is 0 or 1, without any probability.",
+        ),
+        output="activation",
+    ),
+    Model(
+        name="mlp",
+        title="Multilayer perceptron",
+        task="measurements",
+        builder="kerazoo.models.mlp:mlp",
+        parameters=0,
+        paper="Rumelhart et al. 1986",
+        citation="Rumelhart, Hinton and Williams (1986), Learning representations by back-propagating errors",
+        doi="10.1038/323533a0",
+        purpose="Two hidden layers trained by backpropagation: solves what one neuron cannot, and classifies tables of "
+        "measurements.",
+        limits=(
+            "It takes numbers that were measured before, not images; features on different scales should be "
+            "standardised first.",
+        ),
+    ),
+    Model(
+        name="lenet1989",
+        title="Network of 1989",
+        task="classification",
+        builder="kerazoo.models.lenet1989:lenet1989",
+        parameters=2_578,
+        paper="LeCun et al. 1989",
+        citation="LeCun et al. (1989), Handwritten Digit Recognition with a Back-Propagation Network, NIPS 2",
+        doi="10.5555/109230.109279",
+        purpose="The convolutional network that read handwritten zip codes, weight for weight as published: shared "
+        "weights, averaging, sparse connections.",
+        limits=(
+            "It takes images of 28 x 28 pixels with one channel.",
+            "Its outputs are scores around +1 and -1, not probabilities.",
+        ),
+        output="score",
+    ),
+    Model(
+        name="patch_cnn",
+        title="Patch CNN",
+        task="classification",
+        builder="kerazoo.models.classifiers:patch_cnn",
+        parameters=288_770,
+        paper="Simonyan and Zisserman 2015",
+        citation="Simonyan and Zisserman (2015), Very Deep Convolutional Networks for Large-Scale Image Recognition",
+        doi="10.48550/arXiv.1409.1556",
+        purpose="A deep convolutional network trained from scratch: one class per patch, such as epithelium, stroma or "
+        "background.",
+        limits=("With few annotated images a pretrained `classifier2d` usually does better.",),
+    ),
+    Model(
+        name="classifier2d",
+        title="Patch classifier",
+        task="classification",
+        builder="kerazoo.models.classifiers:classifier",
+        parameters=2_260_546,
+        paper="Sandler et al. 2018",
+        citation="Sandler et al. (2018), MobileNetV2: Inverted Residuals and Linear Bottlenecks",
+        doi="10.1109/CVPR.2018.00474",
+        purpose="One class per patch, by an ImageNet encoder and a softmax: transfer learning from few annotated images.",
+        limits=(
+            "Pretrained encoders take values between 0 and 1 and patches of at least 32 pixels.",
+            "The encoder has seen photographs: what photographs never show has to be learned from your images.",
+        ),
+        backbones=IMAGENET_BACKBONES,
+    ),
+    Model(
+        name="classical2d",
+        title="Blur, threshold, watershed",
+        task="objects",
+        builder=None,
+        parameters=0,
+        paper="Otsu 1979",
+        citation="Otsu (1979), A Threshold Selection Method from Gray-Level Histograms",
+        doi="10.1109/TSMC.1979.4310076",
+        purpose="Explicit programming: the result that every trained network for objects has to beat.",
+        limits=(
+            "It finds bright objects on a dark background, brighter than one threshold for the whole image.",
+            "Objects that overlap or touch along a wide front are joined, textured ones are split.",
+        ),
+    ),
     Model(
         name="unet2d",
         title="U-Net",
@@ -55,6 +167,13 @@ _MODELS = (
         paper="Ronneberger et al. 2015",
         citation=_UNET,
         doi="10.1007/978-3-319-24574-4_28",
+        purpose="One class per pixel, or single objects from their interior and border; with an ImageNet encoder where "
+        "few images are annotated.",
+        limits=(
+            "Objects that overlap cannot be told apart, as a pixel has one class.",
+            "Objects much larger or smaller than those of the training images are missed: bring images to one pixel "
+            "size.",
+        ),
         backbones=IMAGENET_BACKBONES,
     ),
     Model(
@@ -66,6 +185,11 @@ _MODELS = (
         paper="Ronneberger et al. 2015",
         citation=_UNET,
         doi="10.1007/978-3-319-24574-4_28",
+        purpose="The network of the paper, layer by layer: unpadded convolutions, for those who want to compare with it.",
+        limits=(
+            "The output is 184 pixels smaller than the input, and sizes are 188 + 16 n.",
+            "It needs several times the time and memory of `unet2d` with fewer filters.",
+        ),
     ),
 )
 
