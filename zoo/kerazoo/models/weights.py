@@ -26,8 +26,8 @@ import numpy as np
 from bmzpack.errors import UserError
 from kerazoo.models.backbones import BACKBONES, encoder_of, get_backbone
 
-HEAD = "probability"
-"""The layer that may differ: another problem has other classes."""
+HEADS = ("probability", "score")
+"""The layers that may differ: another problem has other classes."""
 
 
 def load_weights(
@@ -60,7 +60,7 @@ def load_weights(
         arrays = read_weights(source)
 
     stem = f"{BACKBONES[backbone].stem}/kernel" if backbone else None
-    needed = encoder_of(model, backbone).layers if backbone else [x for x in model.layers if x.name != HEAD]
+    needed = encoder_of(model, backbone).layers if backbone else [x for x in model.layers if x.name not in HEADS]
     names = {layer.name for layer in needed}
     found, missing = [], []
     for layer in model.layers:
@@ -121,6 +121,12 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         raise UserError(f"{path} cannot be read as weights ({str(error).splitlines()[0]}): get it again.") from error
     # What Keras 2 called the kernel of a depthwise convolution.
     return {name.replace("/depthwise_kernel", "/kernel"): array for name, array in arrays.items()}
+
+
+def is_folded(path: str | os.PathLike[str]) -> bool:
+    """Whether the batch normalisation of a weights file is folded: there is no more of it than `beta`."""
+    names = read_weights(path)
+    return any(name.endswith("/beta") and f"{name.removesuffix('beta')}moving_mean" not in names for name in names)
 
 
 def width_of_weights(path: str | os.PathLike[str]) -> float:
