@@ -66,7 +66,7 @@ def lenet1989(
     x = _squash(layers.Concatenate(name="h3")(maps), "h3")
     x = layers.Flatten(name="flatten")(_average(x, "h4"))
     x = layers.Dense(classes, **_initial(192), dtype="float32", name="output")(x)
-    model = keras.Model(inputs, _squash(x, "output", "score"), name="lenet1989")
+    model = keras.Model(inputs, _squash(x, "output", "score", "float32"), name="lenet1989")
     if weights is not None:
         load_weights(model, weights)
     return model
@@ -77,11 +77,11 @@ def _average(x: Any, name: str) -> Any:
     return _squash(layers.DepthwiseConv2D(1, **_initial(1, "depthwise"), name=name)(x), name)
 
 
-def _squash(x: Any, name: str, last: str | None = None) -> Any:
-    """1.7159 tanh(2/3 x): +1 and -1, the targets, are where it bends most, and are not at its limits."""
-    x = layers.Rescaling(2 / 3, dtype=x.dtype, name=f"{name}_slope")(x)
-    x = layers.Activation("tanh", dtype=x.dtype, name=f"{name}_tanh")(x)
-    return layers.Rescaling(1.7159, dtype=x.dtype, name=last or f"{name}_scale")(x)
+def _squash(x: Any, name: str, result: str | None = None, dtype: str | None = None) -> Any:
+    """1.7159 tanh(2/3 x): it takes +1 to +1 and -1 to -1, so that the targets are no limits that are never reached."""
+    x = layers.Rescaling(2 / 3, dtype=dtype, name=f"{name}_slope")(x)
+    x = layers.Activation("tanh", dtype=dtype, name=f"{name}_tanh")(x)
+    return layers.Rescaling(1.7159, dtype=dtype, name=result or f"{name}_scale")(x)
 
 
 def _initial(fan_in: int, kernel: str = "kernel") -> dict[str, Any]:
