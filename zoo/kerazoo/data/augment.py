@@ -69,21 +69,41 @@ class Map:
         tuple of np.ndarray
             (size, size, channel) float32 and (size - 2 margin, size - 2 margin) uint8.
         """
+        first, last = self._corners()
+        size = self.size - 2 * margin
+        labels = np.empty((size, size), np.uint8)
+        self._read(_mirrored(target[..., None], first, last), self.centre - first, cv2.INTER_NEAREST, margin, labels)
+        return self.resample_image(image), labels
+
+    def resample_image(self, image: np.ndarray) -> np.ndarray:
+        """Read an image at the patch's pixels.
+
+        Parameters
+        ----------
+        image
+            (y, x, channel), any integer or float dtype.
+
+        Returns
+        -------
+        np.ndarray
+            (size, size, channel) float32; it is overwritten by the next call in the same thread.
+        """
+        first, last = self._corners()
+        size, channels = self.size, image.shape[2]
+        part = _mirrored(image, first, last)
+        sampled = _scratch.array("sampled", (size, size, part.shape[2]), np.float32)
+        self._read(_as_float(part), self.centre - first, cv2.INTER_LINEAR, 0, sampled)
+        if channels != 3:
+            return sampled
+        patch = _scratch.array("patch", (size, size, channels), np.float32)
+        return cv2.cvtColor(sampled, cv2.COLOR_BGRA2BGR, dst=patch)
+
+    def _corners(self) -> tuple[np.ndarray, np.ndarray]:
+        """The part of the image that is needed: its first pixel and the one after its last (x, y)."""
         reach = np.abs(self.matrix).sum(axis=1) * (self.size - 1) / 2 + 2
         if self.bend is not None:
             reach = reach + np.abs(self.bend).max(axis=(1, 2))
-        first, last = np.floor(self.centre - reach).astype(int), np.ceil(self.centre + reach).astype(int) + 1
-        origin = self.centre - first
-        size, channels = self.size, image.shape[2]
-        labels = np.empty((size - 2 * margin, size - 2 * margin), np.uint8)
-        self._read(_mirrored(target[..., None], first, last), origin, cv2.INTER_NEAREST, margin, labels)
-        part = _mirrored(image, first, last)
-        sampled = _scratch.array("sampled", (size, size, part.shape[2]), np.float32)
-        self._read(_as_float(part), origin, cv2.INTER_LINEAR, 0, sampled)
-        if channels != 3:
-            return sampled, labels
-        patch = _scratch.array("patch", (size, size, channels), np.float32)
-        return cv2.cvtColor(sampled, cv2.COLOR_BGRA2BGR, dst=patch), labels
+        return np.floor(self.centre - reach).astype(int), np.ceil(self.centre + reach).astype(int) + 1
 
     def _read(self, part: np.ndarray, origin: np.ndarray, interpolation: int, margin: int, out: np.ndarray) -> None:
         """Read the patch without its margin from a part of an image, in which its centre is at ``origin`` (x, y)."""
@@ -132,7 +152,12 @@ def _as_float(part: np.ndarray) -> np.ndarray:
 
 
 def random_map(
-    random: np.random.Generator, config: AugmentationConfig, shape: tuple[int, int], size: int, margin: int = 0
+    random: np.random.Generator,
+    config: AugmentationConfig,
+    shape: tuple[int, int],
+    size: int,
+    margin: int = 0,
+    corner: tuple[int, int] | None = None,
 ) -> Map:
     """Draw a patch's place, flips, quarter turns, rotation, scale and elastic deformation.
 
@@ -148,6 +173,8 @@ def random_map(
         Side of the patch in pixels.
     margin
         Pixels at every side of the patch that have no target; they may lie outside the image.
+    corner
+        (y, x) of the first pixel of a patch that has a place of its own: only the configured shift is drawn then.
 
     Returns
     -------
@@ -156,7 +183,14 @@ def random_map(
     """
     inner = size - 2 * margin
     draws = random.random(7).tolist()
-    column, row = (int(draw * (length - inner + 1)) for draw, length in zip(draws[:2], reversed(shape), strict=True))
+    if corner is None:
+        column, row = (
+            int(draw * (length - inner + 1)) for draw, length in zip(draws[:2], reversed(shape), strict=True)
+        )
+    else:
+        row, column = (
+            place + config.shift * (2 * draw - 1) for place, draw in zip(corner, reversed(draws[:2]), strict=True)
+        )
     centre = np.array([column + (inner - 1) / 2, row + (inner - 1) / 2])
     angle = math.radians(config.rotation) * (2 * draws[2] - 1)
     scale = 1 + config.scale * (2 * draws[3] - 1)

@@ -1,4 +1,7 @@
-"""Images and their annotations: found by name or by table, and loaded with every check that concerns files."""
+"""Images and their annotations: found by name, by folder or by table, and loaded with every check that concerns files.
+
+An image that has one class as a whole is treated as one whose pixels all have this class.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,8 @@ class Pair:
     """Images of one group stay on one side of the split."""
     columns: dict[str, str] = dataclasses.field(default_factory=dict, repr=False, compare=False)
     """All columns of the pair's row, where it comes from a table."""
+    category: str | None = None
+    """The class of the whole image, where it has one instead of a mask."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,13 +107,52 @@ def find_pairs(images: Path, masks: Path) -> list[Pair]:
     return sorted(pairs.values(), key=lambda pair: pair.id)
 
 
-def read_table(table: Path) -> list[Pair]:
-    """Pairs of a CSV file with the columns `image`, `mask` and optionally `group`.
+def find_classes(folder: Path) -> list[Pair]:
+    """Images sorted into one folder per class.
+
+    Parameters
+    ----------
+    folder
+        Its folders are the classes; files in them that are neither TIFF, PNG nor JPEG, and folders whose names begin
+        with a dot, are passed over.
+
+    Returns
+    -------
+    list of Pair
+        Sorted by id, which is `class/stem`.
+
+    Raises
+    ------
+    UserError
+        There is no such folder, it has no folders, one of them holds no images, or two images of one class have the
+        same stem.
+    """
+    if not folder.is_dir():
+        raise UserError(f"There is no folder {folder}: name the one that holds one folder of images per class.")
+    classes = sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+    if not classes:
+        raise UserError(f"{folder} holds no folders: make one per class, and put the images of the class into it.")
+    pairs: dict[str, Pair] = {}
+    for place in classes:
+        for path in _files(place, "images"):
+            name = f"{place.name}/{stem_of(path)}"
+            if name in pairs:
+                raise UserError(
+                    f"{path} and {pairs[name].image.name} have the same stem: remove or rename one of them."
+                )
+            pairs[name] = Pair(name, path, category=place.name)
+    return [pairs[name] for name in sorted(pairs)]
+
+
+def read_table(table: Path, columns: tuple[str, str] = ("image", "mask")) -> list[Pair]:
+    """Pairs of a CSV file.
 
     Parameters
     ----------
     table
         The file; relative paths in it are taken from its folder.
+    columns
+        `image` and `mask`, or `file` and `class`; a column `group` may be there too.
 
     Returns
     -------
@@ -120,58 +164,86 @@ def read_table(table: Path) -> list[Pair]:
     UserError
         The table or a file of it is missing, a column is missing, or an image is named twice.
     """
+    first, second = columns
     if not table.is_file():
-        raise UserError(f"There is no table {table}: write a CSV file with the columns image, mask.")
+        raise UserError(f"There is no table {table}: write a CSV file with the columns {first}, {second}.")
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            columns, rows = list(reader.fieldnames or []), list(reader)
+            present, rows = list(reader.fieldnames or []), list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{table} is not a CSV file in UTF-8 ({error}): save it as one.") from error
-    for column in ("image", "mask"):
-        if column not in columns:
-            raise UserError(f"{table} has no column {column!r} (it has {', '.join(columns) or 'none'}): add it.")
+    for column in columns:
+        if column not in present:
+            raise UserError(f"{table} has no column {column!r} (it has {', '.join(present) or 'none'}): add it.")
     if not rows:
         raise UserError(f"{table} has no rows: add one line per image.")
 
-    stems = [stem_of(Path(row["image"] or "")) for row in rows]
+    stems = [stem_of(Path(row[first] or "")) for row in rows]
     unique = len(set(stems)) == len(stems)
     pairs: dict[str, Pair] = {}
     for line, (stem, row) in enumerate(zip(stems, rows, strict=True), start=2):
         files = {}
-        for column in ("image", "mask"):
+        for column in columns:
             if not row[column]:
                 raise UserError(f"{table}, line {line}: the column {column!r} is empty; fill it or remove the line.")
-            files[column] = table.parent / row[column]
-            if not files[column].is_file():
-                raise UserError(f"{table}, line {line}: there is no file {files[column]}; correct or remove the line.")
-        name = stem if unique else row["image"]
+            if column != "class":
+                files[column] = table.parent / row[column]
+                if not files[column].is_file():
+                    raise UserError(
+                        f"{table}, line {line}: there is no file {files[column]}; correct or remove the line."
+                    )
+        name = stem if unique else row[first]
         if name in pairs:
-            raise UserError(f"{table}, line {line}: {row['image']} is named twice; remove one of the lines.")
-        known = {column: row[column] or "" for column in columns}
-        pairs[name] = Pair(name, files["image"], files["mask"], row.get("group") or None, known)
+            raise UserError(f"{table}, line {line}: {row[first]} is named twice; remove one of the lines.")
+        known = {column: row[column] or "" for column in present}
+        category = row["class"] if "class" in columns else None
+        pairs[name] = Pair(name, files[first], files.get("mask"), row.get("group") or None, known, category)
     return list(pairs.values())
 
 
 def pairs_of(data: DataConfig) -> list[Pair]:
-    """The pairs that a configuration names, by table or by two folders.
+    """The pairs that a configuration names, by table or by folders.
 
     Raises
     ------
     UserError
-        As for `read_table` and `find_pairs`, or the configuration names neither.
+        As for `read_table`, `find_pairs` and `find_classes`, or the configuration names none or several of them.
     """
+    image = data.annotation == "image"
+    given = [name for name in ("images", "masks", "folder", "table") if getattr(data, name) is not None]
     if data.table is not None:
-        if data.images is not None or data.masks is not None:
-            raise UserError("The configuration names both data.table and data.images or data.masks: keep one of them.")
-        return read_table(data.table)
+        if len(given) > 1:
+            raise UserError(
+                f"The configuration names both data.table and {' and '.join(f'data.{name}' for name in given[:-1])}: "
+                "keep one of them."
+            )
+        return read_table(data.table, ("file", "class") if image else ("image", "mask"))
+    if image:
+        if data.folder is None or len(given) > 1:
+            raise UserError(
+                "Images with one class each (data.annotation image) are named by data.folder, a folder with one folder "
+                f"per class, or by data.table, but the configuration has {_listed(given)}."
+            )
+        return find_classes(data.folder)
+    if data.folder is not None:
+        raise UserError(
+            "data.folder is for images with one class each: set data.annotation to image, or name data.images and "
+            "data.masks instead."
+        )
     if data.images is None or data.masks is None:
         raise UserError("The configuration names no data: set data.images and data.masks, or data.table.")
     return find_pairs(data.images, data.masks)
 
 
+def _listed(names: list[str]) -> str:
+    return " and ".join(f"data.{name}" for name in names) or "neither"
+
+
 def load_pair(pair: Pair, data: DataConfig) -> Sample:
     """Read an image with its annotation and check both.
+
+    An image with a class of its own may be constant (the glass beside a tissue); its mask has this class everywhere.
 
     Parameters
     ----------
@@ -189,9 +261,17 @@ def load_pair(pair: Pair, data: DataConfig) -> Sample:
     ------
     UserError
         As for `read_image` and `read_mask`, or: the image is constant, the mask has another size, no object or
-        (for classes) a value that is no class.
+        (for classes) a value that is no class, or the image's class is not among the configuration's.
     """
     image = read_image(pair.image, axes=data.axes, channels=data.channels)
+    if pair.category is not None:
+        if pair.category not in data.classes:
+            raise UserError(
+                f"{pair.image} has the class {pair.category!r}, but data.classes are {', '.join(data.classes)}: "
+                "correct one of them."
+            )
+        whole = np.broadcast_to(np.int32(data.classes.index(pair.category)), image.shape[:2])
+        return Sample(pair.id, image, whole, pair.image)
     if image.min() == image.max():
         raise UserError(f"{pair.image} is constant (all pixels are {image.flat[0]}): export it again or remove it.")
     if pair.mask is None:

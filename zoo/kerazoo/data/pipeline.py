@@ -76,7 +76,7 @@ def training_dataset(
         return np.random.default_rng((seed, epoch)).permutation(len(sources))
 
     def make(step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        x, y = _empty((batch, *shapes[0]), np.float32), _empty((batch, *shapes[1]), np.uint8)
+        x, y = aligned((batch, *shapes[0]), np.float32), aligned((batch, *shapes[1]), np.uint8)
         for position in range(batch):
             epoch, place = divmod(int(step) * batch + position, len(sources))
             random = np.random.default_rng((seed, int(step), position, 0))
@@ -88,7 +88,7 @@ def training_dataset(
             change_intensities(random, config.augmentation, patch, source.intensities, out=x[position])
         return x, y
 
-    return _dataset(tf.data.Dataset.range(start_step, np.iinfo(np.int64).max), make, shapes)
+    return batches(tf.data.Dataset.range(start_step, np.iinfo(np.int64).max), make, shapes)
 
 
 def validation_dataset(
@@ -122,12 +122,42 @@ def validation_dataset(
 
     def make(step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         chosen = tiles[int(step) * batch : (int(step) + 1) * batch]
-        x, y = _empty((len(chosen), *shapes[0]), np.float32), _empty((len(chosen), *shapes[1]), np.uint8)
+        x, y = aligned((len(chosen), *shapes[0]), np.float32), aligned((len(chosen), *shapes[1]), np.uint8)
         for position, tile in enumerate(chosen):
             x[position], y[position, ..., 0] = tile()
         return x, y
 
-    return _dataset(tf.data.Dataset.range(math.ceil(len(tiles) / batch)), make, shapes)
+    return batches(tf.data.Dataset.range(math.ceil(len(tiles) / batch)), make, shapes)
+
+
+def intensities_of(image: np.ndarray, normalisation: Normalisation) -> Intensities:
+    """What must be known of an image (y, x, channel) to normalise and change its patches."""
+    moments = Moments()
+    moments.add(image)
+    offset, scale = normalisation.offset_and_scale(image)
+    low, high = image.min(axis=(0, 1)).astype(float), image.max(axis=(0, 1)).astype(float)
+    return Intensities(offset, scale, low, high, moments.mean, moments.deviation)
+
+
+def check_image(sample: Sample, config: Config, needed: int, margin: int = 0) -> None:
+    """Refuse an image that is smaller than ``needed`` pixels, or has other channels than the configuration says.
+
+    Raises
+    ------
+    UserError
+        It is refused; the message tells the patch size that would do.
+    """
+    height, width, channels = sample.image.shape
+    if min(height, width) < needed:
+        raise UserError(
+            f"{sample.path or sample.id} is {width} x {height} pixels, less than the patches of {needed} pixels: "
+            f"set training.patch_size to at most {min(height, width) + 2 * margin}, or remove the image."
+        )
+    if channels != config.data.channels:
+        raise UserError(
+            f"{sample.path or sample.id} has {channels} channels, but data.channels is {config.data.channels}: "
+            "convert the image or correct data.channels."
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,22 +204,8 @@ def _sources(samples: Sequence[Sample], config: Config, normalisation: Normalisa
         )
     sources = []
     for sample in samples:
-        height, width, channels = sample.image.shape
-        if min(height, width) < needed:
-            raise UserError(
-                f"{sample.path or sample.id} is {width} x {height} pixels, less than the patches of {needed} pixels: "
-                f"set training.patch_size to at most {min(height, width) + 2 * margin}, or remove the image."
-            )
-        if channels != config.data.channels:
-            raise UserError(
-                f"{sample.path or sample.id} has {channels} channels, but data.channels is {config.data.channels}: "
-                "convert the image or correct data.channels."
-            )
-        moments = Moments()
-        moments.add(sample.image)
-        offset, scale = normalisation.offset_and_scale(sample.image)
-        low, high = sample.image.min(axis=(0, 1)).astype(float), sample.image.max(axis=(0, 1)).astype(float)
-        intensities = Intensities(offset, scale, low, high, moments.mean, moments.deviation)
+        check_image(sample, config, needed, margin)
+        intensities = intensities_of(sample.image, normalisation)
         sources.append(_Source(sample.image, make_target(sample.mask, config), intensities))
     return sources
 
@@ -199,18 +215,21 @@ def _shapes(config: Config, margin: int) -> tuple[tuple[int, int, int], tuple[in
     return (size, size, config.data.channels), (size - 2 * margin, size - 2 * margin, 1)
 
 
-def _empty(shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:
+def aligned(shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:
+    """Uninitialised memory that TensorFlow takes over without a copy."""
     count = math.prod(shape) * np.dtype(dtype).itemsize
     memory = np.empty(count + _ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % _ALIGNMENT
     return memory[start : start + count].view(dtype).reshape(shape)
 
 
-def _dataset(
+def batches(
     steps: tf.data.Dataset,
     make: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
-    shapes: tuple[tuple[int, int, int], tuple[int, int, int]],
+    shapes: tuple[tuple[int, ...], tuple[int, ...]],
 ) -> tf.data.Dataset:
+    """Make batches (x float32, y uint8) of elements of two shapes, in parallel and in the order of the steps."""
+
     def batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         x, y = tf.numpy_function(make, [step], (tf.float32, tf.uint8))
         x.set_shape((None, *shapes[0]))

@@ -25,7 +25,8 @@ def split_pairs(pairs: Iterable[Pair], config: SplitConfig) -> Split:
     """Divide pairs into training and validation.
 
     Pairs of one group stay together: the group of their table's column ``config.group``, else of its column `group`;
-    pairs without a group are groups of their own. The result depends on the ids, the groups and the seed only.
+    pairs without a group are groups of their own. Where images have classes, every class is divided by itself if none
+    has a group. The result depends on the ids, the classes, the groups and the seed only.
 
     Parameters
     ----------
@@ -37,13 +38,44 @@ def split_pairs(pairs: Iterable[Pair], config: SplitConfig) -> Split:
     Returns
     -------
     Split
-        At least one group on each side, the images' fraction as near to the wanted one as the groups allow.
+        At least one group on each side (of every class), the images' fraction as near to the wanted one as the groups
+        allow.
 
     Raises
     ------
     UserError
-        There are fewer than two groups, or the group column is missing or has empty cells.
+        There are fewer than two groups, the group column is missing or has empty cells, or a class is missing on one
+        side.
     """
+    pairs = list(pairs)
+    categories = sorted({pair.category for pair in pairs if pair.category is not None})
+    if not categories:
+        return _divide(pairs, config)
+    if config.group is None and not any(pair.group for pair in pairs):
+        parts = []
+        for category in categories:
+            members = [pair for pair in pairs if pair.category == category]
+            if len(members) < 2:
+                raise UserError(
+                    f"The class {category!r} has only one image: at least two are needed, one to train and one to "
+                    "validate."
+                )
+            parts.append(_divide(members, config))
+        return Split(
+            sorted((pair for part in parts for pair in part.train), key=lambda pair: pair.id),
+            sorted((pair for part in parts for pair in part.validation), key=lambda pair: pair.id),
+        )
+    split = _divide(pairs, config)
+    for name, side in (("train", split.train), ("validate", split.validation)):
+        if missing := set(categories) - {pair.category for pair in side}:
+            raise UserError(
+                f"Divided by group with split.seed {config.seed}, there is no image of {sorted(missing)[0]!r} to "
+                f"{name}: choose another split.seed, or annotate more groups."
+            )
+    return split
+
+
+def _divide(pairs: Iterable[Pair], config: SplitConfig) -> Split:
     groups: dict[tuple[str, str], list[Pair]] = defaultdict(list)
     for pair in sorted(pairs, key=lambda pair: pair.id):
         if config.group is not None:

@@ -1,0 +1,275 @@
+"""Patches with one class each: cut out of annotated images, and made into batches.
+
+Images that have a class of their own are annotated with it everywhere, so that both kinds of data are one. As in
+`kerazoo.data.pipeline`, images stay in memory in their own type, and a training element depends on the seed, the global
+step and its place in the batch only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import tensorflow as tf
+
+from bmzpack.errors import UserError
+from kerazoo.config import Config
+from kerazoo.data.augment import Intensities, change_intensities, random_map
+from kerazoo.data.normalise import Normalisation
+from kerazoo.data.pairs import Sample
+from kerazoo.data.pipeline import aligned, batches, check_image, intensities_of
+from kerazoo.recipe import Patch
+
+
+@dataclasses.dataclass(frozen=True)
+class Patches:
+    """Patches of a set of images, in the order of the images, by row and column."""
+
+    samples: list[Sample]
+    intensities: list[Intensities]
+    size: int
+    """Side in pixels."""
+    source: np.ndarray
+    """Index of each patch's image, int (patch,)."""
+    corner: np.ndarray
+    """First pixel (y, x) of each patch, int (patch, 2)."""
+    category: np.ndarray
+    """Class index of each patch, int (patch,)."""
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def ids(self) -> list[str]:
+        """Id of each patch's image."""
+        return [self.samples[source].id for source in self.source]
+
+    def raw(self, index: int) -> np.ndarray:
+        """The pixels of a patch as they were read, (y, x, channel)."""
+        (y, x), image = self.corner[index], self.samples[self.source[index]].image
+        return image[y : y + self.size, x : x + self.size]
+
+    def normalised(self, index: int) -> np.ndarray:
+        """A patch as the network takes it, (y, x, channel), float64."""
+        numbers = self.intensities[self.source[index]]
+        return (self.raw(index) - numbers.offset) / numbers.scale
+
+
+def patch_of(config: Config) -> Patch:
+    """How a configuration wants patches cut."""
+    size, targets = config.training.patch_size, config.targets
+    return Patch(size=size, stride=targets.stride or max(1, size // 2), purity=targets.purity)
+
+
+def cut_patches(samples: Sequence[Sample], config: Config, normalisation: Normalisation) -> Patches:
+    """Cut all patches of which one class covers enough.
+
+    Parameters
+    ----------
+    samples
+        Images with their class masks.
+    config
+        Its ``training.patch_size``, ``targets`` and ``data`` are used.
+    normalisation
+        As fitted on the training images; its numbers are those of each whole image.
+
+    Returns
+    -------
+    Patches
+        May be none.
+
+    Raises
+    ------
+    UserError
+        An image is smaller than the patches or has another number of channels.
+    """
+    patch = patch_of(config)
+    for sample in samples:
+        check_image(sample, config, patch.size)
+    found = [patches_of_mask(sample.mask, patch, len(config.class_names), config.data.ignore) for sample in samples]
+    return Patches(
+        samples=list(samples),
+        intensities=[intensities_of(sample.image, normalisation) for sample in samples],
+        size=patch.size,
+        source=np.repeat(np.arange(len(samples)), [len(part) for part in found]),
+        corner=np.concatenate([part[:, :2] for part in found]),
+        category=np.concatenate([part[:, 2] for part in found]),
+    )
+
+
+def patches_of_mask(mask: np.ndarray, patch: Patch, classes: int, ignore: int | None = None) -> np.ndarray:
+    """Places of the patches of a class mask of which one class covers enough.
+
+    Parameters
+    ----------
+    mask
+        Class indices, int (y, x).
+    patch
+        Size, stride and purity. Beside the places at multiples of the stride, those at the right and lower edge are
+        tried.
+    classes
+        Number of classes.
+    ignore
+        A mask value that is no class.
+
+    Returns
+    -------
+    np.ndarray
+        Rows of y, x of the first pixel, and the class that covers most, int (patch, 3).
+    """
+    rows, columns = (places(length, patch.size, patch.stride) for length in mask.shape)
+    if mask.strides == (0, 0):  # an image with one class
+        covered = np.zeros((classes, len(rows), len(columns)))
+        covered[int(mask[0, 0])] = patch.size**2
+    else:
+        covered = np.stack([_covered(mask == value, rows, columns, patch.size) for value in range(classes)])
+        if ignore is not None and ignore < classes:
+            covered[ignore] = 0
+    largest = covered.argmax(axis=0)
+    pure = np.take_along_axis(covered, largest[None], axis=0)[0] >= patch.purity * patch.size**2
+    y, x = np.nonzero(pure)
+    return np.stack([rows[y], columns[x], largest[pure]], axis=1)
+
+
+def places(length: int, size: int, stride: int) -> np.ndarray:
+    """First pixels of the patches along an axis of so many pixels: every stride, and one at the end."""
+    if length < size:
+        return np.zeros(0, int)
+    return np.unique(np.append(np.arange(0, length - size + 1, stride), length - size))
+
+
+def _covered(of_class: np.ndarray, rows: np.ndarray, columns: np.ndarray, size: int) -> np.ndarray:
+    """Pixels of a class in every patch (row, column)."""
+    total = cv2.integral(of_class.astype(np.uint8))
+    bottom, right = rows[:, None] + size, columns[None] + size
+    top, left = rows[:, None], columns[None]
+    return total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left]
+
+
+def patches_per_epoch(patches: Patches, config: Config) -> int:
+    """Batches per epoch: as configured, else as many as there are patches."""
+    return config.training.steps_per_epoch or math.ceil(len(patches) / config.training.batch_size)
+
+
+class Order:
+    """Which patch is shown at which place of a training without end.
+
+    Parameters
+    ----------
+    category
+        Class index of each patch, int (patch,).
+    balance
+        Whether all classes take turns. Every patch (of a class) is shown once before one is shown again.
+    seed
+        Another one gives another order.
+    """
+
+    def __init__(self, category: np.ndarray, balance: bool, seed: int) -> None:
+        self._groups = [np.flatnonzero(category == value) for value in np.unique(category)]
+        if not balance:
+            self._groups = [np.arange(len(category))]
+        self._seed = seed
+        self._permutation = functools.lru_cache(maxsize=64)(self._draw)
+
+    def __getitem__(self, place: int) -> int:
+        """The index of the patch."""
+        turn, slot = divmod(place, len(self._groups))
+        group = self._permutation(len(self._groups), 0, turn)[slot]
+        members = self._groups[group]
+        time, member = divmod(turn, len(members))
+        return int(members[self._permutation(len(members), 1 + int(group), time)[member]])
+
+    def batch(self, step: int, size: int) -> list[int]:
+        """The indices of the patches of a step."""
+        return [self[place] for place in range(step * size, (step + 1) * size)]
+
+    def _draw(self, length: int, group: int, time: int) -> np.ndarray:
+        return np.random.default_rng((self._seed, group, time)).permutation(length)
+
+
+def training_patches(patches: Patches, config: Config, start_step: int = 0) -> tf.data.Dataset:
+    """Augmented patches without end, in the order of `Order`.
+
+    Parameters
+    ----------
+    patches
+        The training patches, at least one.
+    config
+        Its ``training``, ``augmentation`` and ``targets.balance`` are used.
+    start_step
+        The global step of the first batch.
+
+    Returns
+    -------
+    tf.data.Dataset
+        Of (x, y): normalised patches (batch, patch, patch, channel) float32, and class indices (batch, 1) uint8.
+    """
+    batch, seed = config.training.batch_size, config.training.seed
+    shapes = _shapes(patches, config)
+    order = Order(patches.category, config.targets.balance, seed)
+
+    def make(step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        x, y = aligned((batch, *shapes[0]), np.float32), aligned((batch, 1), np.uint8)
+        for position, index in enumerate(order.batch(int(step), batch)):
+            random = np.random.default_rng((seed, int(step), position, 0))
+            source, (top, left) = patches.source[index], patches.corner[index]
+            image = patches.samples[source].image
+            place = random_map(random, config.augmentation, image.shape[:2], patches.size, corner=(int(top), int(left)))
+            change_intensities(
+                random, config.augmentation, place.resample_image(image), patches.intensities[source], out=x[position]
+            )
+            y[position] = patches.category[index]
+        return x, y
+
+    return batches(tf.data.Dataset.range(start_step, np.iinfo(np.int64).max), make, shapes)
+
+
+def plain_patches(patches: Patches, config: Config) -> tf.data.Dataset:
+    """All patches once, in their order, without augmentation; the last batch may be smaller.
+
+    Parameters
+    ----------
+    patches, config
+        As for `training_patches`.
+
+    Returns
+    -------
+    tf.data.Dataset
+        Of (x, y) as `training_patches`, finite and always the same.
+    """
+    batch, shapes = config.training.batch_size, _shapes(patches, config)
+
+    def make(step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        chosen = range(int(step) * batch, min((int(step) + 1) * batch, len(patches)))
+        x, y = aligned((len(chosen), *shapes[0]), np.float32), aligned((len(chosen), 1), np.uint8)
+        for position, index in enumerate(chosen):
+            x[position], y[position] = patches.normalised(index), patches.category[index]
+        return x, y
+
+    return batches(tf.data.Dataset.range(math.ceil(len(patches) / batch)), make, shapes)
+
+
+def check_patches(patches: Patches, config: Config, side: str) -> None:
+    """Refuse a side of the split that lacks patches.
+
+    Raises
+    ------
+    UserError
+        There is none at all, or on the training side fewer than two classes have any.
+    """
+    patch, present = patch_of(config), np.unique(patches.category)
+    if len(present) > (1 if side == "train" else 0):
+        return
+    have = f"only of {config.class_names[present[0]]!r}" if len(present) else "none"
+    raise UserError(
+        f"Of the images to {side} there are {have} patches of {patch.size} pixels of which one class covers at least "
+        f"{patch.purity:.0%}: lower training.patch_size or targets.purity, or annotate larger regions."
+    )
+
+
+def _shapes(patches: Patches, config: Config) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    return (patches.size, patches.size, config.data.channels), (1,)
