@@ -85,11 +85,34 @@ def write_nuclei(folder: str | Path, images: int = 24, seed: int = 1, size: int 
         raise UserError(f"{folder} cannot be written ({error.strerror}): choose another folder.") from error
 
 
+def smooth_field(random: np.random.Generator, size: int, width: float) -> np.ndarray:
+    """A random field.
+
+    Parameters
+    ----------
+    random
+        Where its numbers come from.
+    size
+        Side in pixels.
+    width
+        Standard deviation of the Gaussian that smooths it, in pixels.
+
+    Returns
+    -------
+    np.ndarray
+        (size, size), float32, of zero mean and unit deviation.
+    """
+    step = max(1, int(width / 2))  # made coarse and enlarged: a wide blur is slow
+    coarse = random.standard_normal((size // step + 2,) * 2, dtype=np.float32)
+    field = cv2.resize(cv2.GaussianBlur(coarse, (0, 0), width / step), (size, size), interpolation=cv2.INTER_CUBIC)
+    return (field - field.mean()) / field.std()
+
+
 def _scene(random: np.random.Generator, size: int, density: float) -> tuple[np.ndarray, np.ndarray]:
     """Labels, and the light of the nuclei in photons before the microscope."""
     labels = np.zeros((size, size), np.uint16)
     light = np.zeros((size, size), np.float32)
-    texture = _smooth(random, size, 2.0) * 0.16 + _smooth(random, size, 5.0) * 0.1 + 1
+    texture = smooth_field(random, size, 2.0) * 0.16 + smooth_field(random, size, 5.0) * 0.1 + 1
     brightness = random.uniform(35, 110)
     wanted, covered, count = density * size**2, 0, 0
     centres: list[tuple[float, float]] = []
@@ -147,7 +170,7 @@ def _microscope(random: np.random.Generator, light: np.ndarray) -> np.ndarray:
     size = len(light)
     haze = cv2.GaussianBlur(light, (0, 0), 12.0) * 0.12
     sharp = cv2.GaussianBlur(light, (0, 0), _SPREAD * random.uniform(0.85, 1.4))
-    background = random.uniform(4, 12) * (1 + 0.15 * _smooth(random, size, size / 6))
+    background = random.uniform(4, 12) * (1 + 0.15 * smooth_field(random, size, size / 6))
     rows, columns = np.ogrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
     top, left = random.uniform(-0.4, 0.4, 2)
     lamp = 1 - random.uniform(0.1, 0.3) * ((rows - top) ** 2 + (columns - left) ** 2)
@@ -159,14 +182,6 @@ def _camera(random: np.random.Generator, photons: np.ndarray) -> np.ndarray:
     counts = random.poisson(photons) * _GAIN
     values = counts + random.normal(_CAMERA_OFFSET, _READ_NOISE, photons.shape)
     return np.clip(np.rint(values), 0, 65535).astype(np.uint16)
-
-
-def _smooth(random: np.random.Generator, size: int, width: float) -> np.ndarray:
-    """A random field of zero mean and unit deviation, smooth over so many pixels."""
-    step = max(1, int(width / 2))  # made coarse and enlarged: a wide blur is slow
-    coarse = random.standard_normal((size // step + 2,) * 2, dtype=np.float32)
-    field = cv2.resize(cv2.GaussianBlur(coarse, (0, 0), width / step), (size, size), interpolation=cv2.INTER_CUBIC)
-    return (field - field.mean()) / field.std()
 
 
 def _largest_part(mask: np.ndarray) -> np.ndarray:
