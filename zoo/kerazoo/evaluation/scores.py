@@ -138,10 +138,10 @@ class ClassCounts(Counts):
         """The scores of classes."""
         every_dice, every_iou = dice(self.confusion), iou(self.confusion)
         return {
-            "dice": every_dice[1] if self.binary else _mean(every_dice),
-            "iou": every_iou[1] if self.binary else _mean(every_iou),
+            "dice": every_dice[1] if self.binary else mean_defined(every_dice),
+            "iou": every_iou[1] if self.binary else mean_defined(every_iou),
             "accuracy": _ratio(float(np.trace(self.confusion)), float(self.confusion.sum())),
-            "balanced_accuracy": _mean(recall(self.confusion)),
+            "balanced_accuracy": mean_defined(recall(self.confusion)),
             "boundary_f": self.boundary.score(),
         }
 
@@ -190,7 +190,7 @@ def count_instances(truth: np.ndarray, prediction: np.ndarray, valid: np.ndarray
         prediction=len(pairs.prediction_labels),
         matches=np.array([len(found) for found in matched]),
         matched_iou=float(pairs.iou[matched[0]].sum()),
-        confusion=_confusion(truth > 0, prediction > 0, 2, valid),
+        confusion=confusion_matrix(truth > 0, prediction > 0, 2, valid),
         boundary=count_boundaries(truth, prediction, valid),
     )
 
@@ -214,7 +214,7 @@ def count_classes(
     if valid is not None and not valid.all():
         truth, prediction = np.where(valid, truth, 0), np.where(valid, prediction, 0)
     return ClassCounts(
-        _confusion(truth, prediction, classes, valid), count_boundaries(truth, prediction, valid), binary
+        confusion_matrix(truth, prediction, classes, valid), count_boundaries(truth, prediction, valid), binary
     )
 
 
@@ -276,6 +276,35 @@ def precision(confusion: np.ndarray) -> list[float | None]:
     return [_ratio(a, b) for a, b in zip(confusion.diagonal().tolist(), confusion.sum(0).tolist(), strict=True)]
 
 
+def confusion_matrix(
+    truth: np.ndarray, prediction: np.ndarray, classes: int, valid: np.ndarray | None = None
+) -> np.ndarray:
+    """Count what is taken for what.
+
+    Parameters
+    ----------
+    truth, prediction
+        Class indices of one shape, integers below ``classes``.
+    classes
+        Number of classes.
+    valid
+        What is counted, bool of the same shape; by default everything.
+
+    Returns
+    -------
+    numpy.ndarray
+        Counts by truth (row) and prediction (column), int (classes, classes).
+    """
+    pair = truth.astype(np.intp) * classes + prediction
+    return np.bincount(pair.ravel() if valid is None else pair[valid], minlength=classes**2).reshape(classes, classes)
+
+
+def mean_defined(values: Iterable[float | None]) -> float | None:
+    """The mean of those that are not None; None where all are."""
+    defined = [value for value in values if value is not None]
+    return float(np.mean(defined)) if defined else None
+
+
 def total(counts: Iterable[Counts]) -> Counts:
     """The counts of all images together."""
     return reduce(lambda one, other: one + other, counts)
@@ -284,12 +313,7 @@ def total(counts: Iterable[Counts]) -> Counts:
 def mean_scores(per_image: Iterable[Mapping[str, float | None]]) -> Scores:
     """The mean over images of every score, images where it is not defined left out."""
     per_image = list(per_image)
-    return {name: _mean([scores[name] for scores in per_image]) for name in per_image[0]} if per_image else {}
-
-
-def _confusion(truth: np.ndarray, prediction: np.ndarray, classes: int, valid: np.ndarray | None) -> np.ndarray:
-    pair = truth.astype(np.intp) * classes + prediction
-    return np.bincount(pair.ravel() if valid is None else pair[valid], minlength=classes**2).reshape(classes, classes)
+    return {name: mean_defined([scores[name] for scores in per_image]) for name in per_image[0]} if per_image else {}
 
 
 def _near(outline: np.ndarray) -> np.ndarray:
@@ -301,8 +325,3 @@ def _near(outline: np.ndarray) -> np.ndarray:
 
 def _ratio(part: float, whole: float) -> float | None:
     return part / whole if whole else None
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    defined = [value for value in values if value is not None]
-    return float(np.mean(defined)) if defined else None
