@@ -173,9 +173,9 @@ class TrainingConfig(Section):
     warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
     transfer: Literal["initialise", "freeze", "all", "staged"] = "all"
     """What becomes of a pretrained backbone. `initialise`: its weights are where training starts, everything is
-    estimated, the statistics of batch normalisation included; `freeze`: its stages up to ``freeze_until`` are fixed, the
-    rest is estimated; `all`: all weights are estimated, the statistics stay those of ImageNet; `staged`: one third of
-    the epochs each for the head, then also the last stages, then all, at falling learning rates."""
+    estimated, the statistics of batch normalisation included; `freeze`: its stages up to ``freeze_until`` are fixed,
+    the rest is estimated; `all`: all weights are estimated, the statistics stay those of ImageNet; `staged`: one third
+    of the epochs each for the head, then also the last stages, then all, at falling learning rates."""
     freeze_until: Literal["stride2", "stride4", "stride8", "stride16", "stride32"] | None = None
     """With `freeze`: the last stage of the backbone that is fixed, named by how much smaller than the image its maps
     are; by default all of the backbone."""
@@ -246,15 +246,30 @@ class Config(Section):
 
     @pydantic.model_validator(mode="after")
     def _task_fits(self) -> Config:
-        if (self.data.annotation == "image") and self.targets.kind != "patch":
+        model = next((model for model in list_models() if model.name == self.model.name), None)
+        if model is not None and model.task in ("measurements", "objects"):
+            raise ValueError(f"{model.name} is not trained on images; see its model card")
+        if model is not None and model.task == "classification":
+            if "kind" not in self.targets.model_fields_set:
+                self.targets.kind = "patch"
+            if model.backbones and self.model.backbone is None:
+                self.model.backbone = model.backbones[0]
+        if model is not None and (model.task == "classification") != (self.targets.kind == "patch"):
+            possible = "patch" if model.task == "classification" else "classes, foreground or border"
+            raise ValueError(f"targets.kind {self.targets.kind} is not what {model.name} learns: set it to {possible}")
+        if self.targets.kind == "patch" and self.data.annotation not in ("image", "classes"):
             raise ValueError(
-                f"targets.kind is {self.targets.kind}, but images without masks have one class each: set it "
-                "to patch, or data.annotation to what the masks are"
+                f"data.annotation is {self.data.annotation}, but patches get their class from the whole image or from "
+                "class masks: set it to image or classes"
+            )
+        if self.data.annotation == "image" and self.targets.kind != "patch":
+            raise ValueError(
+                "data.annotation image is for networks that classify patches: set it to what the masks are"
             )
         terms = {"cross_entropy", "dice", "focal", "tversky", "squared_error"}
         if self.targets.kind == "patch" and not terms & self.training.loss.model_fields_set:
-            scores = any(model.name == self.model.name and model.output == "score" for model in list_models())
-            # set without validation, so that the defaults stay those of a section that was not given
+            scores = model is not None and model.output == "score"
+            # copied, so that the terms still count as not given
             self.training.loss = self.training.loss.model_copy(
                 update={"dice": 0.0, "cross_entropy": float(not scores), "squared_error": float(scores)}
             )

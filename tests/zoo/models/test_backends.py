@@ -16,7 +16,7 @@ import sys
 import keras
 import numpy as np
 from kerazoo.models.unet import unet
-from kerazoo.training.losses import SegmentationLoss
+from kerazoo.training.losses import ClassLoss
 from kerazoo.training.metrics import ConfusionMetrics
 
 folder = sys.argv[1]
@@ -28,7 +28,7 @@ for name in ("plain", "valid", "mobilenet_v2", "efficientnet_v2_b0", "resnet50_v
 
 keras.utils.set_random_seed(1)
 model = unet((None, None, 3), classes=3, filters=4, depth=2, dropout=0.1)
-loss = SegmentationLoss(cross_entropy=1, dice=1, focal=1, tversky=1, class_weights=[1.0, 2.0, 1.0])
+loss = ClassLoss(cross_entropy=1, dice=1, focal=1, tversky=1, class_weights=[1.0, 2.0, 1.0])
 model.compile(keras.optimizers.AdamW(1e-2), loss, metrics=[ConfusionMetrics(3, foreground=True)])
 x, y = data["x"][:, :32, :32], data["y"][:, :32, :32]
 history = model.fit(x, y, batch_size=2, epochs=25, verbose=0).history

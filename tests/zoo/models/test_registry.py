@@ -8,7 +8,7 @@ from bmzpack.errors import UserError
 from bmzpack.geometry import measure
 from kerazoo.models.backbones import BACKBONES
 from kerazoo.models.registry import IMAGENET_BACKBONES, create_model, get_model, list_models
-from kerazoo.training.losses import SegmentationLoss
+from kerazoo.training.losses import ClassLoss
 
 NAMES = [entry.name for entry in list_models()]
 SMALL = {"unet2d": {"filters": 4}, "unet2d_2015": {}}
@@ -67,7 +67,7 @@ def test_sizes_saving_and_a_step(name, tmp_path):
     np.testing.assert_array_equal(loaded.predict_on_batch(x), before)
 
     y = np.zeros((*before.shape[:3], 1), "uint8")
-    model.compile(keras.optimizers.SGD(1e-3), SegmentationLoss(), jit_compile=False)
+    model.compile(keras.optimizers.SGD(1e-3), ClassLoss(), jit_compile=False)
     model.train_on_batch(x, y)
     after = model.predict_on_batch(x)
     assert np.isfinite(after).all()

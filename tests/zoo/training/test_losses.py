@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from bmzpack.errors import UserError
 from kerazoo.config import LossConfig
-from kerazoo.training.losses import SegmentationLoss, make_loss
+from kerazoo.training.losses import ClassLoss, make_loss
 
 NONE = {"cross_entropy": 0.0, "dice": 0.0, "focal": 0.0, "tversky": 0.0}
 WEIGHTS = [0.5, 2.0, 1.0]
@@ -72,7 +72,7 @@ def tversky(y, p, alpha):
 )
 def test_against_numpy(batch, terms, reference):
     y, p = batch
-    loss = SegmentationLoss(**NONE | terms)
+    loss = ClassLoss(**NONE | terms)
     assert float(loss(y, p)) == pytest.approx(reference(y, p), rel=1e-5)
     half = keras.ops.cast(p, "bfloat16")
     assert loss(y, half).dtype == "float32"
@@ -82,7 +82,7 @@ def test_against_numpy(batch, terms, reference):
 @pytest.mark.parametrize("term", NONE)
 def test_best_and_worst(batch, term):
     y, p = batch
-    loss = SegmentationLoss(**NONE | {term: 1.0})
+    loss = ClassLoss(**NONE | {term: 1.0})
     perfect = (y == np.arange(3)).astype("float32")
     perfect[y[..., 0] == 255] = 1 / 3
     assert float(loss(y, perfect)) == pytest.approx(0, abs=1e-6)
@@ -93,7 +93,7 @@ def test_best_and_worst(batch, term):
 @pytest.mark.parametrize("term", NONE)
 def test_ignored_pixels_count_nowhere(batch, term):
     y, p = batch
-    loss = SegmentationLoss(**NONE | {term: 1.0})
+    loss = ClassLoss(**NONE | {term: 1.0})
     changed = p.copy()
     changed[y[..., 0] == 255] = [0.1, 0.1, 0.8]
     assert float(loss(y, p)) == float(loss(y, changed))
@@ -109,7 +109,7 @@ def test_ignored_pixels_count_nowhere(batch, term):
 @pytest.mark.parametrize("term", NONE)
 def test_gradient_is_the_slope(batch, term):
     y, p = batch
-    loss = SegmentationLoss(**NONE | {term: 1.0})
+    loss = ClassLoss(**NONE | {term: 1.0})
     direction = np.random.default_rng(2).normal(size=p.shape).astype("float32")
     logits = tf.math.log(tf.constant(p))
     with tf.GradientTape() as tape:
@@ -125,7 +125,7 @@ def test_gradient_does_not_vanish_where_the_network_is_sure_and_wrong():
     logits = tf.constant([[[[60.0, 0.0]]]])
     with tf.GradientTape() as tape:
         tape.watch(logits)
-        loss = SegmentationLoss(dice=0.0)(np.array([[[[1]]]], "uint8"), tf.nn.softmax(logits))
+        loss = ClassLoss(dice=0.0)(np.array([[[[1]]]], "uint8"), tf.nn.softmax(logits))
     assert float(loss) == pytest.approx(60, rel=1e-5)
     np.testing.assert_allclose(tape.gradient(loss, logits), [[[[1, -1]]]], atol=1e-5)
 

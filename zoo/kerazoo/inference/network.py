@@ -29,11 +29,7 @@ def load_model(path: Path) -> keras.Model:
 
 
 def compiled(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
-    """Turn a network into a function of one tile.
-
-    On TensorFlow the network is traced once for all sizes, and its variables become constants: then the graph optimiser
-    folds batch normalisation into the convolutions and fuses bias and activation with them, which it cannot do with
-    variables. Outputs change by rounding only. On other backends Keras compiles the network.
+    """Turn a network into a function of one tile, see `compiled_batch`.
 
     Parameters
     ----------
@@ -50,18 +46,46 @@ def compiled(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
     UserError
         The network has several inputs or outputs.
     """
+    forward = compiled_batch(model, 1)
+    return lambda tile: forward(tile[None])[0]
+
+
+def compiled_batch(model: keras.Model, size: int | None = None) -> Callable[[np.ndarray], np.ndarray]:
+    """Turn a network into a function of a batch.
+
+    On TensorFlow the network is traced once for all sizes, and its variables become constants: then the graph optimiser
+    folds batch normalisation into the convolutions and fuses bias and activation with them, which it cannot do with
+    variables. Outputs change by rounding only. On other backends Keras compiles the network.
+
+    Parameters
+    ----------
+    model
+        A network with one input and one output.
+    size
+        Of the batches; by default any.
+
+    Returns
+    -------
+    callable
+        From an array (batch, ...) to the output (batch, ...), both float32.
+
+    Raises
+    ------
+    UserError
+        The network has several inputs or outputs.
+    """
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise UserError(
             f"The network {model.name} has {len(model.inputs)} inputs and {len(model.outputs)} outputs: "
             "only networks with one of each can be applied to images."
         )
     if keras.backend.backend() != "tensorflow":
-        return lambda tile: keras.tree.flatten(model.predict_on_batch(tile[None]))[0][0]
+        return lambda batch: keras.tree.flatten(model.predict_on_batch(batch))[0]
 
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    signature = tf.TensorSpec((1, *model.inputs[0].shape[1:]), tf.float32)
+    signature = tf.TensorSpec((size, *model.inputs[0].shape[1:]), tf.float32)
 
     @tf.function(input_signature=[signature])
     def forward(batch):
@@ -69,7 +93,7 @@ def compiled(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
 
     frozen = convert_variables_to_constants_v2(forward.get_concrete_function())
     # the buffer of the result, which numpy() would copy
-    return lambda tile: np.asarray(memoryview(frozen(tf.constant(tile[None]))[0]))[0]
+    return lambda batch: np.asarray(memoryview(frozen(tf.constant(batch))[0]))
 
 
 def memory_per_pixel(model: keras.Model, size: int) -> int:

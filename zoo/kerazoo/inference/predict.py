@@ -15,6 +15,10 @@ from bmzpack.files import new_file, refuse_existing
 from kerazoo.data.pairs import stem_of
 from kerazoo.data.read import Stack, open_stack
 from kerazoo.data.write import create_tiff, label_dtype
+from kerazoo.inference.classical import ClassicalPredictor
+from kerazoo.inference.classifier import PatchClassifier
+from kerazoo.inference.classify import TABLE, classify_stacks
+from kerazoo.inference.load import load_predictor
 from kerazoo.inference.predictor import Predictor
 from kerazoo.training.run import Run
 
@@ -26,21 +30,25 @@ def predict(
     *,
     probabilities: bool = False,
     tile: int | None = None,
+    stride: int | None = None,
     axes: str | None = None,
     overwrite: bool = False,
     progress: bool = False,
 ) -> list[Path]:
-    """Predict image files with a trained network.
+    """Predict image files with a trained network, or with what needs no training.
 
     Every image gives a TIFF file of the same name in the output folder: labels, class indices or a mask, as uint16, or
     as float32 where there are more than 65,535 objects (ImageJ has no larger integers; exact to 16,777,216). Stacks
     are predicted plane by plane, each plane with labels of its own; axes, pixel size, slice distance and frame
     interval are kept. An 8192 x 8192 image takes less than 2 GB beside the network's weights.
 
+    A classifier of patches gives one table for all images, see `kerazoo.inference.classify`, and a class map with one
+    pixel per patch for every image that is larger than a patch.
+
     Parameters
     ----------
     source
-        A run, its folder, or a bundle.
+        A run, its folder, a bundle, or `classical2d`.
     images
         TIFF, PNG or JPEG files, or one such file.
     output
@@ -50,6 +58,8 @@ def predict(
     tile
         Largest side of the tiles in pixels; by default as large as the memory allows. The result does not depend on
         it, unless the network sees the whole image (global pooling).
+    stride
+        Of a classifier's map: distance of the patches in pixels, by default their size.
     axes
         The axes of the image files, such as ``CYX``, where their metadata do not state them.
     overwrite
@@ -67,15 +77,23 @@ def predict(
     UserError
         Before anything is computed: no run or bundle; an image that is missing, damaged, ambiguous in its axes, not of
         the network's number of channels, or with NaN or infinite pixels; two images of one name; results that exist
-        or would replace an image; a tile too small for the network.
+        or would replace an image; a tile too small for the network; an option that is not of the source's task.
     """
     output = Path(output)
     images = [Path(image) for image in ([images] if isinstance(images, str | os.PathLike) else images)]
     targets = _targets(images, output, probabilities, overwrite)
-    predictor = Predictor.load(source, tile=tile)
-    stacks = [open_stack(image, axes, predictor.recipe.channels) for image in images]
+    predictor = load_predictor(source, tile=tile)
+    classifies = isinstance(predictor, PatchClassifier)
+    if stride is not None and not (classifies and stride > 0):
+        raise UserError("The stride is a distance in pixels of the patches of a classifier: leave --stride out.")
+    if probabilities and isinstance(predictor, ClassicalPredictor):
+        raise UserError(f"{source} gives no probabilities: leave --probabilities out.")
+    if classifies:
+        refuse_existing(output / TABLE, overwrite)
+    stacks = [open_stack(image, axes, predictor.channels) for image in images]
     for stack in stacks:
-        predictor.tiling(stack.plane_shape)
+        if isinstance(predictor, Predictor):
+            predictor.tiling(stack.plane_shape)
         if stack.dtype.kind == "f":
             for _ in stack.planes():
                 pass
@@ -83,6 +101,8 @@ def predict(
     made = not output.exists()
     try:
         with _shown(stacks, progress) as planes:
+            if isinstance(predictor, PatchClassifier):
+                return classify_stacks(predictor, stacks, targets, output / TABLE, stride, overwrite, planes)
             for stack, (labels, *others) in zip(stacks, targets, strict=True):
                 _predict_stack(predictor, stack, labels, others[0] if others else None, overwrite, planes)
     finally:
@@ -110,7 +130,7 @@ def _targets(images: list[Path], output: Path, probabilities: bool, overwrite: b
 
 
 def _predict_stack(
-    predictor: Predictor,
+    predictor: Predictor | ClassicalPredictor,
     stack: Stack,
     labels: Path,
     probabilities: Path | None,
@@ -133,7 +153,8 @@ def _predict_stack(
         path = files.enter_context(new_file(labels, overwrite))
         written = None
         for index, plane in zip(np.ndindex(stack.leading_shape), stack.planes(), strict=True):
-            result = predictor.result(plane, None if kept is None else kept[index])
+            more = () if kept is None else (kept[index],)
+            result = predictor.result(plane, *more)
             dtype = label_dtype(int(result.max()))
             if written is None or np.result_type(written.dtype, dtype) != written.dtype:
                 # The first plane, or the first with more objects than the file's type can count.

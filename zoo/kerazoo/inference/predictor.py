@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -13,7 +12,8 @@ from bmzpack.errors import UserError
 from kerazoo.data.normalise import scaled
 from kerazoo.decoding.blocks import find_objects_in_blocks
 from kerazoo.decoding.decode import classify
-from kerazoo.inference.network import compiled, load_model, memory_per_pixel
+from kerazoo.inference.network import compiled, memory_per_pixel
+from kerazoo.inference.source import open_source
 from kerazoo.inference.tiling import Tiling
 from kerazoo.recipe import Recipe
 from kerazoo.training.run import Run
@@ -64,16 +64,12 @@ class Predictor:
         UserError
             There is no run and no bundle, or the bundle does not say what is needed.
         """
-        if not isinstance(source, Run):
-            source = Path(source)
-            if not source.exists():
-                raise UserError(f"There is no run and no bundle {source}: check the name.")
-            if not (source / "config.yaml").is_file():
-                from kerazoo.inference.bundle import load_bundle
+        return cls(*open_source(source), tile=tile)
 
-                return cls(*load_bundle(source), tile=tile)
-            source = Run.open(source)
-        return cls(load_model(source.model_path), source.recipe, tile=tile)
+    @property
+    def channels(self) -> int:
+        """Of the images."""
+        return self.recipe.channels
 
     def probabilities(self, image: np.ndarray) -> np.ndarray:
         """The network's output for a raw image.

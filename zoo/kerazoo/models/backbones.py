@@ -1,8 +1,8 @@
 """ImageNet encoders of keras.applications, as the contracting path of a segmentation network or below a classifier.
 
 An encoder takes values between 0 and 1, brings them into the range that it was trained with, and is tapped at strides
-2, 4, 8, 16 and 32, the ends of its stages, and at its top. It takes any number of channels: `kerazoo.models.weights` tells what becomes of its first
-convolution.
+2, 4, 8, 16 and 32, the ends of its stages, and at its top. It takes any number of channels: `kerazoo.models.weights`
+tells what becomes of its first convolution.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Backbone:
         return getattr(keras.applications, self.application)(include_top=False, **self.arguments, **arguments)
 
 
-STAGES = ("stride2", "stride4", "stride8", "stride16", "stride32")
+STAGES: tuple[str, ...] = ("stride2", "stride4", "stride8", "stride16", "stride32")
 """Names of an encoder's stages, each of which ends with a tap."""
 
 BACKBONES = {

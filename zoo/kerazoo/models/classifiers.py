@@ -147,4 +147,6 @@ def _check(name: str, shape: tuple[int | None, ...], smallest: int, classes: int
     if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
         raise UserError(f"{name}: dropout is {dropout}; choose at least 0 and less than 1.")
     if any(size is not None and size < smallest for size in shape[:2]):
-        raise UserError(f"{name}: patches of {shape[1]} x {shape[0]} pixels are too small; it takes at least {smallest}.")
+        raise UserError(
+            f"{name}: patches of {shape[1]} x {shape[0]} pixels are too small; it takes at least {smallest}."
+        )

@@ -58,7 +58,7 @@ class EndOfEpoch(keras.callbacks.Callback):
     Parameters
     ----------
     network
-        The network that is trained, compiled.
+        The whole network, also where only its head is fitted.
     run
         Where to write.
     config
@@ -86,6 +86,11 @@ class EndOfEpoch(keras.callbacks.Callback):
         self._agreed = tf.function(lambda loss: workers.mean([loss], key=2)[0], autograph=False)
         self._time = time.monotonic()
 
+    @property
+    def _fitted(self) -> Any:
+        """The network, or its head where only that is fitted."""
+        return self.model
+
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Stop where the loss is no number."""
         if not math.isfinite((logs or {})["loss"]):
@@ -105,7 +110,7 @@ class EndOfEpoch(keras.callbacks.Callback):
                 f"({self._config.learning_rate:g}), or set training.precision to float32."
             )
         position.epoch = epoch + 1
-        rate = float(np.asarray(keras.ops.convert_to_numpy(self._network.optimizer.learning_rate)))
+        rate = float(np.asarray(keras.ops.convert_to_numpy(self._fitted.optimizer.learning_rate)))
         position.history.append({"epoch": position.epoch, "learning_rate": rate, **_ordered(logs)})
 
         better = position.best_loss is None or logs["val_loss"] < position.best_loss
@@ -116,11 +121,11 @@ class EndOfEpoch(keras.callbacks.Callback):
         if self._config.schedule == "plateau" and position.plateau >= PLATEAU_EPOCHS:
             position.plateau, position.rate_factor = 0, position.rate_factor * PLATEAU_FACTOR
         if self._config.early_stopping is not None and position.waited >= self._config.early_stopping:
-            position.stopped = self._network.stop_training = True
+            position.stopped = self._fitted.stop_training = True
 
         now = time.monotonic()
         position.seconds, self._time = position.seconds + now - self._time, now
-        state = capture(position, self._network)
+        state = capture(position, self._network, self._fitted.optimizer)
         if self._workers.chief:
             if better:
                 self._keep()

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 import yaml
 from rich.console import Console
@@ -22,26 +21,24 @@ from bmzpack.files import new_file, refuse_existing
 from bmzpack.geometry import Geometry, measure
 from kerazoo.config import Config, TrainingConfig, make_config, read_config
 from kerazoo.data.normalise import Normalisation, fit_normalisation
-from kerazoo.data.pairs import Pair, Sample, load_pair, pairs_of
-from kerazoo.data.pipeline import steps_per_epoch, training_dataset, validation_dataset
+from kerazoo.data.pairs import Pair, load_pair, pairs_of
+from kerazoo.data.patches import patch_of
 from kerazoo.data.split import split_pairs
-from kerazoo.models.backbones import encoder_of, freeze_statistics
 from kerazoo.models.registry import create_model
 from kerazoo.recipe import Recipe, TileGeometry
-from kerazoo.targets import make_target
 from kerazoo.training.callbacks import EndOfEpoch, LearningRate
 from kerazoo.training.distribute import Workers, join_workers, replicas
 from kerazoo.training.environment import describe_environment, now
-from kerazoo.training.losses import SegmentationLoss, make_loss
+from kerazoo.training.features import head_of
+from kerazoo.training.feed import Feed, PatchFeed, PixelFeed
+from kerazoo.training.losses import ClassLoss, make_loss
 from kerazoo.training.metrics import ConfusionMetrics
 from kerazoo.training.optimisers import learning_rate, make_optimiser
 from kerazoo.training.precision import dtype_policy, policy
 from kerazoo.training.progress import Progress
 from kerazoo.training.run import Run
 from kerazoo.training.state import Position, State, read_state, remove_unfinished_files, restore
-
-FINE_TUNING = 0.1
-"""Factor on the learning rate once a pretrained backbone is trained too, in the second half of `head_then_all`."""
+from kerazoo.training.transfer import WHOLE, Phase, check_transfer, choose_trainable, phases_of
 
 
 def train(
@@ -98,6 +95,8 @@ def train(
         config = make_config(
             config.model_dump(exclude_unset=True), folder=Path.cwd()
         )  # a run folder keeps absolute paths
+    if config.data.annotation == "image" and not config.data.classes:
+        config.data.classes = sorted({str(pair.category) for pair in pairs_of(config.data)})
     folder = Run(run or Path("runs") / config.model.name)
     workers = join_workers()
     if workers.chief or resume:
@@ -111,8 +110,8 @@ def train(
     position = state.position if state else Position()
     console = Console(quiet=not (progress and workers.chief), highlight=False)
     console.print(
-        f"{job.best.count_params():,} parameters, {len(job.train)} images to train and {len(job.validation)} to "
-        f"validate, {job.policy}" + (f", continued after epoch {position.epoch}" if position.epoch else "")
+        f"{job.best.count_params():,} parameters, {job.feed.about}, {job.policy}"
+        + (f", continued after epoch {position.epoch}" if position.epoch else "")
     )
     try:
         if workers.chief:
@@ -144,36 +143,16 @@ class _Job:
     config: Config
     workers: Workers
     split: dict[str, list[dict[str, Any]]]
-    train: list[Sample]
-    validation: list[Sample]
+    feed: Feed
     normalisation: Normalisation
-    loss: SegmentationLoss
+    loss: ClassLoss
     policy: str
     strategy: tf.distribute.Strategy
     model: keras.Model
     """The network that is trained, in the policy's precision."""
     best: keras.Model
     """The same in float32: its weights are set and saved when an epoch was the best."""
-    geometry: Geometry
-
-
-@dataclasses.dataclass(frozen=True)
-class _Phase:
-    """Epochs in which the same weights are estimated."""
-
-    start: int
-    end: int
-    head: bool
-    """Whether the backbone is fixed."""
-    rate: float = 1.0
-
-
-def _phases(config: Config) -> list[_Phase]:
-    epochs = config.training.epochs
-    if config.training.transfer == "head_then_all":
-        half = (epochs + 1) // 2
-        return [_Phase(0, half, head=True), _Phase(half, epochs, head=False, rate=FINE_TUNING)]
-    return [_Phase(0, epochs, head=config.training.transfer == "head")]
+    geometry: TileGeometry
 
 
 def _prepare(config: Config, workers: Workers) -> _Job:
@@ -183,16 +162,7 @@ def _prepare(config: Config, workers: Workers) -> _Job:
         raise UserError(
             f"training.batch_size is {config.training.batch_size}: with {workers.count} workers, choose a multiple."
         )
-    if config.training.transfer != "all" and not (config.model.backbone and config.model.weights):
-        raise UserError(
-            f"training.transfer is {config.training.transfer}: it needs a pretrained model.backbone with "
-            "model.weights; set it to all."
-        )
-    if config.model.backbone and config.model.weights and config.normalisation.method not in ("scaling", "percentile"):
-        raise UserError(
-            f"normalisation.method is {config.normalisation.method}, but the pretrained {config.model.backbone} takes "
-            "values between 0 and 1: set it to scaling or percentile."
-        )
+    check_transfer(config)
     name = dtype_policy(config.training)
     if name == "mixed_float16" and workers.count > 1:
         raise UserError("training.precision float16 is not supported with several workers: choose bfloat16.")
@@ -201,27 +171,36 @@ def _prepare(config: Config, workers: Workers) -> _Job:
     train = [load_pair(pair, config.data) for pair in pairs.train]
     validation = [load_pair(pair, config.data) for pair in pairs.validation]
     normalisation = fit_normalisation(config.normalisation, train)
-    loss = make_loss(config.training.loss, _pixels(train, config))
 
     strategy = replicas()
     with strategy.scope(), policy(name):
         model = _network(config)
     with policy("float32"):
         best = _network(config)
-    geometry = measure(best)
-    _check_patch_size(config.training, geometry)
+    phases_of(config, best)
+    if config.task == "classification":
+        size = config.training.patch_size
+        geometry = TileGeometry(step=size, halo=0, minimum=size)
+        feed: Feed = PatchFeed(train, validation, config, normalisation)
+    else:
+        measured = measure(best)
+        _check_patch_size(config.training, measured)
+        geometry = TileGeometry(**dataclasses.asdict(measured))
+        feed = PixelFeed(train, validation, config, normalisation, geometry.margin)
+    loss = make_loss(config.training.loss, feed.counts)
     split = {"train": [_described(pair) for pair in pairs.train]}
     split["validation"] = [_described(pair) for pair in pairs.validation]
-    job = _Job(config, workers, split, train, validation, normalisation, loss, name, strategy, model, best, geometry)
+    job = _Job(config, workers, split, feed, normalisation, loss, name, strategy, model, best, geometry)
     # What only the pipeline can find wrong is said before anything is written.
-    _training_data(job, step=0)
-    _validation_data(job)
+    _training_data(job, feed, step=0)
+    feed.validation()
     return job
 
 
 def _network(config: Config) -> keras.Model:
+    size = config.training.patch_size if config.task == "classification" else None
     arguments: dict[str, Any] = {
-        "input_shape": (None, None, config.data.channels),
+        "input_shape": (size, size, config.data.channels),
         "classes": len(config.class_names),
         "backbone": config.model.backbone,
         "weights": config.model.weights,
@@ -235,18 +214,20 @@ def _network(config: Config) -> keras.Model:
 
 def _fit(job: _Job, run: Run, state: State | None, position: Position, console: Console) -> None:
     config, workers = job.config, job.workers
-    steps = steps_per_epoch(job.train, config)
+    steps = job.feed.steps
     metrics = functools.partial(
-        ConfusionMetrics, len(config.class_names), foreground=config.targets.kind in ("border", "foreground")
+        ConfusionMetrics,
+        len(config.class_names),
+        foreground=config.targets.kind in ("border", "foreground"),
+        patches=config.task == "classification",
     )
-    validation = _validation_data(job)
 
     def keep() -> None:
         job.best.set_weights(job.model.get_weights())
         with new_file(run.model_path, overwrite=True) as path:
             job.best.save(path)
 
-    for phase in _phases(config):
+    for phase in phases_of(config, job.model):
         if position.stopped or position.epoch >= phase.end:
             continue
         settings = config.training
@@ -254,10 +235,13 @@ def _fit(job: _Job, run: Run, state: State | None, position: Position, console: 
             settings = settings.model_copy(update={"early_stopping": None})
         if position.epoch == phase.start:
             position.waited = 0
-        _choose_trainable(job.model, config, phase.head)
+        choose_trainable(job.model, config, phase.frozen)
+        if state is not None:
+            restore(state, job.model)
+        fitted, feed = _fitted(job, phase)
         with job.strategy.scope():
             optimiser = make_optimiser(config.training)
-            job.model.compile(
+            fitted.compile(
                 optimiser,
                 job.loss,
                 metrics=[metrics()],
@@ -265,10 +249,10 @@ def _fit(job: _Job, run: Run, state: State | None, position: Position, console: 
                 jit_compile=bool(tf.config.list_logical_devices("GPU")),
             )
             # Else the first step makes the optimiser's variables, and is traced twice for it.
-            job.model.optimizer.build(job.model.trainable_variables)
+            fitted.optimizer.build(fitted.trainable_variables)
         workers.share(job.model, optimiser)
-        if state is not None:
-            restore(state, job.model, optimiser=position.epoch > phase.start)
+        if state is not None and position.epoch > phase.start:
+            restore(state, job.model, fitted.optimizer)
         callbacks: list[keras.callbacks.Callback] = [
             LearningRate(optimiser, functools.partial(_rate, config.training, phase, steps), steps, position),
             EndOfEpoch(job.model, run, settings, position, workers, keep),
@@ -277,18 +261,29 @@ def _fit(job: _Job, run: Run, state: State | None, position: Position, console: 
             callbacks.append(keras.callbacks.TensorBoard(str(run.path / "tensorboard"), write_graph=False))
         display = Progress(position, config.training.epochs, steps, console)
         try:
-            job.model.fit(
-                _training_data(job, step=position.epoch * steps),
+            fitted.fit(
+                _training_data(job, feed, step=position.epoch * steps),
                 initial_epoch=position.epoch,
                 epochs=phase.end,
                 steps_per_epoch=steps,
-                validation_data=validation,
+                validation_data=feed.validation(),
                 callbacks=[*callbacks, display],
                 shuffle=False,
                 verbose=0,
             )
         finally:
             display.close()
+
+
+def _fitted(job: _Job, phase: Phase) -> tuple[Any, Feed]:
+    """The network and what it is fed with; only the head, where a fixed backbone gives the same features each epoch."""
+    feed = job.feed
+    if phase.frozen != WHOLE or not isinstance(feed, PatchFeed) or feed.is_augmented:
+        return job.model, feed
+    if job.workers.count > 1 or job.strategy.num_replicas_in_sync > 1:
+        return job.model, feed
+    head = head_of(job.model, feed)
+    return head.model, head.feed
 
 
 def _finish(job: _Job, run: Run, position: Position) -> None:
@@ -298,7 +293,7 @@ def _finish(job: _Job, run: Run, position: Position) -> None:
         epochs=position.epoch,
         best_epoch=position.best_epoch,
         best_validation_loss=position.best_loss,
-        steps_per_epoch=steps_per_epoch(job.train, job.config),
+        steps_per_epoch=job.feed.steps,
         seconds=round(position.seconds, 1),
     )
     from kerazoo.evaluation.validate import validate
@@ -306,36 +301,16 @@ def _finish(job: _Job, run: Run, position: Position) -> None:
     validate(run)
 
 
-def _rate(config: TrainingConfig, phase: _Phase, steps: int, step: int) -> float:
+def _rate(config: TrainingConfig, phase: Phase, steps: int, step: int) -> float:
     warmup = round(config.warmup_epochs * steps)
     return phase.rate * learning_rate(config, step - phase.start * steps, warmup, (phase.end - phase.start) * steps)
 
 
-def _choose_trainable(model: keras.Model, config: Config, head: bool) -> None:
-    if config.model.backbone is None:
-        return
-    encoder = encoder_of(model, config.model.backbone)
-    for layer in encoder.layers:
-        layer.trainable = not head
-    if config.model.weights is not None:
-        freeze_statistics(encoder)
-
-
-def _training_data(job: _Job, step: int) -> tf.data.Dataset:
+def _training_data(job: _Job, feed: Feed, step: int) -> tf.data.Dataset:
     config = job.config.model_copy(deep=True)
     config.training.batch_size //= job.workers.count
     config.training.seed += job.workers.index
-    return training_dataset(job.train, config, job.normalisation, job.geometry.margin, start_step=step)
-
-
-def _validation_data(job: _Job) -> tf.data.Dataset:
-    return validation_dataset(job.validation, job.config, job.normalisation, job.geometry.margin)
-
-
-def _pixels(samples: Iterable[Sample], config: Config) -> np.ndarray:
-    """Pixels of every class."""
-    counts = [np.bincount(make_target(sample.mask, config).ravel(), minlength=256) for sample in samples]
-    return np.sum(counts, axis=0)[: len(config.class_names)]
+    return feed.training(config, step)
 
 
 def _check_patch_size(config: TrainingConfig, geometry: Geometry) -> None:
@@ -394,23 +369,26 @@ def _open_folder(run: Run, job: _Job, overwrite: bool, resume: bool) -> None:
         channel_names=config.data.channel_names or [f"channel{number}" for number in range(channels)],
         classes=config.class_names,
         targets=config.targets.kind,
+        patch=patch_of(config) if config.task == "classification" else None,
         annotation=config.data.annotation,
         axes=config.data.axes,
         ignore=config.data.ignore,
         normalisation=job.normalisation,
         decoding=config.decoding,
-        geometry=TileGeometry(**dataclasses.asdict(job.geometry)),
+        geometry=job.geometry,
     )
     run.write("recipe", recipe.model_dump(mode="json"))
 
 
 def _described(pair: Pair) -> dict[str, Any]:
     files = {"image": pair.image, "mask": pair.mask}
+    files = {name: path for name, path in files.items() if path is not None}
     return {
         "id": pair.id,
         **{name: str(path) for name, path in files.items()},
+        **({"class": pair.category} if pair.category is not None else {}),
         "group": pair.group,
-        "sha256": {name: _sha256(path) for name, path in files.items() if path is not None},
+        "sha256": {name: _sha256(path) for name, path in files.items()},
     }
 
 

@@ -1,4 +1,4 @@
-"""Losses on class indices: a weighted sum of cross-entropy, soft Dice, focal and Tversky terms."""
+"""Losses on class indices: a weighted sum of cross-entropy, soft Dice, focal, Tversky and squared error terms."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ FLOOR = 1e-30
 numerically stable form on logits."""
 
 
-class SegmentationLoss(keras.losses.Loss):
+class ClassLoss(keras.losses.Loss):
     """A weighted sum of losses between class indices and class probabilities, in float32.
 
-    Every term is computed over all pixels of the batch together; pixels whose index is no class (such as 255) count
-    nowhere.
+    Every term is computed over all pixels (or patches) of the batch together; those whose index is no class (such as
+    255) count nowhere.
 
     | term | per pixel or class | paper |
     | --- | --- | --- |
@@ -30,13 +30,14 @@ class SegmentationLoss(keras.losses.Loss):
     | focal | mean of -(1 - p)^gamma log p, weighted by class | Lin et al. 2017 |
     | dice | 1 - 2 TP / (2 TP + FP + FN) | Milletari et al. 2016, without their squares |
     | tversky | 1 - TP / (TP + alpha FP + (1 - alpha) FN) | Salehi et al. 2017 |
+    | squared_error | mean of (t - p)^2, t = 1 for the true class and -1 for the others | LeCun et al. 1989 |
 
     p is the probability of the true class; TP, FP and FN are sums of probabilities. Dice and Tversky are averaged over
     the classes that occur in the batch.
 
     Parameters
     ----------
-    cross_entropy, dice, focal, tversky
+    cross_entropy, dice, focal, tversky, squared_error
         Weight of each term.
     focal_gamma
         Exponent of the focal term.
@@ -54,6 +55,7 @@ class SegmentationLoss(keras.losses.Loss):
         focal_gamma: float = 2.0,
         tversky: float = 0.0,
         tversky_alpha: float = 0.3,
+        squared_error: float = 0.0,
         class_weights: Sequence[float] | None = None,
     ) -> None:
         super().__init__(name="loss", dtype="float32")
@@ -63,6 +65,7 @@ class SegmentationLoss(keras.losses.Loss):
         self.focal_gamma = focal_gamma
         self.tversky = tversky
         self.tversky_alpha = tversky_alpha
+        self.squared_error = squared_error
         self.class_weights = class_weights
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -71,9 +74,9 @@ class SegmentationLoss(keras.losses.Loss):
         Parameters
         ----------
         y_true
-            Class indices (batch, y, x, 1).
+            Class indices (batch, [y, x,] 1).
         y_pred
-            Class probabilities (batch, y, x, class).
+            Class probabilities (batch, [y, x,] class); for squared errors any scores.
 
         Returns
         -------
@@ -87,6 +90,10 @@ class SegmentationLoss(keras.losses.Loss):
             loss += self._of_pixels(truth, y_pred)
         if self.dice or self.tversky:
             loss += self._of_classes(truth, y_pred)
+        if self.squared_error:
+            valid = ops.sum(truth, axis=-1, keepdims=True)
+            errors = ops.sum(valid * (2 * truth - 1 - y_pred) ** 2)
+            loss += self.squared_error * errors / ops.maximum(classes * ops.sum(valid), 1.0)
         return loss
 
     def _of_pixels(self, truth: Any, probability: Any) -> Any:
@@ -105,9 +112,10 @@ class SegmentationLoss(keras.losses.Loss):
 
     def _of_classes(self, truth: Any, probability: Any) -> Any:
         valid = ops.sum(truth, axis=-1, keepdims=True)
-        size = ops.sum(truth, axis=(0, 1, 2))
-        hits = ops.sum(truth * probability, axis=(0, 1, 2))
-        false_positives = ops.sum(valid * probability, axis=(0, 1, 2)) - hits
+        every = tuple(range(len(truth.shape) - 1))
+        size = ops.sum(truth, axis=every)
+        hits = ops.sum(truth * probability, axis=every)
+        false_positives = ops.sum(valid * probability, axis=every) - hits
         misses = size - hits
         occurs = ops.cast(size > 0, "float32")
         present = ops.maximum(ops.sum(occurs), 1.0)
@@ -124,20 +132,20 @@ class SegmentationLoss(keras.losses.Loss):
         return loss
 
 
-def make_loss(config: LossConfig, pixels: np.ndarray) -> SegmentationLoss:
+def make_loss(config: LossConfig, counts: np.ndarray) -> ClassLoss:
     """The loss of a configuration.
 
     Parameters
     ----------
     config
         Weights of the terms and of the classes.
-    pixels
-        Training pixels of each class, for `balanced` class weights.
+    counts
+        Training pixels (or patches) of each class, for `balanced` class weights.
 
     Returns
     -------
-    SegmentationLoss
-        Balanced weights are proportional to 1 / pixels, 0 for a class without any.
+    ClassLoss
+        Balanced weights are proportional to 1 / counts, 0 for a class without any.
 
     Raises
     ------
@@ -145,15 +153,15 @@ def make_loss(config: LossConfig, pixels: np.ndarray) -> SegmentationLoss:
         No term has a weight, or the class weights are not one per class.
     """
     terms = config.model_dump(exclude={"class_weights"})
-    if not any(terms[name] for name in ("cross_entropy", "dice", "focal", "tversky")):
+    if not any(terms[name] for name in ("cross_entropy", "dice", "focal", "tversky", "squared_error")):
         raise UserError("training.loss: all terms have the weight 0; give at least one of them a weight.")
     weights = config.class_weights
     if weights == "balanced":
-        weights = [float(pixels.sum() / (np.count_nonzero(pixels) * count)) if count else 0.0 for count in pixels]
-    elif weights is not None and len(weights) != len(pixels):
+        weights = [float(counts.sum() / (np.count_nonzero(counts) * count)) if count else 0.0 for count in counts]
+    elif weights is not None and len(weights) != len(counts):
         raise UserError(
-            f"training.loss.class_weights has {len(weights)} values for {len(pixels)} classes: give one per class."
+            f"training.loss.class_weights has {len(weights)} values for {len(counts)} classes: give one per class."
         )
     elif weights is not None and (min(weights) < 0 or max(weights) == 0):
         raise UserError("training.loss.class_weights: none may be negative, and at least one must be more than 0.")
-    return SegmentationLoss(**terms, class_weights=weights)
+    return ClassLoss(**terms, class_weights=weights)

@@ -10,7 +10,7 @@ ops: Any = keras.ops
 
 
 class ConfusionMetrics(keras.metrics.Metric):
-    """Pixel accuracy, mean IoU and Dice of the foreground, over all pixels of an epoch.
+    """Accuracy, mean IoU and Dice of the foreground of an epoch's pixels; accuracy and balanced accuracy of patches.
 
     Pixels whose index is no class (such as 255) are not counted.
 
@@ -20,10 +20,13 @@ class ConfusionMetrics(keras.metrics.Metric):
         Number of classes.
     foreground
         Whether class 0 is a background, so that the Dice of all other classes together says something.
+    patches
+        Whether patches are counted and not pixels.
     """
 
-    def __init__(self, classes: int, foreground: bool) -> None:
+    def __init__(self, classes: int, foreground: bool, patches: bool = False) -> None:
         super().__init__(name="confusion", dtype="float32")
+        self.patches = patches
         self.foreground = foreground
         # Counts of an epoch exceed what float32 and int32 hold exactly.
         self.matrix = self.add_weight(shape=(classes, classes), initializer="zeros", dtype="int64", name="matrix")
@@ -34,9 +37,9 @@ class ConfusionMetrics(keras.metrics.Metric):
         Parameters
         ----------
         y_true
-            Class indices (batch, y, x, 1).
+            Class indices (batch, [y, x,] 1).
         y_pred
-            Class probabilities (batch, y, x, class).
+            Class probabilities or scores (batch, [y, x,] class).
         sample_weight
             Not used.
         """
@@ -48,15 +51,13 @@ class ConfusionMetrics(keras.metrics.Metric):
         self.matrix.assign_add(ops.cast(counts, "int64"))
 
     def result(self) -> dict[str, Any]:
-        """The metrics of all pixels so far; mean IoU is that of the classes that occur or are predicted."""
+        """The metrics so far; means are those of the classes that occur, for IoU also of those that are predicted."""
         matrix = ops.cast(self.matrix, "float32")
         hits, true, predicted = ops.diagonal(matrix), ops.sum(matrix, axis=1), ops.sum(matrix, axis=0)
-        union = true + predicted - hits
-        scores = {
-            "accuracy": ops.sum(hits) / ops.maximum(ops.sum(matrix), 1.0),
-            "mean_iou": ops.sum(hits / ops.maximum(union, 1.0))
-            / ops.maximum(ops.sum(ops.cast(union > 0, "float32")), 1.0),
-        }
+        scores = {"accuracy": ops.sum(hits) / ops.maximum(ops.sum(matrix), 1.0)}
+        name, whole = ("balanced_accuracy", true) if self.patches else ("mean_iou", true + predicted - hits)
+        occurring = ops.maximum(ops.sum(ops.cast(whole > 0, "float32")), 1.0)
+        scores[name] = ops.sum(hits / ops.maximum(whole, 1.0)) / occurring
         if self.foreground:
             both = ops.sum(matrix[1:, 1:])
             scores["foreground_dice"] = 2 * both / ops.maximum(ops.sum(true[1:]) + ops.sum(predicted[1:]), 1.0)

@@ -47,19 +47,17 @@ class State:
     optimiser: list[np.ndarray]
 
 
-def capture(position: Position, model: keras.Model) -> State:
-    """The state of a compiled model: weights, statistics, random generators and optimiser."""
-    assert model.optimizer is not None
-    return State(position, _values(model.variables), _values(model.optimizer.variables))
+def capture(position: Position, model: keras.Model, optimiser: Any) -> State:
+    """The state of a training: weights, statistics, random generators and optimiser."""
+    return State(position, _values(model.variables), _values(optimiser.variables))
 
 
-def restore(state: State, model: keras.Model, optimiser: bool = True) -> None:
-    """Give a compiled model the values of a state, those of the optimiser only if asked."""
-    assert model.optimizer is not None
+def restore(state: State, model: keras.Model, optimiser: Any = None) -> None:
+    """Give a model, and an optimiser if there is one, the values of a state."""
     for variable, value in zip(model.variables, state.model, strict=True):
         variable.assign(value)
-    if optimiser:
-        for variable, value in zip(model.optimizer.variables, state.optimiser, strict=True):
+    if optimiser is not None:
+        for variable, value in zip(optimiser.variables, state.optimiser, strict=True):
             variable.assign(value)
 
 

@@ -1,0 +1,47 @@
+"""From a name to what can be applied to images: a trained network by its task, or what needs no training."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from kerazoo.inference.classical import ClassicalPredictor
+from kerazoo.inference.classifier import PatchClassifier
+from kerazoo.inference.predictor import Predictor
+from kerazoo.inference.source import open_source
+from kerazoo.training.run import Run
+
+AnyPredictor = Predictor | PatchClassifier | ClassicalPredictor
+
+
+def load_predictor(source: Run | str | os.PathLike[str], *, tile: int | None = None) -> AnyPredictor:
+    """Load what a user names.
+
+    Parameters
+    ----------
+    source
+        A run, its folder, a bundle, or `classical2d`, which needs no training.
+    tile
+        Largest side of the tiles in pixels, for networks that give a class per pixel.
+
+    Returns
+    -------
+    Predictor, PatchClassifier or ClassicalPredictor
+        By the task of the recipe.
+
+    Raises
+    ------
+    UserError
+        There is no such run or bundle, or the bundle does not say what is needed.
+    """
+    if is_classical(source):
+        return ClassicalPredictor()
+    model, recipe = open_source(source)
+    if recipe.task == "classification":
+        return PatchClassifier(model, recipe)
+    return Predictor(model, recipe, tile=tile)
+
+
+def is_classical(source: Run | str | os.PathLike[str]) -> bool:
+    """Whether the registry's method without training is meant, and not a run of that name."""
+    return not isinstance(source, Run) and str(source) == ClassicalPredictor.NAME and not Path(source).exists()

@@ -1,0 +1,40 @@
+"""A patch classifier as a network from an image to a map with one pixel per patch: what a bundle holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+ops: Any = keras.ops
+
+TILE = 512
+"""Side of the network's input in pixels, about."""
+
+
+def patch_map(classifier: keras.Model) -> keras.Model:
+    """Cut an image into a grid of patches, and classify all of them.
+
+    Every patch gets exactly what the classifier says of it alone, also where its convolutions are padded.
+
+    Parameters
+    ----------
+    classifier
+        From patches (batch, size, size, channel) to (batch, class); the size is known.
+
+    Returns
+    -------
+    keras.Model
+        From `raw` (batch, grid * size, grid * size, channel) to (batch, grid, grid, class), its output named as the
+        classifier's; grid * size is near `TILE`, or one patch.
+    """
+    _, size, _, channels = classifier.input_shape
+    grid = max(1, round(TILE / size))
+    inputs = keras.Input((grid * size, grid * size, channels), name="raw")
+    x = ops.reshape(inputs, (-1, grid, size, grid, size, channels))
+    x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
+    x = classifier(ops.reshape(x, (-1, size, size, channels)))
+    x = ops.reshape(x, (-1, grid, grid, classifier.output_shape[-1]))
+    name = classifier.output_names[0]
+    outputs = keras.layers.Activation("linear", name=name)(x)
+    return keras.Model(inputs, outputs, name=f"{classifier.name}_map")
