@@ -3,6 +3,9 @@
 Two zones, all that lies left and all that lies right of a tile, are sent through the graph along one axis. What they
 reach is the rim of the tile's output that differs from the output of the whole image. Zones are masks without channels
 and weights, so the width of the network does not matter, and no weight that happens to be small hides a connection.
+
+A network that cuts its image into patches, which become a batch, takes one size only: its zones are two halves of that
+image, and every patch has masks of its own.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import layers
+from keras.src.ops.numpy import Reshape, Transpose
 
 from bmzpack.errors import UserError
 
@@ -52,6 +56,8 @@ _GLOBAL_POOLS = (
 _UPSAMPLING = (layers.UpSampling1D, layers.UpSampling2D, layers.UpSampling3D)
 _PADDING = (layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D)
 _CROPPING = (layers.Cropping1D, layers.Cropping2D, layers.Cropping3D)
+_REARRANGING = (layers.Flatten, layers.Permute, layers.Reshape, Reshape, Transpose)
+"""Layers, then operations of keras.ops."""
 _POINTWISE = (
     layers.Activation,
     layers.ActivityRegularization,
@@ -136,10 +142,15 @@ def measure_axis(model: keras.Model, axis: int) -> Geometry:
         No size was found that the model takes.
     """
     smallest = _smallest(model, axis)
-    around = math.ceil(smallest.reach / smallest.step) * smallest.step
-    walk = _Walk(model, axis, smallest.tile + 2 * around, around)
+    if smallest.rearranged:
+        around = smallest.size // smallest.step // 2 * smallest.step
+        walk = _Walk(model, axis, smallest.size - 2 * around, around)
+    else:
+        around = math.ceil(smallest.reach / smallest.step) * smallest.step
+        walk = _Walk(model, axis, smallest.tile + 2 * around, around)
     margin = max([0, *map(math.ceil, smallest.margins)])
-    return Geometry(smallest.step, None if walk.sees_everything else walk.halo, margin, smallest.tile)
+    sees_everything = walk.sees_everything or (walk.rearranged and any(output.zones.all() for output in walk.outputs))
+    return Geometry(smallest.step, None if sees_everything else walk.halo, margin, smallest.tile)
 
 
 def _smallest(model: keras.Model, axis: int) -> _Walk:
@@ -170,13 +181,22 @@ class _Image:
     """A tensor that has the axis."""
 
     zones: np.ndarray
-    """(2, length) bool: whether the zone left of the tile, and the zone right of it, reach a sample."""
+    """(2 * patches, length) bool: whether the zone left of the tile reaches a sample, for every patch that the image
+    was cut into, then whether the right one does. An axis that was pooled in every patch has length 1."""
     scale: Fraction
     """Input pixels per sample."""
+    extent: Fraction | None = None
+    """Of what is no whole image, but its patches: input pixels of that image."""
+    full: np.ndarray | None = None
+    """(2 * patches, sizes) bool: the zones along all axes, of a tensor that was just rearranged."""
 
     @property
     def length(self) -> int:
         return self.zones.shape[1]
+
+    @property
+    def patches(self) -> int:
+        return len(self.zones) // 2
 
 
 _NO_IMAGE = "no image"
@@ -196,6 +216,8 @@ class _Walk:
         Pixels that all windows span together: no receptive field is wider.
     sees_everything
         Whether an output depends on the whole axis.
+    rearranged
+        Whether the axis was cut or moved, which is done at one size only.
     outputs
         Those that have the axis.
 
@@ -224,13 +246,15 @@ class _Walk:
         self.step = 1
         self.reach = Fraction(0)
         self.sees_everything = False
+        self.rearranged = False
+        self.rank = max(len(tensor.shape) for tensor in model.inputs)
         zones = np.zeros((2, self.size), bool)
         zones[0, :around] = zones[1, self.size - around :] = True
         image = _Image(zones, Fraction(1))
         outputs = self._through(
             model, [image if len(tensor.shape) > 2 + axis else _NO_IMAGE for tensor in model.inputs]
         )
-        self.outputs = [output for output in outputs if isinstance(output, _Image)]
+        self.outputs = [output for output in outputs if isinstance(output, _Image) and output.extent is None]
         self.sees_everything |= _POOLED in outputs and not self.outputs
 
     @property
@@ -244,7 +268,7 @@ class _Walk:
         halo = 0
         for output, margin in zip(self.outputs, self.margins, strict=True):
             start = int(self.around / output.scale)
-            left, right = output.zones[:, start : output.length - start]
+            left, right = output.zones[0, start:], output.zones[1, : output.length - start]
             rim = max(int(np.flatnonzero(zone).max(initial=-1)) + 1 for zone in (left, right[::-1]))
             halo = max(halo, math.ceil(margin + rim * output.scale))
         return halo
@@ -269,7 +293,8 @@ class _Walk:
                 if isinstance(result, _Image):
                     if result.length < 1:
                         raise _Misfit
-                    self.step = math.lcm(self.step, result.scale.numerator)
+                    if result.extent is None:
+                        self.step = math.lcm(self.step, result.scale.numerator)
             return results
 
         return apply
@@ -278,59 +303,115 @@ class _Walk:
         """The results of one operation."""
         axis, image = self.axis, images[0]
         zones, length, scale = image.zones, image.length, image.scale
+        if self._rearranges(operation, image):
+            return [self._rearrange(operation, image)]
         along_channels = isinstance(operation, layers.Softmax) and operation.axis == -1
         if isinstance(operation, _POINTWISE) or along_channels:
-            if any(other.length != length for other in images):
-                raise _Misfit
-            return [_Image(functools.reduce(np.logical_or, (other.zones for other in images)), scale)]
+            return [image if len(images) == 1 else _Image(_union(images), scale, image.extent)]
         if isinstance(operation, _CONVOLUTIONS) and operation.padding != "causal":
             window = (operation.kernel_size[axis] - 1) * operation.dilation_rate[axis] + 1
             stride, every = operation.strides[axis], operation.dilation_rate[axis]
             self.reach += window * scale
-            return [_Image(_slide(zones, window, stride, operation.padding, every), scale * stride)]
+            return [_Image(_slide(zones, window, stride, operation.padding, every), scale * stride, image.extent)]
         if isinstance(operation, _POOLS):
             stride = operation.strides[axis]
             self.reach += operation.pool_size[axis] * scale
-            return [_Image(_slide(zones, operation.pool_size[axis], stride, operation.padding), scale * stride)]
+            pooled = _slide(zones, operation.pool_size[axis], stride, operation.padding)
+            return [_Image(pooled, scale * stride, image.extent)]
         if isinstance(operation, _TRANSPOSED) and operation.output_padding is None:
             window = (operation.kernel_size[axis] - 1) * operation.dilation_rate[axis] + 1
             stride, every = operation.strides[axis], operation.dilation_rate[axis]
             self.reach += window * scale / stride
-            return [_Image(_unslide(zones, window, stride, operation.padding, every), scale / stride)]
+            return [_Image(_unslide(zones, window, stride, operation.padding, every), scale / stride, image.extent)]
         if isinstance(operation, _UPSAMPLING) and getattr(operation, "interpolation", "nearest") == "nearest":
             factor = np.ravel(operation.size)[axis]
-            return [_Image(zones.repeat(factor, axis=1), scale / int(factor))]
+            return [_Image(zones.repeat(factor, axis=1), scale / int(factor), image.extent)]
         if isinstance(operation, _PADDING):
             left, right = _pair(operation.padding, axis)
             self.reach += (left + right) * scale
-            return [_Image(np.pad(zones, ((0, 0), (left, right))), scale)]
+            return [_Image(np.pad(zones, ((0, 0), (left, right))), scale, image.extent)]
         if isinstance(operation, _CROPPING):
             left, right = _pair(operation.cropping, axis)
-            return [_Image(zones[:, left : max(left, length - right)], scale)]
+            return [_Image(zones[:, left : max(left, length - right)], scale, image.extent)]
         if isinstance(operation, _GLOBAL_POOLS):
-            return [_POOLED]
+            return [_POOLED if image.extent is None else _pooled(image)]
         return self._observe(operation, images, arguments, keywords)
 
     def _observe(self, operation: Any, images: list[_Image], arguments: Any, keywords: Any) -> list[Any]:
         """Find out from the operation itself: change its input at one place, see which samples of its output change."""
-        if any(other.length != images[0].length for other in images):
-            raise _Misfit
-        results = len(operation._inbound_nodes[0].output_tensors)
+        image = _Image(_union(images), images[0].scale, images[0].extent)
+        given, made = _ends(operation)
+        if image.extent is not None and len(given[0].shape) <= 2 + self.axis:
+            return [image] * len(made)
         reach = _observed_reach(operation, self.axis)
+        if reach is None and image.extent is not None:
+            everywhere = image.zones.any(1, keepdims=True).repeat(image.length, 1)
+            return [dataclasses.replace(image, zones=everywhere)] * len(made)
         if reach is None:
             self.sees_everything = True
-            return [images[0]] * results
+            return [image] * len(made)
         if reach.ratio == 0:
-            return [_POOLED] * results
-        self.reach += (reach.last - reach.first + 1) * images[0].scale / reach.ratio
-        zones = functools.reduce(np.logical_or, (other.zones for other in images))
-        spread = np.zeros((2, max(0, math.floor(images[0].length * reach.ratio) + reach.longer)), bool)
+            return [_POOLED if image.extent is None else _pooled(image)] * len(made)
+        self.reach += (reach.last - reach.first + 1) * image.scale / reach.ratio
+        zones = image.zones
+        spread = np.zeros((len(zones), max(0, math.floor(image.length * reach.ratio) + reach.longer)), bool)
         for zone, row in zip(zones, spread, strict=True):
             sources = np.flatnonzero(zone)
             for offset in range(reach.first, reach.last + 1):
                 targets = np.floor(sources * float(reach.ratio)).astype(int) + offset
                 row[targets[(targets >= 0) & (targets < len(row))]] = True
-        return [_Image(spread, images[0].scale / reach.ratio)] * results
+        return [_Image(spread, image.scale / reach.ratio, image.extent)] * len(made)
+
+    def _rearranges(self, operation: Any, image: _Image) -> bool:
+        """Whether an operation moves whole samples about, which is followed in images of one size."""
+        shape = _ends(operation)[0][0].shape
+        fixed = len(shape) > 2 + self.axis and shape[1 + self.axis] == image.length
+        return isinstance(operation, _REARRANGING) and (fixed or image.extent is not None)
+
+    def _rearrange(self, operation: Any, image: _Image) -> _Image:
+        """Do with masks of all axes what the operation does with the tensor."""
+        self.rearranged = True
+        given, made = (tensors[0].shape for tensors in _ends(operation))
+        full = image.full
+        if full is None or full.shape[1:] != given[1:]:
+            along = [1] * (len(given) - 1)
+            if len(given) > 2 + self.axis:
+                along[self.axis] = image.length
+            full = np.broadcast_to(image.zones.reshape(-1, *along), (len(image.zones), *given[1:]))
+        full = np.concatenate(
+            [
+                keras.ops.convert_to_numpy(operation(keras.ops.convert_to_tensor(zone.astype(np.float32)))) > 0
+                for zone in np.split(full, 2)
+            ]
+        )
+        if len(made) > 2 + self.axis:
+            zones = np.asarray(full.any(tuple(n for n in range(1, full.ndim) if n != 1 + self.axis)))
+        else:
+            zones = np.asarray(full.reshape(len(full), -1).any(1, keepdims=True))
+        extent = image.extent or image.length * image.scale
+        if len(full) == 2 and len(made) == self.rank:
+            return _Image(zones, extent / zones.shape[1], None, full)
+        return _Image(zones, image.scale, extent, full)
+
+
+def _union(images: list[_Image]) -> np.ndarray:
+    """What reaches any of several tensors; those of a patch that were pooled count for all its samples."""
+    longest = max(images, key=lambda image: image.length)
+    pooled = 1 if longest.extent is not None else longest.length
+    if any(image.patches != longest.patches or image.length not in (longest.length, pooled) for image in images):
+        raise _Misfit
+    return functools.reduce(np.logical_or, (image.zones for image in images))
+
+
+def _pooled(image: _Image) -> _Image:
+    """A patch of which one sample is left."""
+    return _Image(np.asarray(image.zones.any(1, keepdims=True)), image.scale * image.length, image.extent)
+
+
+def _ends(operation: Any) -> tuple[Any, Any]:
+    """The first input and output tensors of an operation."""
+    node = operation._inbound_nodes[0]
+    return node.input_tensors, node.output_tensors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -412,7 +493,7 @@ def _slide(zones: np.ndarray, window: int, stride: int, padding: str, every: int
         results = (length - window) // stride + 1
     if results < 1:
         raise _Misfit
-    seen = np.zeros((2, results), bool)
+    seen = np.zeros((len(zones), results), bool)
     for offset in range(0, window, every):
         seen |= zones[:, offset : offset + (results - 1) * stride + 1 : stride]
     return seen
@@ -422,7 +503,7 @@ def _unslide(zones: np.ndarray, window: int, stride: int, padding: str, every: i
     """What a transposed convolution writes through its window."""
     length = zones.shape[1]
     results = length * stride + (0 if padding == "same" else max(window - stride, 0))
-    written = np.zeros((2, max(results, (length - 1) * stride + window)), bool)
+    written = np.zeros((len(zones), max(results, (length - 1) * stride + window)), bool)
     for offset in range(0, window, every):
         written[:, offset : offset + (length - 1) * stride + 1 : stride] |= zones
     first = max(window - stride, 0) // 2 if padding == "same" else 0
