@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import keras
@@ -178,6 +178,40 @@ def output_axes(
         ]
         for index, output in enumerate(outputs)
     ]
+
+
+def scale_for_fiji(inputs: Sequence[dict[str, Any]], outputs: Sequence[dict[str, Any]]) -> None:
+    """Write the scales of outputs of another size than the input so that Fiji reads them right as well, where possible.
+
+    By the specification a size is multiplied by the quotient of both scales, in Fiji by that of the output alone. Where
+    no pixel size is known and all outputs have one ratio, a power of two, the scales ratio and ratio squared fit both.
+
+    Parameters
+    ----------
+    inputs, outputs
+        The tensors' entries of rdf.yaml; their axes are changed.
+    """
+    for tensor in inputs:
+        for axis in tensor["axes"]:
+            place = {"tensor_id": tensor["id"], "axis_id": axis["id"]}
+            others, results = (
+                [other for entry in entries for other in entry["axes"] if _refers(other, place)]
+                for entries in (inputs, outputs)
+            )
+            ratios = {1 / other.get("scale", 1.0) for other in results}
+            if axis["type"] == "space" and "unit" not in axis and len(ratios) == 1:
+                ratio = ratios.pop()
+                if ratio != 1 and math.log2(ratio).is_integer():
+                    for other in (axis, *others):
+                        other["scale"] = ratio**2
+                    for other in results:
+                        other["scale"] = ratio
+
+
+def _refers(axis: Mapping[str, Any], place: Mapping[str, str]) -> bool:
+    """Whether the size of an axis follows that of another."""
+    size = axis.get("size")
+    return isinstance(size, Mapping) and all(size.get(key) == value for key, value in place.items())
 
 
 def _output_axis(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,10 @@ from PIL import Image
 
 SIDE = 256
 """Of one picture in pixels: two of them stay below the 500 kB of the zoo also when they do not compress."""
+DARK, SLOT, LIGHT = 24 / 255, 52 / 255, 208 / 255
+"""Greys of bars: what lies behind, where a bar could be, and the bars of an input."""
+MOST_BARS = 16
+"""Values beyond which they are drawn as a grid."""
 COLOURS = ((0, 1, 1), (1, 0, 1), (1, 1, 0), (1, 0.3, 0.25), (0.3, 1, 0.3), (0.35, 0.5, 1))
 
 
@@ -22,7 +27,7 @@ def write_cover(
     tensors: Mapping[str, np.ndarray],
     visible: float = 1.0,
 ) -> None:
-    """Write the cover as PNG, twice as wide as high, or square where the network gives no image.
+    """Write the cover as PNG, twice as wide as high; a tensor that is no image is drawn as bars.
 
     Parameters
     ----------
@@ -35,15 +40,42 @@ def write_cover(
     visible
         Part of their sides, in the middle, that is shown: what lies around it is mirrored.
     """
-    pictures = []
+    pictures, height = [], 0
     for entries, draw in ((inputs, _image), (outputs, _prediction)):
-        found = next((entry for entry in entries if {"y", "x"} <= {axis["id"] for axis in entry["axes"]}), None)
-        if found is not None:
-            plane, names = _plane(tensors[found["id"]], found)
-            pictures.append(_square(draw(plane, names), visible))
-    if not pictures:
-        pictures = [np.full((SIDE, SIDE, 3), 32, np.uint8)]
+        entry = next((entry for entry in entries if {"y", "x"} <= {axis["id"] for axis in entry["axes"]}), None)
+        if entry is None:
+            values = tensors[entries[0]["id"]].ravel()
+            pictures.append(_square(_values(values, in_colours=draw is _prediction), 1, Image.Resampling.NEAREST))
+        else:
+            picture = draw(*_plane(tensors[entry["id"]], entry))
+            # pixels that stand for a patch of the input each are to be seen as such
+            enlarging = Image.Resampling.NEAREST if len(picture) < height else Image.Resampling.BICUBIC
+            pictures.append(_square(picture, visible, enlarging))
+            height = len(picture)
     Image.fromarray(np.concatenate(pictures, axis=1)).save(path, optimize=True)
+
+
+def _values(values: np.ndarray, in_colours: bool) -> np.ndarray:
+    """Bars that begin at zero, or a grid of greys where they are many."""
+    if len(values) > MOST_BARS:
+        side = math.isqrt(len(values) - 1) + 1
+        grid = np.full(side**2, np.nan)
+        grid[: len(values)] = _stretched(values, 0, 100)
+        greys = np.where(np.isnan(grid), DARK, SLOT + (1 - SLOT) * grid)
+        return np.repeat(greys.reshape(side, side, 1), 3, axis=-1)
+    top, bottom = max(0.0, float(values.max())), min(0.0, float(values.min()))
+    height, rim = SIDE - 2 * SIDE // 8, SIDE // 8
+    levels = rim + np.rint((top - np.append(values, 0.0)) / (top - bottom or 1) * (height - 1)).astype(int)
+    zero = levels[-1]
+    colours = _palette(len(values)) if in_colours else [(LIGHT, LIGHT, LIGHT)] * len(values)
+    picture = np.full((SIDE, SIDE, 3), DARK)
+    width = height / len(values)
+    for n, (level, colour) in enumerate(zip(levels, colours, strict=False)):
+        bar = slice(round(rim + (n + 0.1) * width), round(rim + (n + 0.9) * width))
+        picture[rim : rim + height, bar] = SLOT
+        picture[min(level, zero) : max(level, zero) + 1, bar] = colour
+    picture[zero, rim // 2 : SIDE - rim // 2] = LIGHT
+    return picture
 
 
 def _plane(tensor: np.ndarray, entry: Mapping[str, Any]) -> tuple[np.ndarray, list[str]]:
@@ -92,8 +124,8 @@ def _palette(count: int) -> list[tuple[float, float, float]]:
     return [colorsys.hsv_to_rgb(n / count, 0.8, 1) for n in range(count)]
 
 
-def _square(picture: np.ndarray, visible: float) -> np.ndarray:
+def _square(picture: np.ndarray, visible: float, enlarging: Image.Resampling = Image.Resampling.BICUBIC) -> np.ndarray:
     side = max(1, round(min(picture.shape[:2]) * visible))
     top, left = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
     image = Image.fromarray(np.uint8(np.rint(np.clip(picture[top : top + side, left : left + side], 0, 1) * 255)))
-    return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BICUBIC if side < SIDE else Image.Resampling.LANCZOS))
+    return np.asarray(image.resize((SIDE, SIDE), enlarging if side < SIDE else Image.Resampling.LANCZOS))

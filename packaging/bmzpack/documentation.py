@@ -62,9 +62,7 @@ def render(
         "## Inputs and outputs\n\n" + "\n\n".join(_tensor(entry, "input", in_graph) for entry in inputs),
         "\n\n".join(_tensor(entry, "output", in_graph) for entry in outputs),
         _geometry(inputs, outputs),
-        "The test tensors are a window of a real image"
-        + (", mirrored at its edges because it is smaller than the smallest input," if mirrored else "")
-        + " and what Keras makes of it.",
+        _test_tensors(inputs, mirrored),
         "## How to open it\n\n" + "\n\n".join(_opening(description, report, agreement, inputs, outputs)),
         "## Validation\n\n" + "\n\n".join(_validation(description)),
         "## Agreement of the weights formats\n\n" + _agreement(agreement, tensors[inputs[0]["id"]]),
@@ -73,6 +71,17 @@ def render(
         _about(description),
     ]
     return "\n\n".join(section.strip() for section in sections if section.strip()) + "\n"
+
+
+def _test_tensors(inputs: Sequence[Mapping[str, Any]], mirrored: bool) -> str:
+    if not any(_is_image(entry) for entry in inputs):
+        return "The test tensors are a sample and what Keras makes of it."
+    mirror = ", mirrored at its edges because it is smaller than the smallest input," if mirrored else ""
+    return f"The test tensors are a window of a real image{mirror} and what Keras makes of it."
+
+
+def _is_image(entry: Mapping[str, Any]) -> bool:
+    return {"y", "x"} <= {axis["id"] for axis in entry["axes"]}
 
 
 def _tensor(entry: Mapping[str, Any], kind: str, in_graph: Mapping[str, Sequence[Processing]]) -> str:
@@ -128,7 +137,30 @@ def _geometry(inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str
         )
     if offset:
         sentences.append(f"The output is {-offset} pixels smaller than the input, {-offset // 2} on each side.")
+    sentences += [sentence for entry in outputs for sentence in _patches(entry, inputs)]
     return " ".join(sentences)
+
+
+def _patches(output: Mapping[str, Any], inputs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Of an output that has one pixel for many of the input."""
+    scales = {(entry["id"], axis["id"]): axis.get("scale", 1.0) for entry in inputs for axis in entry["axes"]}
+    sizes = {(entry["id"], axis["id"]): axis.get("size") for entry in inputs for axis in entry["axes"]}
+    places = {
+        (axis["size"]["tensor_id"], axis["size"]["axis_id"]): axis.get("scale", 1.0)
+        for axis in output["axes"]
+        if axis["type"] == "space" and isinstance(axis["size"], dict)
+    }
+    patch = [round(scale / scales[place]) for place, scale in places.items()]
+    if not patch or max(patch) < 2:
+        return
+    pixels = " x ".join(map(str, patch))
+    yield f"The output {output['id']} has one pixel per patch of {pixels} pixels of the input."
+    whole = dict.fromkeys(str(sizes[place]) for place in places if isinstance(sizes[place], int))
+    if whole:
+        yield (
+            f"Choose images with sides that are multiples of {' and '.join(whole)} pixels: programs "
+            "that work in tiles place the patches of other images up to one patch aside, or refuse them."
+        )
 
 
 def _opening(
@@ -149,7 +181,7 @@ def _opening(
             yield f"**{program}.** " + OPENING[consumer].format(name=description.name)
             yield from dict.fromkeys(text for severity, text in found if severity == Severity.DEGRADED)
     usable = [name for name in agreement if not core.obstacle(name, len(inputs), len(outputs))]
-    images = ", ".join(f'"{entry["id"]}": "image.tif"' for entry in inputs)
+    images = ", ".join(f'"{entry["id"]}": "{"image.tif" if _is_image(entry) else "sample.npy"}"' for entry in inputs)
     yield (
         f"**Python.** With `pip install bioimageio.core` and an engine of one of {', '.join(usable)}:\n\n"
         "```python\nfrom bioimageio.core import predict\n\n"

@@ -378,12 +378,8 @@ class _Walk:
             if len(given) > 2 + self.axis:
                 along[self.axis] = image.length
             full = np.broadcast_to(image.zones.reshape(-1, *along), (len(image.zones), *given[1:]))
-        full = np.concatenate(
-            [
-                keras.ops.convert_to_numpy(operation(keras.ops.convert_to_tensor(zone.astype(np.float32)))) > 0
-                for zone in np.split(full, 2)
-            ]
-        )
+        tensors = [keras.ops.convert_to_tensor(zone.astype(np.float32)) for zone in np.split(full, 2)]
+        full = np.concatenate([np.asarray(keras.ops.convert_to_numpy(operation(tensor))) for tensor in tensors]) > 0
         if len(made) > 2 + self.axis:
             zones = np.asarray(full.any(tuple(n for n in range(1, full.ndim) if n != 1 + self.axis)))
         else:

@@ -108,7 +108,7 @@ def _write_folder(model_path: Path, description: Description, folder: Path, form
     given_inputs, given_outputs = _described(description, names, model_path)
 
     # Keras is imported here, so that what is wrong in a description is said at once
-    from bmzpack.axes import Tensor, input_axes, output_axes, sizes_of
+    from bmzpack.axes import Tensor, input_axes, output_axes, scale_for_fiji, sizes_of
     from bmzpack.cover import write_cover
     from bmzpack.geometry import Geometry, measure
     from bmzpack.network import with_processing
@@ -135,6 +135,7 @@ def _write_folder(model_path: Path, description: Description, folder: Path, form
         _entry(tensor, axes, declared)
         for tensor, axes in zip(outputs, output_axes(model, inputs, outputs, sizes, geometry), strict=True)
     ]
+    scale_for_fiji(input_entries, output_entries)
 
     samples = [processing.preprocess(input_entries, window) for window in windows]
     test_inputs = [processing.arrays(sample, names.inputs) for sample in samples]
@@ -240,7 +241,7 @@ def _write_test_tensor(entry: dict[str, Any], tensor: np.ndarray, folder: Path) 
     if np.abs(tensor).max() < 1e-4:
         raise UserError(
             f"The test tensor {entry['id']!r} is zero everywhere, so that nothing can be compared with it: choose a "
-            "test image with something on it."
+            "test image with something on it, or a sample with another answer."
         )
     path = folder / f"test_{entry['id']}.npy"
     np.save(path, tensor)

@@ -82,8 +82,9 @@ def build(
 
 def tags(description: Description, inputs: Sequence[dict[str, Any]], consumers: Sequence[str]) -> list[str]:
     """The described tags, then those that follow from the model."""
-    dimensions = "3d" if any(axis["id"] == "z" for axis in inputs[0]["axes"]) else "2d"
-    found = [dimensions, "keras", "tensorflow", *(tag for name in consumers for tag in SOFTWARE_TAGS[name])]
+    axes = {axis["id"] for axis in inputs[0]["axes"]}
+    dimensions = ["3d"] if "z" in axes else ["2d"] if "y" in axes else []
+    found = [*dimensions, "keras", "tensorflow", *(tag for name in consumers for tag in SOFTWARE_TAGS[name])]
     return list(dict.fromkeys([*description.tags, *found]))
 
 

@@ -62,7 +62,7 @@ def read_test_image(tensor: Tensor[Input], minimum: int) -> np.ndarray:
 def test_windows(
     images: Mapping[str, np.ndarray], inputs: Sequence[Tensor[Input]], sizes: Sizes
 ) -> list[dict[str, np.ndarray]]:
-    """Windows of the test images: first the test tensors, then two other sizes where the network takes them.
+    """Windows of the test images: first the test tensors, then two other sizes, or else a batch of two.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def test_windows(
     """
     first = next((tensor for tensor in inputs if tensor.is_image), None)
     if first is None:
-        return [dict(images)]
+        return _with_batch([dict(images)], inputs)
     lengths = dict(zip(first.axes, images[first.id].shape, strict=True))
     letters = [letter for letter in SPACE if letter in first.axes]
     wanted = [{letter: sizes.largest(min(lengths[letter], TEST_SIZE)) for letter in letters}]
@@ -91,7 +91,15 @@ def test_windows(
     for extent in wanted:
         starts = _liveliest(images[first.id], first.axes, extent)
         windows.append({tensor.id: _window(images[tensor.id], tensor, extent, starts) for tensor in inputs})
-    return windows
+    return windows if sizes.step else _with_batch(windows, inputs)
+
+
+def _with_batch(windows: list[dict[str, np.ndarray]], inputs: Sequence[Tensor[Input]]) -> list[dict[str, np.ndarray]]:
+    """Add a batch of two different samples, where the network takes one."""
+    if any(tensor.shape[0] == 1 for tensor in inputs):
+        return windows
+    twice = {name: np.concatenate([array, array[:, ::-1]]) for name, array in windows[0].items()}
+    return [*windows, twice]
 
 
 def visible_part(images: Mapping[str, np.ndarray], window: Mapping[str, np.ndarray]) -> float:

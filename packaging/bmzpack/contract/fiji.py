@@ -250,6 +250,15 @@ RULES = [
         tensors.sizes_by_data,
     ),
     Rule(
+        "T9",
+        WRONG_RESULT,
+        "JDLL takes the scale of an output's axis for the factor by which the output is larger than the input, and "
+        "prepares an image of that size (AxisV05.getScale, TileMaker.getOutputTiles, read).",
+        "Without pixel sizes, write the factor as the scale of the output, and its square as that of the input "
+        "(`bmzpack pack` does, where all outputs have one factor, a power of two).",
+        tensors.scales_that_jdll_misreads,
+    ),
+    Rule(
         "P1",
         WRONG_RESULT,
         "JDLL normalises the whole tensor once more for every plane (seen with three channels).",

@@ -144,6 +144,15 @@ RULES = [
         "Let the sizes refer to the input's axes.",
         tensors.sizes_by_data,
     ),
+    Rule(
+        "T9",
+        WRONG_RESULT,
+        "ilastik gives the result the size of the image, and cuts each block out of the output at the image's places. "
+        "An output of another scale does not fit: the log says 'Failed to predict', and the block stays empty "
+        "(lazyflow's operators/tiktorch/operators.py, read).",
+        "Enlarge the output to the size of the input inside the network, or use another program.",
+        tensors.outputs_of_another_scale,
+    ),
 ]
 
 SPECIFICATION = Rule(

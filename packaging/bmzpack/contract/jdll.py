@@ -60,6 +60,21 @@ def refuses(size: int, minimum: int, step: int, halo: int, margin: float = 0.0) 
     return None
 
 
+def output_size(size: int, scale: float, offset: float) -> int:
+    """The size of an output that follows one of an input: ``scale`` is taken for the factor between them.
+
+    Parameters
+    ----------
+    size
+        Of the input, in pixels.
+    scale
+        Of the output's axis in format 0.5, the size of its pixels.
+    offset
+        Of the output's size.
+    """
+    return int(size * scale + 2 * offset)
+
+
 def specified(name: str, kwargs: Mapping[str, Any], image: np.ndarray, axes: list[str]) -> np.ndarray | None:
     """An operation as the specification means it; None for one that is not computed here.
 

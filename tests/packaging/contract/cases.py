@@ -831,6 +831,30 @@ def list_of_objects(bundle):
     bundle.network(outputs={"probability": (None, None, 2)})
 
 
+def _halved(bundle, of_input, of_output):
+    """Every second pixel of the output, and the scales of both."""
+    for name in "yx":
+        bundle.axis("inputs", name)["scale"] = of_input
+        bundle.axis("outputs", name)["scale"] = of_output
+    bundle.array("test_probability.npy", np.load(bundle.file("test_probability.npy"))[:, ::2, ::2])
+
+
+@case("T9", fiji=FAILS, ilastik=FAILS)
+def output_of_half_the_size(bundle):
+    _halved(bundle, 0.5, 1.0)
+
+
+@case("T9", ilastik=FAILS, says="one pixel for 2")
+def output_of_half_the_size_as_fiji_reads_it(bundle):
+    _halved(bundle, 0.25, 0.5)
+
+
+@case("T9", base="old", ilastik=FAILS)
+def old_output_of_half_the_size(bundle):
+    bundle.rdf["outputs"][0]["shape"]["scale"] = [1, 0.5, 0.5, 1]
+    bundle.array("test_probability.npy", np.load(bundle.file("test_probability.npy"))[:, ::2, ::2])
+
+
 # processing
 
 

@@ -178,6 +178,39 @@ def sizes_that_are_not_there(facts: Facts) -> Iterator[Occurrence]:
                 )
 
 
+def outputs_of_another_scale(facts: Facts) -> Iterator[Occurrence]:
+    """Outputs whose pixels are not those of the input."""
+    for tensor, axis in _scaled(facts):
+        ratio = facts.ratio(axis)
+        many = f"{ratio:g} pixels per pixel" if ratio > 1 else f"one pixel for {1 / ratio:g}"
+        yield Occurrence(axis.place, f"{axis.id} of {tensor.id} has {many} of the input.")
+
+
+def scales_that_jdll_misreads(facts: Facts) -> Iterator[Occurrence]:
+    """Outputs of another scale than the input, for which JDLL expects another size than the specification gives."""
+    for tensor, axis in _scaled(facts) if not facts.is_old else ():
+        found = facts.referred(axis)
+        size = found[1].smallest if found else None
+        if size is None:
+            continue
+        right = int(size * facts.ratio(axis) + axis.offset)
+        taken = jdll.output_size(size, axis.pixel, axis.offset)
+        if taken != right:
+            yield Occurrence(
+                axis.place,
+                f"{axis.id} of {tensor.id} has {right} pixels for {size} of the input; by its scale of {axis.pixel:g} "
+                f"it would have {taken}.",
+            )
+
+
+def _scaled(facts: Facts) -> Iterator[tuple[Tensor, Axis]]:
+    """Output axes of images whose pixels are not those of the input."""
+    for tensor in facts.outputs:
+        for axis in tensor.axes:
+            if axis.id in SPACE and facts.referred(axis) and abs(facts.ratio(axis) - 1) > 1e-6:
+                yield tensor, axis
+
+
 def halo_of_the_whole_output(facts: Facts) -> Iterator[Occurrence]:
     """A halo that leaves nothing of the smallest output."""
     for tensor in facts.outputs:
@@ -217,12 +250,14 @@ def missing_halo(facts: Facts) -> Iterator[Occurrence]:
 
 
 def _radius(facts: Facts, tensor: Tensor, axis: Axis) -> int | None:
-    """Pixels that the network looks beyond an output pixel, where its ONNX file tells."""
+    """Pixels of the output that depend on what lies beyond a tile, where its ONNX file tells."""
     if not isinstance(facts.onnx, OnnxFile):
         return None
     alone = len(facts.onnx.outputs) == len(facts.outputs) == 1
     name = next(iter(facts.onnx.outputs)) if alone else tensor.id
-    return receptive_radius(facts.onnx, name, SPACE.index(axis.id) - len(SPACE))
+    found = facts.referred(axis)
+    positions = (found[0].axes.index(found[1]), tensor.axes.index(axis)) if found else None
+    return receptive_radius(facts.onnx, name, SPACE.index(axis.id) - len(SPACE), positions)
 
 
 def _largest_window(facts: Facts) -> int:
