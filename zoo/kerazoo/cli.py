@@ -20,8 +20,20 @@ app = typer.Typer(
 )
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")]
-Images = Annotated[Path, typer.Option("--images", help="Folder of images (TIFF, PNG, JPEG).")]
-Masks = Annotated[Path, typer.Option("--masks", help="Folder of masks, paired with the images by their stem.")]
+# typer reads the annotations at run time
+Images = Annotated[Optional[Path], typer.Option("--images", help="Folder of images (TIFF, PNG, JPEG).")]  # noqa: UP045
+Masks = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--masks", help="Folder of masks, paired with the images by their stem."),
+]
+Folder = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--folder", help="For classifiers, instead of images and masks: one folder of images per class."),
+]
+Table = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--table", help="Instead of folders: a CSV file with the columns image, mask, or file, class."),
+]
 Axes = Annotated[
     Optional[str],  # noqa: UP045 - typer reads the annotation at run time
     typer.Option("--axes", help="Axes of the image files, such as YX, YXC, CYX, ZYX, where they are ambiguous."),
@@ -57,19 +69,30 @@ def models(json: Annotated[bool, typer.Option("--json", help="As JSON.")] = Fals
 @app.command()
 def init(
     model: Annotated[str, typer.Argument(help="A network of `kerazoo models`.")],
-    images: Images,
-    masks: Masks,
     output: Annotated[Path, typer.Option("-o", "--output", help="The configuration to write.")],
+    images: Images = None,
+    masks: Masks = None,
+    folder: Folder = None,
+    table: Table = None,
     backbone: Annotated[Optional[str], typer.Option(help="An ImageNet encoder of the network.")] = None,  # noqa: UP045
     weights: Annotated[Optional[str], typer.Option(help="`imagenet` or a weights file.")] = None,  # noqa: UP045
     axes: Axes = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Measure images and masks, and write a commented configuration."""
+    """Measure annotated images, and write a commented configuration."""
     from kerazoo.init import write_config
 
     path = write_config(
-        model, images, masks, output, backbone=backbone, weights=weights, axes=axes, overwrite=overwrite
+        model,
+        images,
+        masks,
+        output,
+        folder=folder,
+        table=table,
+        backbone=backbone,
+        weights=weights,
+        axes=axes,
+        overwrite=overwrite,
     )
     typer.echo(f"{path} is written; look it over, then: kerazoo train {path}")
 
@@ -101,32 +124,48 @@ def train(
 
 @app.command()
 def evaluate(
-    source: Annotated[Path, typer.Argument(help="A run folder or a bundle.")],
-    images: Images,
-    masks: Masks,
+    source: Annotated[Path, typer.Argument(help="A run folder, a bundle, or classical2d.")],
+    images: Images = None,
+    masks: Masks = None,
+    folder: Folder = None,
+    table: Table = None,
     axes: Axes = None,
     json: Annotated[Optional[Path], typer.Option("--json", help="Write the scores to this file.")] = None,  # noqa: UP045
     overwrite: Overwrite = False,
 ) -> None:
-    """Score a trained network on annotated images."""
+    """Score a trained network, or what needs no training, on annotated images."""
     import_tensorflow()
     from kerazoo.evaluation.evaluate import evaluate as score
 
-    result = score(source, images, masks, axes=axes, json=json, overwrite=overwrite, progress=True)
+    result = score(
+        source,
+        images,
+        masks,
+        folder=folder,
+        table=table,
+        axes=axes,
+        json=json,
+        overwrite=overwrite,
+        progress=True,
+    )
     _print_scores(result["scores"], f"{len(result['per_image'])} images")
 
 
 @app.command()
 def predict(
-    source: Annotated[Path, typer.Argument(help="A run folder or a bundle.")],
+    source: Annotated[Path, typer.Argument(help="A run folder, a bundle, or classical2d.")],
     images: Annotated[list[Path], typer.Argument(help="Images, 2D or stacks of planes.", metavar="IMAGE...")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")],
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Write the network's output too.")] = False,
     tile: Annotated[Optional[int], typer.Option(help="Side of the tiles in pixels.")] = None,  # noqa: UP045
+    stride: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Of a classifier's map: distance of the patches in pixels, by default their size."),
+    ] = None,
     axes: Axes = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write label images or class maps of new images, as TIFF."""
+    """Write label images or class maps of new images as TIFF; classifiers also write a table of classes."""
     import_tensorflow()
     from kerazoo.inference.predict import predict as run_prediction
 
@@ -136,6 +175,7 @@ def predict(
         output,
         probabilities=probabilities,
         tile=tile,
+        stride=stride,
         axes=axes,
         overwrite=overwrite,
         progress=True,

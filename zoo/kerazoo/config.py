@@ -77,6 +77,8 @@ class SplitConfig(Section):
     group: str | None = None
     """A column of the CSV table: images of one group stay on one side."""
     seed: Seed = 1
+    column: str | None = None
+    """Instead: a column of the CSV table that says `train` or `validation` for every image."""
 
 
 class NormalisationConfig(Section):

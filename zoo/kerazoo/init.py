@@ -6,7 +6,7 @@ import difflib
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -15,6 +15,9 @@ from bmzpack.files import new_file, refuse_existing
 from kerazoo.config import DataConfig, make_config
 from kerazoo.data.survey import Survey, survey
 from kerazoo.models.registry import get_model
+
+if TYPE_CHECKING:
+    from kerazoo.data.class_survey import ClassSurvey
 
 # What fits into about 15 minutes on two cores with bfloat16. More steps on smaller patches learn more in the same time,
 # and without batch normalisation, which is as slow as the convolutions there, a step takes a quarter of the time.
@@ -31,10 +34,12 @@ _VALIDATION = 0.2
 
 def write_config(
     model: str,
-    images: str | Path,
-    masks: str | Path,
+    images: str | Path | None,
+    masks: str | Path | None,
     output: str | Path,
     *,
+    folder: str | Path | None = None,
+    table: str | Path | None = None,
     backbone: str | None = None,
     weights: str | None = None,
     axes: str | None = None,
@@ -47,9 +52,13 @@ def write_config(
     model
         A name of `kerazoo.list_models`.
     images, masks
-        The two folders, paired by stem.
+        Two folders, paired by stem.
     output
         The YAML file.
+    folder
+        Instead of images and masks, for classifiers: a folder with one folder of images per class.
+    table
+        Instead of folders: a CSV file with the columns `image`, `mask`, or `file`, `class`.
     backbone, weights
         As in `kerazoo.config.ModelConfig`.
     axes
@@ -69,21 +78,41 @@ def write_config(
     """
     output = Path(output)
     refuse_existing(output, overwrite)
-    backbones = get_model(model).backbones
-    if backbone is not None and backbone not in backbones:
-        if not backbones:
+    entry = get_model(model)
+    if entry.task not in ("segmentation", "classification"):
+        raise UserError(
+            f"{model} is not trained on images. "
+            + (
+                f"Apply it without training: kerazoo predict {model} IMAGE... -o DIR."
+                if entry.builder is None
+                else f"It takes measurements: train it in Python with kerazoo.create_model({model!r}).fit(x, y)."
+            )
+        )
+    if backbone is not None and backbone not in entry.backbones:
+        if not entry.backbones:
             raise UserError(f"{model} takes no backbone: leave --backbone out, or choose another model.")
-        near = difflib.get_close_matches(backbone, backbones, n=1, cutoff=0.0)[0]
-        raise UserError(f"{model} has no backbone {backbone!r}; did you mean {near!r}? All: {', '.join(backbones)}.")
+        near = difflib.get_close_matches(backbone, entry.backbones, n=1, cutoff=0.0)[0]
+        raise UserError(
+            f"{model} has no backbone {backbone!r}; did you mean {near!r}? All: {', '.join(entry.backbones)}."
+        )
+    if entry.task == "classification" and entry.backbones:
+        backbone = backbone or entry.backbones[0]
     if weights == "imagenet" and backbone is None:
         raise UserError(
-            f"The weights `imagenet` are those of a backbone: add --backbone, one of {', '.join(backbones)}."
+            "The weights `imagenet` are those of a backbone: "
+            + (f"add --backbone, one of {', '.join(entry.backbones)}." if entry.backbones else f"{model} has none.")
         )
     if weights not in (None, "imagenet"):
         weights = str(Path(weights).absolute())
-    data = DataConfig(images=Path(images).absolute(), masks=Path(masks).absolute(), axes=axes)
-    measured = survey(data)
-    text = _text(model, backbone, weights, data, measured, output)
+    given = {"images": images, "masks": masks, "folder": folder, "table": table}
+    places: dict[str, Any] = {name: Path(place).absolute() for name, place in given.items() if place is not None}
+    if entry.task == "classification":
+        from kerazoo.init_classifier import classifier_text
+
+        text = classifier_text(entry, backbone, weights, places, axes, output)
+    else:
+        data = DataConfig(**places, axes=axes)
+        text = _text(model, backbone, weights, data, survey(data), output)
     make_config(yaml.safe_load(text), str(output))
     with new_file(output, overwrite) as new:
         new.write_text(text, encoding="utf-8")
@@ -103,21 +132,20 @@ def _text(
         arguments = {"batch_norm": False} | ({"filters": FILTERS, "depth": 4} if backbone is None else {})
     lines = [
         f"# Configuration for {model}, written by `kerazoo init`. Comments with numbers tell what was measured on "
-        f"{_counted(measured)}.",
+        f"{counted(measured)}.",
         "# Settings that are not here have their defaults; `kerazoo train` writes all of them into the run folder.",
         "",
         "model:",
         f"  name: {model}",
-        f"  backbone: {_yaml(backbone)}",
-        f"  weights: {_yaml(weights)}",
-        f"  arguments: {_yaml(arguments)}"
+        f"  backbone: {as_yaml(backbone)}",
+        f"  weights: {as_yaml(weights)}",
+        f"  arguments: {as_yaml(arguments)}"
         + ("  # half the filters: a third of the time" if "filters" in arguments else ""),
         "",
         "data:",
-        f"  images: {_yaml(_path(data.images, folder))}",
-        f"  masks: {_yaml(_path(data.masks, folder))}",
-        f"  axes: {_yaml(data.axes)}  # of TIFF files that do not state them, such as CYX",
-        f"  # {_sizes(measured)}, {' and '.join(measured.dtypes)}",
+        *place_lines(data, folder),
+        f"  axes: {as_yaml(data.axes)}  # of TIFF files that do not state them, such as CYX",
+        f"  # {sizes_of(measured)}, {' and '.join(measured.dtypes)}",
         f"  # values {measured.intensity[0]:g} to {measured.intensity[1]:g}, typically {measured.percentiles[0]:g} to "
         f"{measured.percentiles[1]:g} (percentiles 1 and 99.8)",
         f"  channels: {measured.channels}",
@@ -157,13 +185,7 @@ def _text(
         "decoding:",
         f"  minimum_size: {_minimum_size(measured)}" + _minimum_reason(measured),
         "",
-        "publication:",
-        "  name: null  # a title for the bundle, such as: Nuclei in DAPI-stained HeLa cells",
-        "  description: null",
-        "  authors: []  # - {name: Ada Lovelace, affiliation: University of London, github_user: ada}",
-        "  licence: CC-BY-4.0",
-        f"  pixel_size: {_yaml(measured.pixel_size)}  # micrometres"
-        + (", as the image files state" if measured.pixel_size else ", if known"),
+        *publication_lines("Nuclei in DAPI-stained HeLa cells", measured.pixel_size),
     ]
     return "\n".join(lines) + "\n"
 
@@ -184,7 +206,7 @@ def _annotation_lines(measured: Survey) -> list[str]:
         count = max(measured.fractions) + 1
         shares = ", ".join(f"{value}: {share:.1%}" for value, share in measured.fractions.items())
         lines.append(f"  # pixels of each value: {shares}; name the classes in this order")
-        lines.append(f"  classes: {_yaml([f'class{value}' for value in range(count)])}")
+        lines.append(f"  classes: {as_yaml([f'class{value}' for value in range(count)])}")
         if measured.ignore is not None:
             lines.append(
                 f"  ignore: {measured.ignore}  # the masks have it beside {count} smaller values; none to train it"
@@ -244,25 +266,43 @@ def _minimum_reason(measured: Survey) -> str:
     return f"  # pixels: half of what 99 % of the objects exceed ({measured.areas[0]:.0f})"
 
 
-def _counted(measured: Survey) -> str:
+def counted(measured: Survey | ClassSurvey) -> str:
     if measured.measured == measured.images:
         return f"{measured.images} images"
     return f"{measured.measured} of {measured.images} images"
 
 
-def _sizes(measured: Survey) -> str:
+def sizes_of(measured: Survey | ClassSurvey) -> str:
     (height, width), (most_height, most_width) = measured.smallest, measured.largest
     if measured.smallest == measured.largest:
         return f"{width} x {height} pixels"
     return f"{width} x {height} to {most_width} x {most_height} pixels"
 
 
-def _path(path: Path | None, folder: Path) -> str:
+def place_lines(data: DataConfig, folder: Path) -> list[str]:
+    """Where images and annotations are, relative to the configuration where they lie below it."""
+    given = {name: getattr(data, name) for name in ("images", "masks", "folder", "table")}
+    return [f"  {name}: {as_yaml(_path(path, folder))}" for name, path in given.items() if path is not None]
+
+
+def publication_lines(example: str, pixel_size: float | None) -> list[str]:
+    """What the bundle says, to be filled in."""
+    return [
+        "publication:",
+        f"  name: null  # a title for the bundle, such as: {example}",
+        "  description: null",
+        "  authors: []  # - {name: Ada Lovelace, affiliation: University of London, github_user: ada}",
+        "  licence: CC-BY-4.0",
+        f"  pixel_size: {as_yaml(pixel_size)}  # micrometres"
+        + (", as the image files state" if pixel_size else ", if known"),
+    ]
+
+
+def _path(path: Path, folder: Path) -> str:
     """Relative to the configuration where it lies below it, so that both can be moved together."""
-    assert path is not None
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
 
 
-def _yaml(value: Any) -> str:
+def as_yaml(value: Any) -> str:
     """A value on one line; JSON is YAML."""
     return json.dumps(value, ensure_ascii=False)

@@ -11,24 +11,34 @@ import numpy as np
 
 from bmzpack.description import Description, Processing, Training, Validation
 from bmzpack.errors import UserError
+from bmzpack.files import refuse_existing
 from bmzpack.packing import pack
 from bmzpack.settings import validate
-from kerazoo.config import AugmentationConfig, Config
+from kerazoo.config import AugmentationConfig, Config, DataConfig
 from kerazoo.data.normalise import EPSILON, Normalisation
+from kerazoo.data.pairs import load_pair
+from kerazoo.data.patches import patches_of_mask
 from kerazoo.data.read import open_stack, read_image, read_mask
 from kerazoo.models.registry import get_model
-from kerazoo.recipe import Recipe
+from kerazoo.recipe import Patch, Recipe
 from kerazoo.training.run import Run
 
+LOSS_TERMS = ("cross_entropy", "dice", "focal", "tversky", "squared_error")
 WHOLE_IMAGE = ["channel", "y", "x"]
 PLAIN_FOLDERS = {"image", "images", "img", "imgs", "train", "training", "val", "validation", "data", "raw"}
 """Names of folders that say nothing about what is on the images."""
-TASKS = {"instances": "instance segmentation", "semantic": "semantic segmentation"}
+TASKS = {
+    "instances": "instance segmentation",
+    "semantic": "semantic segmentation",
+    "classification": "patch classification",
+}
 USES = {
     "border": "Each pixel gets the probabilities of background, object interior and object border. Objects are found "
     "by `kerazoo predict`, or in another program as connected regions of the interior, grown into the border.",
     "foreground": "Each pixel gets the probabilities of background and foreground; a threshold gives a mask.",
     "classes": "Each pixel gets one probability per class; the largest one gives a class map.",
+    "patch": "The image is cut into square patches that lie side by side, and each of them gets one value per class, "
+    "independently of the others: the output is a map with one pixel per patch.",
 }
 
 
@@ -42,7 +52,8 @@ def export(
     """Pack a run as a bundle of the BioImage Model Zoo.
 
     The bundle's rdf.yaml keeps the run's `Recipe` under ``config.kerazoo``; how well the weights formats agree is
-    written into the run's agreement.json.
+    written into the run's agreement.json. The network of a patch classifier is packed as its map, see
+    `kerazoo.models.patch_map`.
 
     Parameters
     ----------
@@ -67,7 +78,15 @@ def export(
     """
     if not isinstance(run, Run):
         run = Run.open(run)
-    packed = pack(run.model_path, describe(run), output, formats=formats, overwrite=overwrite)
+    description = describe(run)
+    refuse_existing(Path(output), overwrite)
+    model: Any = run.model_path
+    if run.recipe.task == "classification":
+        from kerazoo.inference.network import load_model
+        from kerazoo.models.patch_map import patch_map
+
+        model = patch_map(load_model(run.model_path))
+    packed = pack(model, description, output, formats=formats, overwrite=overwrite)
     run.write("agreement", packed.agreement)
     return packed.path
 
@@ -100,7 +119,10 @@ def describe(run: Run) -> Description:
             }
         ],
         "outputs": [
-            {"channel_names": recipe.classes, "description": f"Probability of {', '.join(recipe.classes)}"[:128]}
+            {
+                "channel_names": recipe.classes,
+                "description": f"{model.output.capitalize()} of {', '.join(recipe.classes)}"[:128],
+            }
         ],
         "task": task,
         "architecture": model.title if config.model.backbone is None else f"{model.title}, {config.model.backbone}",
@@ -153,10 +175,10 @@ def operations(normalisation: Normalisation, channels: int) -> list[Processing]:
 
 def data_set_name(config: Config) -> str:
     """What the training images are called: the nearest of three folders whose name says something."""
-    path = config.data.images or config.data.table
+    path = config.data.images or config.data.folder or config.data.table
     if path is None:
         return "images"
-    if config.data.images is None:
+    if path == config.data.table:
         return path.stem
     people = {Path.home(), *Path.home().parents}
     folders = [folder.name for folder in (path, *path.parents[:2]) if folder not in people]
@@ -181,22 +203,58 @@ def _test_image(run: Run, config: Config) -> tuple[np.ndarray, dict[str, float] 
         raise UserError(
             f"{run.path}: the validation image {missing[0]} is gone: put it back, the test tensors are cut out of it."
         )
-    data = config.data
+    data, recipe = config.data, run.recipe
+    if recipe.patch is not None:
+        return _mosaic(run, recipe.patch), _pixel_size(entries[0], data)
+    annotation = data.annotation
+    assert annotation != "image"
     chosen = next(
         (
             entry
             for entry in entries
-            if Path(entry["mask"]).is_file() and np.ptp(read_mask(entry["mask"], data.annotation, data.ignore)) > 0
+            if Path(entry["mask"]).is_file() and np.ptp(read_mask(entry["mask"], annotation, data.ignore)) > 0
         ),
         entries[0],
     )
-    size = open_stack(chosen["image"], data.axes, data.channels).pixel_size
-    return read_image(chosen["image"], data.axes, data.channels), size and {"y": size[0], "x": size[1]}
+    return read_image(chosen["image"], data.axes, data.channels), _pixel_size(chosen, data)
+
+
+def _pixel_size(entry: dict[str, Any], data: DataConfig) -> dict[str, float] | None:
+    size = open_stack(entry["image"], data.axes, data.channels).pixel_size
+    return size and {"y": size[0], "x": size[1]}
+
+
+def _mosaic(run: Run, patch: Patch) -> np.ndarray:
+    """Validation patches of all classes in turns, side by side, as large as the packed network's input."""
+    from kerazoo.evaluation.validate import validation_pairs
+    from kerazoo.models.patch_map import grid_of
+
+    config, grid = run.config, grid_of(patch.size)
+    by_class: dict[int, list[np.ndarray]] = {}
+    for pair in validation_pairs(run):
+        sample = load_pair(pair, config.data)
+        for y, x, category in patches_of_mask(sample.mask, patch, len(config.class_names), config.data.ignore):
+            by_class.setdefault(int(category), []).append(sample.image[y : y + patch.size, x : x + patch.size])
+    random = np.random.default_rng(0)
+    classes = sorted(by_class)
+    chosen = [by_class[category][index] for category, index in _turns(classes, by_class, grid**2, random)]
+    rows = [np.concatenate(chosen[row * grid : (row + 1) * grid], axis=1) for row in range(grid)]
+    return np.concatenate(rows)
+
+
+def _turns(
+    classes: list[int], members: dict[int, list[np.ndarray]], count: int, random: np.random.Generator
+) -> list[tuple[int, int]]:
+    """Class and member of so many patches: classes in turns, members in a random order, all before one comes again."""
+    orders = {category: random.permutation(len(members[category])) for category in classes}
+    taken = [divmod(place, len(classes)) for place in range(count)]
+    chosen = [(classes[slot], int(orders[classes[slot]][turn % len(orders[classes[slot]])])) for turn, slot in taken]
+    return [chosen[place] for place in random.permutation(count)]
 
 
 def _training(config: Config, recipe: Recipe, record: dict[str, Any], data_set: str, images: int) -> Training:
     training, loss = config.training, config.training.loss
-    terms = {name: getattr(loss, name) for name in ("cross_entropy", "dice", "focal", "tversky") if getattr(loss, name)}
+    terms = {name: getattr(loss, name) for name in LOSS_TERMS if getattr(loss, name)}
     schedule = training.schedule + (f", {training.warmup_epochs:g} epochs of warm-up" if training.warmup_epochs else "")
     regularisation = f"weight decay {training.weight_decay:g}" if training.optimizer == "adamw" else None
     start = f", starting from {config.model.weights} weights" if config.model.weights else ""
@@ -234,6 +292,7 @@ def _validation(run: Run, record: dict[str, Any], data_set: str) -> list[Validat
             dataset=data_set,
             samples=len(run.read("split")["validation"]),
             scores=scores,
-            notes="held out of the training; the thresholds of the decoding were chosen on these images",
+            notes="held out of the training; the best epoch and the thresholds of the decoding, if there are any, were "
+            "chosen on these images",
         )
     ]

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from kerazoo.config import AugmentationConfig
+from kerazoo.data.normalise import Moments, Normalisation
 
 cv2.setNumThreads(1)  # the pipeline makes batches in parallel; threads within one only compete with them
 
@@ -223,6 +224,15 @@ class Intensities:
     """Extremes of the image."""
     mean: np.ndarray
     deviation: np.ndarray
+
+
+def intensities_of(image: np.ndarray, normalisation: Normalisation) -> Intensities:
+    """What must be known of an image (y, x, channel) to normalise and change its patches."""
+    moments = Moments()
+    moments.add(image)
+    offset, scale = normalisation.offset_and_scale(image)
+    low, high = image.min(axis=(0, 1)).astype(float), image.max(axis=(0, 1)).astype(float)
+    return Intensities(offset, scale, low, high, moments.mean, moments.deviation)
 
 
 def change_intensities(

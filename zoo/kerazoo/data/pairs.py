@@ -8,13 +8,14 @@ from __future__ import annotations
 import csv
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from bmzpack.errors import UserError
-from kerazoo.config import DataConfig
+from kerazoo.config import Config, DataConfig
 from kerazoo.data.read import SUFFIXES, read_image, read_mask
 
 MASK_ENDINGS = ("_cp_masks", "_masks", "_mask", "_labels", "_label", "_instances", "_seg", "_gt")
@@ -236,6 +237,22 @@ def pairs_of(data: DataConfig) -> list[Pair]:
     return find_pairs(data.images, data.masks)
 
 
+def annotation_of(places: Mapping[str, Path]) -> Literal["image", "classes"]:
+    """Whether images have one class each (`image`), or masks (`classes`): by what is named, or by a table's heading.
+
+    Parameters
+    ----------
+    places
+        Of `images`, `masks`, `folder`, `table` those that are given.
+    """
+    if "folder" in places:
+        return "image"
+    if "table" in places and places["table"].is_file():
+        with places["table"].open(encoding="utf-8-sig", errors="replace") as file:
+            return "image" if "class" in file.readline().strip().split(",") else "classes"
+    return "classes"
+
+
 def _listed(names: list[str]) -> str:
     return " and ".join(f"data.{name}" for name in names) or "neither"
 
@@ -274,7 +291,7 @@ def load_pair(pair: Pair, data: DataConfig) -> Sample:
         return Sample(pair.id, image, whole, pair.image)
     if image.min() == image.max():
         raise UserError(f"{pair.image} is constant (all pixels are {image.flat[0]}): export it again or remove it.")
-    if pair.mask is None:
+    if pair.mask is None or data.annotation == "image":
         raise UserError(f"{pair.image} has no mask: add one or remove the image.")
     mask = read_mask(pair.mask, data.annotation, ignore=data.ignore)
     if mask.shape != image.shape[:2]:
@@ -284,6 +301,27 @@ def load_pair(pair: Pair, data: DataConfig) -> Sample:
         )
     _check_values(pair.mask, mask, data)
     return Sample(pair.id, image, mask, pair.image)
+
+
+def check_image(sample: Sample, config: Config, needed: int, margin: int = 0) -> None:
+    """Refuse an image that is smaller than ``needed`` pixels, or has other channels than the configuration says.
+
+    Raises
+    ------
+    UserError
+        It is refused; the message tells the patch size that would do.
+    """
+    height, width, channels = sample.image.shape
+    if min(height, width) < needed:
+        raise UserError(
+            f"{sample.path or sample.id} is {width} x {height} pixels, less than the patches of {needed} pixels: "
+            f"set training.patch_size to at most {min(height, width) + 2 * margin}, or remove the image."
+        )
+    if channels != config.data.channels:
+        raise UserError(
+            f"{sample.path or sample.id} has {channels} channels, but data.channels is {config.data.channels}: "
+            "convert the image or correct data.channels."
+        )
 
 
 def stem_of(path: Path) -> str:

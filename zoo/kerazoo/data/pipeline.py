@@ -18,9 +18,9 @@ import tensorflow as tf
 
 from bmzpack.errors import UserError
 from kerazoo.config import Config
-from kerazoo.data.augment import Intensities, change_intensities, random_map
-from kerazoo.data.normalise import Moments, Normalisation
-from kerazoo.data.pairs import Sample
+from kerazoo.data.augment import Intensities, change_intensities, intensities_of, random_map
+from kerazoo.data.normalise import Normalisation
+from kerazoo.data.pairs import Sample, check_image
 from kerazoo.targets import IGNORED, make_target
 
 _ALIGNMENT = 64
@@ -128,36 +128,6 @@ def validation_dataset(
         return x, y
 
     return batches(tf.data.Dataset.range(math.ceil(len(tiles) / batch)), make, shapes)
-
-
-def intensities_of(image: np.ndarray, normalisation: Normalisation) -> Intensities:
-    """What must be known of an image (y, x, channel) to normalise and change its patches."""
-    moments = Moments()
-    moments.add(image)
-    offset, scale = normalisation.offset_and_scale(image)
-    low, high = image.min(axis=(0, 1)).astype(float), image.max(axis=(0, 1)).astype(float)
-    return Intensities(offset, scale, low, high, moments.mean, moments.deviation)
-
-
-def check_image(sample: Sample, config: Config, needed: int, margin: int = 0) -> None:
-    """Refuse an image that is smaller than ``needed`` pixels, or has other channels than the configuration says.
-
-    Raises
-    ------
-    UserError
-        It is refused; the message tells the patch size that would do.
-    """
-    height, width, channels = sample.image.shape
-    if min(height, width) < needed:
-        raise UserError(
-            f"{sample.path or sample.id} is {width} x {height} pixels, less than the patches of {needed} pixels: "
-            f"set training.patch_size to at most {min(height, width) + 2 * margin}, or remove the image."
-        )
-    if channels != config.data.channels:
-        raise UserError(
-            f"{sample.path or sample.id} has {channels} channels, but data.channels is {config.data.channels}: "
-            "convert the image or correct data.channels."
-        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,7 +26,8 @@ def split_pairs(pairs: Iterable[Pair], config: SplitConfig) -> Split:
 
     Pairs of one group stay together: the group of their table's column ``config.group``, else of its column `group`;
     pairs without a group are groups of their own. Where images have classes, every class is divided by itself if none
-    has a group. The result depends on the ids, the classes, the groups and the seed only.
+    has a group. The result depends on the ids, the classes, the groups and the seed only. A table with a column
+    ``config.column`` has divided them already.
 
     Parameters
     ----------
@@ -44,10 +45,12 @@ def split_pairs(pairs: Iterable[Pair], config: SplitConfig) -> Split:
     Raises
     ------
     UserError
-        There are fewer than two groups, the group column is missing or has empty cells, or a class is missing on one
-        side.
+        There are fewer than two groups, the group column is missing or has empty cells, a class is missing on one
+        side, or the column that divides has other entries.
     """
     pairs = list(pairs)
+    if config.column is not None:
+        return _given(pairs, config.column)
     categories = sorted({pair.category for pair in pairs if pair.category is not None})
     if not categories:
         return _divide(pairs, config)
@@ -73,6 +76,22 @@ def split_pairs(pairs: Iterable[Pair], config: SplitConfig) -> Split:
                 f"{name}: choose another split.seed, or annotate more groups."
             )
     return split
+
+
+def _given(pairs: list[Pair], column: str) -> Split:
+    sides: dict[str, list[Pair]] = {"train": [], "validation": []}
+    for pair in sorted(pairs, key=lambda pair: pair.id):
+        side = pair.columns.get(column, "")
+        if side not in sides:
+            raise UserError(
+                f"{pair.id} has {side or 'no entry'!r} in the column {column!r}: write train or validation for every "
+                "image of the table, or unset split.column."
+            )
+        sides[side].append(pair)
+    for side, members in sides.items():
+        if not members:
+            raise UserError(f"No image has {side} in the column {column!r}: at least one is needed.")
+    return Split(sides["train"], sides["validation"])
 
 
 def _divide(pairs: Iterable[Pair], config: SplitConfig) -> Split:

@@ -1,4 +1,4 @@
-"""Scoring a trained network, or a bundle of one, on annotated images."""
+"""Scoring a trained network, a bundle of one, or what needs no training, on annotated images."""
 
 from __future__ import annotations
 
@@ -7,23 +7,35 @@ import json as json_module
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
 from kerazoo.config import DataConfig
-from kerazoo.data.pairs import Pair, Sample, load_pair, pairs_of
+from kerazoo.data.pairs import Pair, Sample, annotation_of, load_pair, pairs_of
+from kerazoo.data.patches import patches_of_mask
+from kerazoo.data.survey import survey
 from kerazoo.decoding.watershed import components
+from kerazoo.evaluation.classification import Classified, class_summary
 from kerazoo.evaluation.scores import ClassCounts, Counts, count, dice, iou, mean_scores, precision, recall, total
 from kerazoo.recipe import Recipe
 from kerazoo.training.run import Run
 
+if TYPE_CHECKING:
+    from kerazoo.inference.classical import ClassicalPredictor
+    from kerazoo.inference.classifier import PatchClassifier
+    from kerazoo.inference.predictor import Predictor
+
 
 def evaluate(
     source: Run | str | os.PathLike[str],
-    images: str | os.PathLike[str],
-    masks: str | os.PathLike[str],
+    images: str | os.PathLike[str] | None = None,
+    masks: str | os.PathLike[str] | None = None,
     *,
+    folder: str | os.PathLike[str] | None = None,
+    table: str | os.PathLike[str] | None = None,
     axes: str | None = None,
     json: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
@@ -34,9 +46,13 @@ def evaluate(
     Parameters
     ----------
     source
-        A run, its folder, or a bundle.
+        A run, its folder, a bundle, or `classical2d`.
     images, masks
         Folders of images and annotations, paired by stem.
+    folder
+        Instead, for a classifier: a folder that holds one folder of images per class.
+    table
+        Instead: a CSV file with the columns `image`, `mask`, or for a classifier `file`, `class`.
     axes
         The axes of the image files, such as ``CYX``; by default those of the training images.
     json
@@ -51,44 +67,110 @@ def evaluate(
     dict
         ``task``; ``scores`` of all images together (see `kerazoo.evaluation.scores` for the names and how they are
         pooled); ``mean_scores`` over images; ``per_class`` for classes; ``per_image``: ``id`` and scores of every
-        image. A score that is not defined is None.
+        image. A score that is not defined is None. For a classifier see
+        `kerazoo.evaluation.classification.class_summary`; patches are cut out of annotated images as in its training.
 
     Raises
     ------
     UserError
         No run or bundle, files that cannot be paired or read, no object in any mask, or ``json`` exists.
     """
-    from kerazoo.inference.predictor import Predictor
+    from kerazoo.inference.classifier import PatchClassifier
+    from kerazoo.inference.load import is_classical, load_predictor
 
     if json is not None:
         refuse_existing(Path(json), overwrite)
-    source = source if isinstance(source, Run) else Path(source)
-    if isinstance(source, Path) and (source / "config.yaml").is_file():
+    given = {
+        name: Path(value)
+        for name, value in (("images", images), ("masks", masks), ("folder", folder), ("table", table))
+        if value is not None
+    }
+    if not given:
+        raise UserError("There is nothing to evaluate on: name images and masks, a folder of classes, or a table.")
+    if not isinstance(source, Run) and not is_classical(source) and (Path(source) / "config.yaml").is_file():
         source = Run.open(source)
-    # a mask without objects may be the truth of one image, though not of all
-    given: dict[str, Any] = {"images": Path(images), "masks": Path(masks), "table": None, "empty_masks": True}
-    given |= {"axes": axes} if axes else {}
-    if isinstance(source, Run):
-        data = source.config.data.model_copy(update=given)
-        pairs = pairs_of(data)
-        predictor = Predictor.load(source)
+    predictor = load_predictor(source)
+    data = _data_of(source, predictor.recipe, given, axes)
+    pairs = pairs_of(data)
+    if isinstance(predictor, PatchClassifier):
+        result = class_summary(classify(predictor, _shown(pairs, progress), data))
     else:
-        predictor = Predictor.load(source)
-        recipe = predictor.recipe
-        data = DataConfig(
-            **{
-                "channels": recipe.channels,
-                "annotation": recipe.annotation,
-                "classes": recipe.classes if recipe.annotation == "classes" else [],
-                "axes": recipe.axes,
-                "ignore": recipe.ignore,
-            }
-            | given
-        )
-        pairs = pairs_of(data)
+        result = _evaluate_pixels(predictor, _shown(pairs, progress), data, str(masks or table))
+    if json is not None:
+        with new_file(json, overwrite=overwrite) as path:
+            path.write_text(json_module.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return result
 
+
+def _data_of(
+    source: Run | str | os.PathLike[str], recipe: Recipe, given: dict[str, Path], axes: str | None
+) -> DataConfig:
+    """How the annotated images are read: as those of the training, whatever form the annotations have here."""
+    # a mask without objects may be the truth of one image, though not of all
+    common: dict[str, Any] = {"images": None, "masks": None, "folder": None, "table": None, "empty_masks": True}
+    common |= given | ({"axes": axes} if axes else {})
+    if recipe.task == "classification":
+        common["annotation"] = annotation_of(given)
+    if isinstance(source, Run):
+        return source.config.data.model_copy(update=common)
+    if recipe.model == "classical2d":
+        measured = survey(DataConfig(**{name: value for name, value in common.items() if name != "empty_masks"}))
+        if measured.annotation == "classes":
+            raise UserError(f"{recipe.model} finds objects, but the masks are of classes: {measured.reason}.")
+        return DataConfig(channels=measured.channels, annotation=measured.annotation, **common)
+    own = {
+        "channels": recipe.channels,
+        "annotation": recipe.annotation,
+        "classes": recipe.classes if recipe.annotation in ("classes", "image") else [],
+        "axes": recipe.axes,
+        "ignore": recipe.ignore,
+    }
+    return DataConfig(**own | common)
+
+
+def classify(classifier: PatchClassifier, pairs: Iterable[Pair], data: DataConfig) -> Classified:
+    """Classify the patches of annotated images, cut as in the training.
+
+    Parameters
+    ----------
+    classifier
+        The classifier.
+    pairs
+        The images.
+    data
+        How they are read.
+
+    Returns
+    -------
+    Classified
+        The patches in the order of the images, by row and column.
+
+    Raises
+    ------
+    UserError
+        No image has a patch of which one class covers enough, or a file cannot be used.
+    """
+    recipe, classes = classifier.recipe, len(classifier.recipe.classes)
+    truth, scores, ids = [], [], []
+    for pair in pairs:
+        sample = load_pair(pair, data)
+        found = patches_of_mask(sample.mask, classifier.patch, classes, data.ignore)
+        truth.append(found[:, 2])
+        scores.append(classifier.scores(sample.image, found[:, :2]))
+        ids += [sample.id] * len(found)
+    if not ids:
+        raise UserError(
+            f"No image has a patch of {classifier.patch.size} pixels of which one class covers at least "
+            f"{classifier.patch.purity:.0%}: choose larger images, or annotate larger regions."
+        )
+    return Classified(np.concatenate(truth), np.concatenate(scores), ids, recipe.classes)
+
+
+def _evaluate_pixels(
+    predictor: Predictor | ClassicalPredictor, pairs: Iterable[Pair], data: DataConfig, masks: str
+) -> dict[str, Any]:
     counts, annotated = {}, False
-    for pair in _shown(pairs, progress):
+    for pair in pairs:
         sample = load_truth(pair, data, predictor.recipe)
         annotated = (
             annotated or data.annotation == "classes" or bool(((sample.mask > 0) & (sample.mask != data.ignore)).any())
@@ -96,11 +178,7 @@ def evaluate(
         counts[pair.id] = count(sample.mask, predictor.result(sample.image), predictor.recipe)
     if not annotated:
         raise UserError(f"{masks}: all masks are empty, there is nothing to compare with; annotate some of the images.")
-    result = summary(counts, predictor.recipe)
-    if json is not None:
-        with new_file(json, overwrite=overwrite) as path:
-            path.write_text(json_module.dumps(result, indent=2) + "\n", encoding="utf-8")
-    return result
+    return summary(counts, predictor.recipe)
 
 
 def load_truth(pair: Pair, data: DataConfig, recipe: Recipe) -> Sample:

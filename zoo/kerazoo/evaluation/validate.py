@@ -12,7 +12,8 @@ from kerazoo.config import DataConfig, DecodingConfig
 from kerazoo.data.pairs import Pair, Sample
 from kerazoo.decoding.baseline import classical
 from kerazoo.decoding.decode import decode
-from kerazoo.evaluation.evaluate import load_truth, summary
+from kerazoo.evaluation.classification import class_summary
+from kerazoo.evaluation.evaluate import classify, load_truth, summary
 from kerazoo.evaluation.figures import Example, draw_curves, draw_examples
 from kerazoo.evaluation.scores import count, total
 from kerazoo.recipe import Recipe
@@ -35,7 +36,7 @@ def validate(run: Run) -> None:
     The thresholds go into recipe.json; the scores, those of each image and those of the untrained baseline
     (`classical`, for instances) into record.json; curves.png, samples.png and worst.png into figures/. As the
     thresholds are chosen on the images that are scored here, these scores are slightly too good; `evaluate` on further
-    images gives honest ones.
+    images gives honest ones. For a classifier there is nothing to choose: its patches are scored and drawn.
 
     Parameters
     ----------
@@ -44,9 +45,12 @@ def validate(run: Run) -> None:
     """
     from kerazoo.inference.predictor import Predictor
 
+    if run.recipe.task == "classification":
+        _validate_classifier(run)
+        return
     predictor, data = Predictor.load(run), run.config.data
     recipe = run.recipe.model_copy(update={"decoding": run.config.decoding})
-    pairs = [Pair(entry["id"], Path(entry["image"]), Path(entry["mask"])) for entry in run.read("split")["validation"]]
+    pairs = validation_pairs(run)
 
     predicted = {}
     for sample in _some(pairs, data, recipe, seed=run.config.split.seed):
@@ -81,6 +85,28 @@ def validate(run: Run) -> None:
         examples = (result(by_id[id]) for id in ids)
         drawn = [Example(sample.id, sample.image, sample.mask, prediction) for sample, prediction in examples]
         draw_examples(drawn, recipe, run.figures / f"{name}.png")
+
+
+def validation_pairs(run: Run) -> list[Pair]:
+    """The pairs that a run holds out."""
+    return [
+        Pair(
+            id=entry["id"],
+            image=Path(entry["image"]),
+            mask=Path(entry["mask"]) if entry.get("mask") else None,
+            category=entry.get("class"),
+        )
+        for entry in run.read("split")["validation"]
+    ]
+
+
+def _validate_classifier(run: Run) -> None:
+    from kerazoo.inference.classifier import PatchClassifier
+
+    classified = classify(PatchClassifier.load(run), validation_pairs(run), run.config.data)
+    validation = class_summary(classified)
+    run.update("record", scores=validation.pop("scores"), validation=validation)
+    draw_curves(run.path / "history.csv", run.figures / "curves.png")
 
 
 def choose_decoding(predicted: Sequence[tuple[Sample, np.ndarray]], recipe: Recipe) -> DecodingConfig:

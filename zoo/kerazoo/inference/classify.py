@@ -1,7 +1,7 @@
 """Classifying image files: a table of all images, and a map of every image that is larger than a patch.
 
-`predictions.csv` has one row per image, or per plane of a stack: `file`, `plane` (0 for a single one), `class`, the most
-probable one, and one column per class with the mean of what the network gives for the patches of the image.
+`predictions.csv` has one row per image, or per plane of a stack: `file`, `plane` (0 for a single one), `class`, the
+most probable one, and one column per class with the mean of what the network gives for the patches of the image.
 """
 
 from __future__ import annotations
@@ -57,25 +57,24 @@ def classify_stacks(
         The files that were written, the table first.
     """
     written = [table]
-    with new_file(table, overwrite) as path:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            rows = csv.writer(file)
-            rows.writerow(["file", "plane", "class", *classifier.recipe.classes])
-            for stack, paths in zip(stacks, targets, strict=True):
-                larger = max(stack.plane_shape[:2]) > classifier.patch.size
-                with contextlib.ExitStack() as files:
-                    maps = _Maps(classifier, stack, paths, stride, overwrite, files) if larger else None
-                    indices = np.ndindex(stack.leading_shape)
-                    for number, (index, plane) in enumerate(zip(indices, stack.planes(), strict=True)):
-                        scores = classifier.whole(plane)
-                        name = classifier.recipe.classes[int(scores.argmax())]
-                        rows.writerow([stack.path.name, number, name, *(f"{score:.6g}" for score in scores)])
-                        if maps is not None:
-                            maps.write(index, plane)
-                        next(planes)
+    with new_file(table, overwrite) as path, path.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["file", "plane", "class", *classifier.recipe.classes])
+        for stack, paths in zip(stacks, targets, strict=True):
+            larger = max(stack.plane_shape[:2]) > classifier.patch.size
+            with contextlib.ExitStack() as files:
+                maps = _Maps(classifier, stack, paths, stride, overwrite, files) if larger else None
+                indices = np.ndindex(stack.leading_shape)
+                for number, (index, plane) in enumerate(zip(indices, stack.planes(), strict=True)):
+                    scores = classifier.whole(plane)
+                    name = classifier.recipe.classes[int(scores.argmax())]
+                    rows.writerow([stack.path.name, number, name, *(f"{score:.6g}" for score in scores)])
                     if maps is not None:
-                        maps.close()
-                        written += paths
+                        maps.write(index, plane)
+                    next(planes)
+                if maps is not None:
+                    maps.close()
+                    written += paths
     return written
 
 

@@ -12,6 +12,11 @@ TILE = 512
 """Side of the network's input in pixels, about."""
 
 
+def grid_of(size: int) -> int:
+    """Patches of so many pixels along each side of a map's input: about `TILE` pixels in all, at least one patch."""
+    return max(1, round(TILE / size))
+
+
 def patch_map(classifier: keras.Model) -> keras.Model:
     """Cut an image into a grid of patches, and classify all of them.
 
@@ -26,10 +31,10 @@ def patch_map(classifier: keras.Model) -> keras.Model:
     -------
     keras.Model
         From `raw` (batch, grid * size, grid * size, channel) to (batch, grid, grid, class), its output named as the
-        classifier's; grid * size is near `TILE`, or one patch.
+        classifier's; grid is `grid_of(size)`.
     """
     _, size, _, channels = classifier.input_shape
-    grid = max(1, round(TILE / size))
+    grid = grid_of(size)
     inputs = keras.Input((grid * size, grid * size, channels), name="raw")
     x = ops.reshape(inputs, (-1, grid, size, grid, size, channels))
     x = ops.transpose(x, (0, 1, 3, 2, 4, 5))

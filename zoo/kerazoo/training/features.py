@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from kerazoo.config import Config
-from kerazoo.data.patches import Order, Patches, plain_patches
+from kerazoo.data.patch_batches import Order, plain_patches
+from kerazoo.data.patches import Patches
 from kerazoo.models.classifiers import FEATURES
 from kerazoo.training.feed import PatchFeed
 

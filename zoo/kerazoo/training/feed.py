@@ -9,10 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from kerazoo.config import Config
-from kerazoo.data import patches as cut
-from kerazoo.data import pipeline
+from kerazoo.data import patch_batches, pipeline
 from kerazoo.data.normalise import Normalisation
 from kerazoo.data.pairs import Sample
+from kerazoo.data.patches import check_patches, cut_patches
 from kerazoo.targets import make_target
 
 
@@ -92,11 +92,11 @@ class PatchFeed:
         self, train: Sequence[Sample], validation: Sequence[Sample], config: Config, normalisation: Normalisation
     ) -> None:
         self.config = config
-        self.train_patches = cut.cut_patches(train, config, normalisation)
-        self.validation_patches = cut.cut_patches(validation, config, normalisation)
-        cut.check_patches(self.train_patches, config, "train")
-        cut.check_patches(self.validation_patches, config, "validate")
-        self.steps = cut.patches_per_epoch(self.train_patches, config)
+        self.train_patches = cut_patches(train, config, normalisation)
+        self.validation_patches = cut_patches(validation, config, normalisation)
+        check_patches(self.train_patches, config, "train")
+        check_patches(self.validation_patches, config, "validate")
+        self.steps = patch_batches.patches_per_epoch(self.train_patches, config)
         self.counts = np.bincount(self.train_patches.category, minlength=len(config.class_names))
         self.about = (
             f"{len(self.train_patches):,} patches of {len(train)} images to train and "
@@ -110,8 +110,8 @@ class PatchFeed:
 
     def training(self, config: Config, step: int) -> tf.data.Dataset:
         """See `Feed`."""
-        return cut.training_patches(self.train_patches, config, start_step=step)
+        return patch_batches.training_patches(self.train_patches, config, start_step=step)
 
     def validation(self) -> tf.data.Dataset:
         """See `Feed`."""
-        return cut.plain_patches(self.validation_patches, self.config)
+        return patch_batches.plain_patches(self.validation_patches, self.config)

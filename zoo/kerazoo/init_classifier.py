@@ -1,0 +1,189 @@
+"""A first configuration for a classifier, from what was measured on images with classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bmzpack.errors import UserError
+from kerazoo.config import DataConfig
+from kerazoo.data.class_survey import PURITY, ClassSurvey, survey_classes
+from kerazoo.data.pairs import annotation_of
+from kerazoo.init import as_yaml, counted, place_lines, publication_lines, sizes_of
+from kerazoo.models.registry import Model
+
+BATCH_SIZE = 32
+STEPS_PER_EPOCH = 50
+TOTAL_STEPS = {96: 1500, 160: 900, 10_000: 450}
+"""Steps of the training for patches of up to so many pixels: what fits into about 15 minutes on two cores."""
+VALIDATION = 0.2
+DIGIT = 28
+"""Side in pixels of what lenet1989 takes."""
+
+
+def classifier_text(
+    model: Model,
+    backbone: str | None,
+    weights: str | None,
+    places: dict[str, Any],
+    axes: str | None,
+    output: Path,
+) -> str:
+    """Measure a data set and write the text of a configuration.
+
+    Parameters
+    ----------
+    model
+        The registry's entry.
+    backbone, weights
+        As in `kerazoo.config.ModelConfig`.
+    places
+        Of `images`, `masks`, `folder`, `table` those that are given, absolute.
+    axes
+        The axes of the images, where they are ambiguous.
+    output
+        The file that it is for.
+
+    Returns
+    -------
+    str
+        YAML.
+
+    Raises
+    ------
+    UserError
+        As for `kerazoo.data.class_survey.survey_classes`, or the model does not take such images.
+    """
+    data = DataConfig(**places, axes=axes, annotation=annotation_of(places))
+    measured = survey_classes(data)
+    if model.name == "lenet1989":
+        _check_digits(measured)
+    elif measured.patch < 32:
+        raise UserError(
+            f"The smallest image is {measured.smallest[1]} x {measured.smallest[0]} pixels, but {model.name} needs "
+            "patches of at least 32: remove such images."
+        )
+    steps = next(steps for largest, steps in TOTAL_STEPS.items() if measured.patch <= largest)
+    of_masks = data.annotation == "classes"
+    what = "patches" if of_masks else "images"
+    counts = ", ".join(f"{name}: {count}" for name, count in zip(measured.classes, measured.counts, strict=True))
+    held_out = max(1, round(VALIDATION * measured.images))
+    lines = [
+        f"# Configuration for {model.name}, written by `kerazoo init`. Comments with numbers tell what was measured on "
+        f"{counted(measured)}.",
+        "# Settings that are not here have their defaults; `kerazoo train` writes all of them into the run folder.",
+        "",
+        "model:",
+        f"  name: {model.name}",
+        *([f"  backbone: {as_yaml(backbone)}"] if model.backbones else []),
+        f"  weights: {as_yaml(weights)}",
+        "",
+        "data:",
+        *place_lines(data, output.parent.absolute()),
+        f"  annotation: {data.annotation}  # "
+        + ("one class per value of the masks" if of_masks else "one class per image"),
+        f"  axes: {as_yaml(axes)}  # of TIFF files that do not state them, such as CYX",
+        f"  # {sizes_of(measured)}, {' and '.join(measured.dtypes)}, values {measured.intensity[0]:g} to "
+        f"{measured.intensity[1]:g}",
+        f"  channels: {measured.channels}",
+        f"  # {what} of each class: {counts}" + ("; name the classes in this order" if of_masks else ""),
+        f"  classes: {as_yaml(measured.classes)}",
+        *([f"  ignore: {measured.ignore}  # the masks have it beside smaller values"] if measured.ignore else []),
+        *_warnings(measured),
+        "",
+        "split:",
+        f"  validation: {VALIDATION}  # about {measured.images - held_out} images to train, {held_out} to validate",
+        "  group: null  # a column of a CSV table, such as slide or patient: what belongs together stays on one side",
+        "  seed: 1",
+        "",
+        "normalisation:",
+        *_normalisation_lines(backbone, measured),
+        "",
+        "augmentation:",
+        *_augmentation_lines(model, measured),
+        "",
+        "targets:",
+        "  kind: patch",
+        *(
+            [
+                f"  stride: {measured.patch // 2}  # pixels between the patches that are cut out of annotated images",
+                f"  purity: {PURITY}  # part of a patch that one class has to cover",
+            ]
+            if of_masks
+            else []
+        ),
+        "  balance: true  # every class is shown equally often",
+        "",
+        "training:",
+        f"  epochs: {steps // STEPS_PER_EPOCH}",
+        f"  steps_per_epoch: {STEPS_PER_EPOCH}",
+        f"  batch_size: {BATCH_SIZE}",
+        f"  patch_size: {measured.patch}  # pixels"
+        + (
+            ", the largest side with enough patches of every class"
+            if of_masks
+            else f", the shortest side of an image is {min(measured.smallest)}"
+        ),
+        *_transfer_lines(model, weights),
+        "  seed: 1",
+        "",
+        *publication_lines("Epithelium and stroma in H&E sections of lung", measured.pixel_size),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _check_digits(measured: ClassSurvey) -> None:
+    if measured.channels != 1 or {measured.smallest, measured.largest} != {(DIGIT, DIGIT)}:
+        raise UserError(
+            f"lenet1989 takes images of {DIGIT} x {DIGIT} pixels with one channel, but these have {measured.channels} "
+            f"and are {sizes_of(measured)}: convert them, or choose patch_cnn."
+        )
+
+
+def _warnings(measured: ClassSurvey) -> list[str]:
+    if not measured.size_tells_class:
+        return []
+    return [
+        "  # WARNING: the images of every class have sizes of their own. Where a class follows from how images were",
+        "  # made (size, microscope, day), that is learned in place of what is on them.",
+    ]
+
+
+def _normalisation_lines(backbone: str | None, measured: ClassSurvey) -> list[str]:
+    if measured.dtypes == ("uint8",):
+        reason = f"{backbone} takes 0 to 1" if backbone else "the same for patches and whole slides"
+        return [f"  method: scaling  # {reason}"]
+    if backbone:
+        return [f"  method: percentile  # {backbone} takes 0 to 1"]
+    return ["  method: standardisation", "  scope: dataset  # the same for patches and whole slides"]
+
+
+def _augmentation_lines(model: Model, measured: ClassSurvey) -> list[str]:
+    if model.name == "lenet1989":
+        return [
+            "  flip: false  # a mirrored or turned digit is none",
+            "  quarter_turns: false",
+            "  rotation: 10  # degrees",
+            "  scale: 0.1  # relative",
+            "  shift: 1.5  # pixels",
+            "  intensity: 0",
+            "  gamma: 0",
+        ]
+    return [
+        "  flip: true",
+        "  quarter_turns: true",
+        "  rotation: 180  # degrees",
+        "  scale: 0.1  # relative",
+        f"  shift: {measured.patch // 16}  # pixels",
+        "  intensity: 0.1  # relative gain; offset in standard deviations",
+        "  gamma: 0.1",
+    ]
+
+
+def _transfer_lines(model: Model, weights: str | None) -> list[str]:
+    if not model.backbones or weights is None:
+        return ["  learning_rate: 0.001"]
+    return [
+        "  transfer: staged  # the head, then also the last stages, then all; or freeze, all, initialise",
+        "  learning_rate: 0.001",
+    ]
