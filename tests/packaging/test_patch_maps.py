@@ -1,0 +1,284 @@
+"""Networks that cut an image into patches and classify each: one pixel of the output per patch."""
+
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+import yaml
+from keras import layers
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+import bmzpack
+from bmzpack.axes import scale_for_fiji
+from bmzpack.contract import check_facts
+from bmzpack.contract.facts import Facts
+from bmzpack.contract.receptive import receptive_radius
+from bmzpack.contract.wire import read_onnx
+from bmzpack.engines import TensorNames
+from bmzpack.geometry import Geometry, measure, measure_axis
+from bmzpack.weights import FORMATS, onnx
+
+PATCH, SIDE = 16, 4
+
+
+def classifier(patch=PATCH, classes=3):
+    """A small classifier of patches."""
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((patch, patch, 3), name="patch")
+    x = layers.Conv2D(8, 3, strides=2, padding="same", activation="relu")(inputs)
+    x = layers.BatchNormalization()(x)
+    x = layers.MaxPooling2D()(layers.Conv2D(8, 3, padding="same", activation="relu")(x))
+    x = layers.GlobalAveragePooling2D()(x)
+    # far from equal probabilities, so that patches differ
+    sharp = keras.initializers.RandomNormal(stddev=4, seed=2)
+    x = layers.Dense(classes, activation="softmax", kernel_initializer=sharp)(x)
+    return keras.Model(inputs, x, name="classifier")
+
+
+def patch_map(single, side=SIDE, before=None, behind=None):
+    """Apply a classifier to all patches of an image."""
+    _, patch, _, channels = single.input_shape
+    raw = keras.Input((side * patch, side * patch, channels), name="raw")
+    x = keras.ops.reshape(raw if before is None else before(raw), (-1, side, patch, side, patch, channels))
+    x = keras.ops.reshape(keras.ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, patch, patch, channels))
+    x = keras.ops.reshape(single(x), (-1, side, side, single.output_shape[-1]))
+    last = layers.Identity(name="probability") if behind is None else behind
+    return keras.Model(raw, last(x), name="patch_map")
+
+
+def encoder(side=4):
+    """A pretrained kind of network, of depthwise convolutions and odd paddings."""
+    inputs = keras.Input((64, 64, 3), name="patch")
+    base = keras.applications.MobileNetV2((64, 64, 3), 0.35, weights=None, include_top=False, pooling="avg")
+    encoded = keras.Model(base.input, base.output, name="encoder")(layers.Rescaling(1 / 127.5, -1)(inputs))
+    return patch_map(keras.Model(inputs, layers.Dense(3, activation="softmax")(encoded), name="classifier"), side)
+
+
+def window(**options):
+    return layers.Conv2D(3, 3, padding="same", **options)
+
+
+def tissue(shape, seed=1):
+    """Something smooth in three colours, of 8 bit."""
+    smooth = gaussian_filter(np.random.default_rng(seed).random((*shape, 3)), (6, 6, 0))
+    return np.uint8(255 * (smooth - smooth.min()) / np.ptp(smooth))
+
+
+STAIN = {"id": "scale_linear", "kwargs": {"axis": "channel", "gain": [0.01, 0.02, 0.015], "offset": [0.0, -1.0, 0.5]}}
+
+
+def description(**changes):
+    given = {"test_image": tissue((80, 100)), "channel_names": ["red", "green", "blue"], "preprocessing": [STAIN]}
+    names = ["epithelium", "stroma", "background"]
+    return {"name": "Map of patches", "inputs": [given | changes], "outputs": [{"channel_names": names}]}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fresh_cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def single():
+    return classifier()
+
+
+@pytest.fixture(scope="module")
+def model(single):
+    return patch_map(single)
+
+
+@pytest.fixture(scope="module")
+def packed(model, tmp_path_factory):
+    output = tmp_path_factory.mktemp("packed") / "map.zip"
+    return bmzpack.pack(model, description(), output, formats=["keras_v3", "keras_hdf5", "onnx"])
+
+
+@pytest.fixture(scope="module")
+def folder(packed, tmp_path_factory):
+    return unpacked(packed, tmp_path_factory.mktemp("unpacked"))
+
+
+def unpacked(packed, folder):
+    with zipfile.ZipFile(packed.path) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def test_every_pixel_is_a_patch_seen_alone(model, single):
+    images = np.stack([tissue((64, 64), seed) for seed in (1, 2)]).astype(np.float32) / 255 - 0.5
+    found = np.asarray(model(images))
+    assert found.shape == (2, SIDE, SIDE, 3)
+    assert found.max(-1).std() > 0.01
+    for image, row, column in np.ndindex(2, SIDE, SIDE):
+        place = np.s_[row * PATCH : (row + 1) * PATCH, column * PATCH : (column + 1) * PATCH]
+        alone = np.asarray(single(images[image][place][np.newaxis]))[0]
+        np.testing.assert_allclose(found[image, row, column], alone, atol=1e-5)
+
+
+@pytest.mark.parametrize(("patch", "side"), [(16, 4), (16, 3), (12, 2), (24, 5)])
+def test_measured(patch, side):
+    network = patch_map(classifier(patch), side)
+    for axis in (0, 1):
+        assert measure_axis(network, axis) == Geometry(step=patch, halo=0, margin=0, minimum=patch * side)
+
+
+def test_networks_of_depthwise_convolutions_are_measured():
+    assert measure(encoder()) == Geometry(step=64, halo=0, margin=0, minimum=256)
+
+
+def test_what_looks_across_patches_is_found(single):
+    for network in (patch_map(single, before=window()), patch_map(single, behind=window(name="probability"))):
+        assert measure(network) == Geometry(step=PATCH, halo=PATCH, margin=0, minimum=PATCH * SIDE)
+
+
+def test_a_wrong_cut_is_found(single):
+    """Without the transposition a patch is made of whole rows: along x everything is seen."""
+    raw = keras.Input((64, 64, 3), name="raw")
+    x = single(keras.ops.reshape(raw, (-1, PATCH, PATCH, 3)))
+    network = keras.Model(raw, keras.ops.reshape(x, (-1, SIDE, SIDE, 3)))
+    assert (measure_axis(network, 0).halo, measure_axis(network, 1).halo) == (0, None)
+
+
+def graph(network, path):
+    onnx.write(network, path, TensorNames(["raw"], ["probability"]))
+    return read_onnx(path.read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("options", "radius"),
+    [({}, 0), ({"behind": window(name="probability")}, 1), ({"before": window()}, None)],
+    ids=["patches", "window behind", "window before"],
+)
+def test_the_graph_tells_the_same(single, options, radius, tmp_path):
+    file = graph(patch_map(single, **options), tmp_path / "a.onnx")
+    for place, position in ((-1, 2), (-2, 1)):
+        assert receptive_radius(file, "probability", place, (position, position)) == radius
+        # of an image of any size nothing is known
+        assert receptive_radius(file, "probability", place) is None
+
+
+def test_axes(folder):
+    rdf = yaml.safe_load((folder / "rdf.yaml").read_text(encoding="utf-8"))
+    given, found = rdf["inputs"][0]["axes"], rdf["outputs"][0]["axes"]
+    assert [axis["id"] for axis in found] == ["batch", "y", "x", "channel"]
+    for one, other in zip(given[1:3], found[1:3], strict=True):
+        assert one["size"] == PATCH * SIDE
+        assert other["size"] == {"tensor_id": "raw", "axis_id": other["id"]}
+        assert "halo" not in other
+        # by the specification the quotient of the scales, in Fiji that of the output alone
+        assert one["size"] * one["scale"] / other["scale"] == SIDE
+        assert one["size"] * other["scale"] == SIDE
+
+
+def axis(**entries):
+    return {"type": "space", "id": "x", **entries}
+
+
+def scaled(*scales, **given):
+    """The scale of an input, and of outputs that follow it."""
+    inputs = [{"id": "raw", "axes": [axis(size=64, **given)]}]
+    size = {"tensor_id": "raw", "axis_id": "x"}
+    outputs = [{"id": f"out{scale}", "axes": [axis(size=size, scale=scale)]} for scale in scales]
+    scale_for_fiji(inputs, outputs)
+    return [entry["axes"][0].get("scale", 1) for entry in (*inputs, *outputs)]
+
+
+def test_scales_that_suit_fiji_and_the_specification():
+    assert scaled(64) == [1 / 64**2, 1 / 64]
+    assert scaled(0.5, 0.5) == [4, 2, 2]
+    # two ratios, rounding, nothing to do, a pixel size that is known
+    assert scaled(1, 2) == [1, 1, 2]
+    assert scaled(48) == [1, 48]
+    assert scaled(1) == [1, 1]
+    assert scaled(32, scale=0.5, unit="micrometer") == [0.5, 32]
+
+
+def test_no_program_minds_but_ilastik(packed, folder):
+    assert packed.programs == ["Fiji (deepImageJ)", "QuPath"]
+    found = check_facts(Facts(folder, folder / "rdf.yaml"), ["fiji", "qupath"])
+    assert [verdict.findings for verdict in found.consumers.values()] == [[], []]
+
+
+def test_halo_is_missed_where_the_network_looks_across(single, folder, tmp_path):
+    """The same bundle with another graph."""
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    for options in ({"behind": window(name="probability")}, {"before": window()}):
+        graph(patch_map(single, **options), tmp_path / "weights.onnx")
+        report = check_facts(Facts(tmp_path, tmp_path / "rdf.yaml"), ["fiji"])
+        assert "R7" in {finding.rule for finding in report.consumers["fiji"].findings}
+
+
+def test_a_known_pixel_size_is_a_fault_in_fiji(folder, tmp_path):
+    """The scales are then those of the pixels, and JDLL expects another size."""
+    rdf = yaml.safe_load((folder / "rdf.yaml").read_text(encoding="utf-8"))
+    for tensor, size in ((rdf["inputs"][0], 0.5), (rdf["outputs"][0], 0.5 * PATCH)):
+        for entry in tensor["axes"][1:3]:
+            entry |= {"scale": size, "unit": "micrometer"}
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "rdf.yaml").write_text(yaml.safe_dump(rdf), encoding="utf-8")
+    report = check_facts(Facts(tmp_path, tmp_path / "rdf.yaml"), ["fiji", "qupath"])
+    faults = {name: {finding.rule for finding in verdict.findings} for name, verdict in report.consumers.items()}
+    assert faults == {"fiji": {"T9"}, "qupath": set()}
+
+
+def test_documentation(folder):
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert "has one pixel per patch of 16 x 16 pixels of the input" in text
+    assert "multiples of 64 pixels" in text
+    assert "The network itself applies `scale_linear`" in text
+
+
+def test_cover_shows_every_pixel_of_the_map(folder):
+    with Image.open(folder / "cover.png") as cover:
+        pixels = np.asarray(cover).astype(int)
+    assert pixels.shape == (256, 512, 3)
+    blocks = pixels[:, 256:].reshape(SIDE, 64, SIDE, 64, 3)
+    assert (blocks == blocks[:, :1, :, :1]).all()
+    assert blocks[:, 0, :, 0].std() > 10
+    assert len(np.unique(pixels[:, :256].reshape(-1, 3), axis=0)) > 1000
+
+
+@pytest.mark.slow
+def test_every_format_in_batches_and_blocks(model, single, tmp_path):
+    """All engines agree, also on two images; bioimageio.core lays the maps of a larger image beside each other."""
+    from bioimageio.core import Sample, Tensor, create_prediction_pipeline
+    from bioimageio.spec import load_description
+
+    packed = bmzpack.pack(model, description(), tmp_path / "map.zip")
+    assert list(packed.agreement) == list(FORMATS)
+    assert all(entry["max_abs_error"] < 1e-5 for entry in packed.agreement.values())
+    report = bmzpack.test(packed.path)
+    assert report.passed, report.as_dict()
+    statuses = {name: (entry.core, entry.engine) for name, entry in report.formats.items()}
+    assert statuses == dict.fromkeys(FORMATS, ("passed", "passed"))
+    folder = unpacked(packed, tmp_path / "folder")
+    loaded = load_description(folder / "rdf.yaml", perform_io_checks=False)
+    image = tissue((128, 192)).astype(np.float32)[np.newaxis]
+    with create_prediction_pipeline(loaded, weights_format="onnx") as pipeline:
+        sample = Sample(members={"raw": Tensor.from_numpy(image, dims=["batch", "y", "x", "channel"])}, stat={}, id="a")
+        result = pipeline.predict_sample_with_blocking(sample)
+    found = np.asarray(next(iter(result.members.values())).data)
+    gain, offset = (np.array(STAIN["kwargs"][key], np.float32) for key in ("gain", "offset"))
+    patches = (image[0] * gain + offset).reshape(8, PATCH, 12, PATCH, 3).swapaxes(1, 2).reshape(-1, PATCH, PATCH, 3)
+    np.testing.assert_allclose(found[0], np.asarray(single(patches)).reshape(8, 12, 3), atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_pretrained_kind_of_network(tmp_path):
+    """In every format, as the runtimes inside Fiji take it."""
+    image = tissue((300, 300))
+    packed = bmzpack.pack(encoder(), description(test_image=image, preprocessing=[]), tmp_path / "map.zip")
+    assert list(packed.agreement) == list(FORMATS)
+    assert all(entry["max_abs_error"] < 1e-5 for entry in packed.agreement.values())
+    assert packed.programs == ["Fiji (deepImageJ)", "QuPath"]
+    file = read_onnx((unpacked(packed, tmp_path / "folder") / "weights.onnx").read_bytes())
+    assert file.opset <= 17
+    assert file.ir_version <= 8
+    assert receptive_radius(file, "probability", -1, (2, 2)) == 0
