@@ -56,3 +56,40 @@ def test_named_column():
 def test_one_image_is_not_enough():
     with pytest.raises(UserError, match="only 1 image"):
         split_pairs(pairs(1), SplitConfig())
+
+
+def classes(count, group=None):
+    """So many images of each of two classes."""
+    return [
+        Pair(f"{name}/{n:02d}", Path("x.png"), category=name, group=group and group(name, n), columns={"side": side(n)})
+        for name in "ab"
+        for n in range(count)
+    ]
+
+
+def side(number):
+    return "validation" if number % 3 == 0 else "train"
+
+
+def test_every_class_is_divided():
+    split = split_pairs(classes(10), SplitConfig(validation=0.3))
+    for members, expected in ((split.train, 7), (split.validation, 3)):
+        assert [sum(pair.category == name for pair in members) for name in "ab"] == [expected, expected]
+    with pytest.raises(UserError, match="'a' has only one image"):
+        split_pairs(classes(1), SplitConfig())
+
+
+def test_groups_go_before_classes():
+    split = split_pairs(classes(10, lambda name, n: f"patient{n // 2}"), SplitConfig(validation=0.4))
+    assert not {pair.group for pair in split.train} & {pair.group for pair in split.validation}
+    with pytest.raises(UserError, match=r"no image of '[ab]' to"):
+        split_pairs(classes(10, lambda name, n: name), SplitConfig())
+
+
+def test_a_column_of_the_table_divides():
+    split = split_pairs(classes(6), SplitConfig(column="side"))
+    assert [pair.id for pair in split.validation] == ["a/00", "a/03", "b/00", "b/03"]
+    with pytest.raises(UserError, match="'no entry' in the column 'other'"):
+        split_pairs(classes(6), SplitConfig(column="other"))
+    with pytest.raises(UserError, match="No image has train"):
+        split_pairs(classes(1), SplitConfig(column="side"))

@@ -10,9 +10,13 @@ from kerazoo.models.backbones import BACKBONES
 from kerazoo.models.registry import IMAGENET_BACKBONES, create_model, get_model, list_models
 from kerazoo.training.losses import ClassLoss
 
-NAMES = [entry.name for entry in list_models()]
-SMALL = {"unet2d": {"filters": 4}, "unet2d_2015": {}}
-"""Arguments that keep the tests short; the 2015 network has no choice."""
+NAMES = [entry.name for entry in list_models() if entry.builder is not None]
+PIXELS = [entry.name for entry in list_models() if entry.task == "segmentation"]
+PATCHES = [entry.name for entry in list_models() if entry.task == "classification"]
+SMALL = {"unet2d": {"filters": 4}, "patch_cnn": {"filters": 4}, "classifier2d": {"alpha": 0.35}}
+"""Arguments that keep the tests short."""
+PATCH = {"lenet1989": (28, 28, 1)}
+"""Shapes of the patches of networks that have no choice."""
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -25,9 +29,10 @@ def test_parameters_are_those_of_the_registry(model, request):
     assert model.count_params() == get_model(name).parameters
 
 
-def test_names(model):
+def test_names(model, request):
+    entry = get_model(request.node.callspec.params["model"])
     assert [tensor.name for tensor in model.inputs] == ["raw"]
-    assert [tensor._keras_history.operation.name for tensor in model.outputs] == ["probability"]
+    assert [tensor._keras_history.operation.name for tensor in model.outputs] == [entry.output]
     assert not [layer.name for layer in model.layers if "." in layer.name]
 
 
@@ -47,27 +52,50 @@ def test_layer_names_are_stable():
 
 
 def test_stock_layers_only(model):
-    assert all(type(layer).__module__.startswith("keras.") for layer in model.layers)
+    operations = [layer for layer in model.operations if layer is not model]
+    assert all(type(layer).__module__.startswith("keras.") for layer in operations)
     assert not [layer for layer in model.layers if isinstance(layer, keras.layers.Lambda | keras.layers.UpSampling2D)]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PIXELS)
 def test_sizes_saving_and_a_step(name, tmp_path):
-    model = create_model(name, classes=3, **SMALL[name])
+    model = create_model(name, classes=3, **SMALL.get(name, {}))
     geometry = measure(model)
     for size in (geometry.minimum, geometry.minimum + geometry.step):
         output = model.compute_output_shape((2, size, size + geometry.step, 1))
         assert output == (2, size - 2 * geometry.margin, size + geometry.step - 2 * geometry.margin, 3)
 
     x = np.random.default_rng(1).normal(size=(1, geometry.minimum, geometry.minimum, 1)).astype("float32")
+    assert_trains(model, x, ClassLoss(), tmp_path)
+
+
+@pytest.mark.parametrize("name", PATCHES)
+def test_classifiers_save_and_learn(name, tmp_path):
+    shape = PATCH.get(name, (48, 48, 3))
+    model = create_model(name, input_shape=shape, classes=3, **SMALL.get(name, {}))
+    assert model.output_shape == (None, 3)
+    scores = get_model(name).output == "score"
+    loss = ClassLoss(cross_entropy=not scores, dice=0, squared_error=scores)
+    assert_trains(model, np.random.default_rng(1).uniform(size=(4, *shape)).astype("float32"), loss, tmp_path)
+
+
+@pytest.mark.parametrize("name", [name for name in PATCHES if name not in PATCH])
+def test_classifiers_take_any_size(name):
+    model = create_model(name, classes=3, **SMALL.get(name, {}))
+    for size in (32, 50):
+        assert model.compute_output_shape((2, size, size + 7, 3)) == (2, 3)
+
+
+def assert_trains(model, x, loss, tmp_path):
     before = model.predict_on_batch(x)
-    np.testing.assert_allclose(before.sum(axis=-1), 1, atol=1e-5)
+    if loss.cross_entropy:
+        np.testing.assert_allclose(before.sum(axis=-1), 1, atol=1e-5)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False)
     np.testing.assert_array_equal(loaded.predict_on_batch(x), before)
 
-    y = np.zeros((*before.shape[:3], 1), "uint8")
-    model.compile(keras.optimizers.SGD(1e-3), ClassLoss(), jit_compile=False)
+    y = np.zeros((*before.shape[:-1], 1), "uint8")
+    model.compile(keras.optimizers.SGD(1e-3), loss, jit_compile=False)
     model.train_on_batch(x, y)
     after = model.predict_on_batch(x)
     assert np.isfinite(after).all()
@@ -76,6 +104,11 @@ def test_sizes_saving_and_a_step(name, tmp_path):
 
 def test_backbones_are_those_of_the_registry():
     assert tuple(BACKBONES) == IMAGENET_BACKBONES
+
+
+def test_what_has_no_network_says_how_it_is_applied():
+    with pytest.raises(UserError, match="kerazoo predict classical2d"):
+        create_model("classical2d")
 
 
 def test_unknown_model_and_argument():
