@@ -255,8 +255,8 @@ def per_image(classified: Classified) -> list[dict[str, Any]]:
             "id": str(names[number]),
             "patches": int(patches[number]),
             "accuracy": float(accuracy[number]),
-            "truth": classified.classes[classified.truth[first[number]]] if one_class[number] else None,
-            "prediction": classified.classes[prediction[number]],
+            "truth": classified.classes[int(classified.truth[first[number]])] if one_class[number] else None,
+            "prediction": classified.classes[int(prediction[number])],
             "true_score": float(true_score[number]),
         }
         for number in np.argsort(first)

@@ -91,7 +91,7 @@ def draw_curves(history: Path, path: Path) -> None:
         ax.legend(frameon=False, fontsize=8)
     for ax in axes[len(metrics) :]:
         ax.set_axis_off()
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_examples(examples: Sequence[Example], recipe: Recipe, path: Path) -> None:
@@ -127,7 +127,7 @@ def draw_examples(examples: Sequence[Example], recipe: Recipe, path: Path) -> No
             ax.set_axis_off()
             paint(ax)
     figure.legend(handles=_legend(recipe), loc="lower center", ncols=4, frameon=False, fontsize=9)
-    _save(figure, path)
+    save(figure, path)
 
 
 def displayed(image: np.ndarray) -> np.ndarray:
@@ -153,6 +153,12 @@ def displayed(image: np.ndarray) -> np.ndarray:
     if image.shape[2] == 2:
         return values[..., (0, 1, 0)]
     return values[..., :3]
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG in one piece, the same bytes for the same figure; an existing file is replaced."""
+    with new_file(path, overwrite=True) as written:
+        figure.savefig(written, dpi=RESOLUTION, facecolor=PAPER, metadata={"Software": None})
 
 
 class _View:
@@ -268,8 +274,3 @@ def _legend(recipe: Recipe) -> list[Line2D | Patch]:
         ]
     entries = list(zip(recipe.classes, _class_colours(recipe), strict=True))
     return [Patch(color=colour, alpha=0.7, label=name) for name, colour in entries[recipe.targets == "foreground" :]]
-
-
-def _save(figure: Figure, path: Path) -> None:
-    with new_file(path, overwrite=True) as written:
-        figure.savefig(written, dpi=RESOLUTION, facecolor=PAPER, metadata={"Software": None})
