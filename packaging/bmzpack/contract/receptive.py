@@ -191,7 +191,7 @@ def _passed(node: Node, given: list[_Seen | None], file: OnnxFile, sizes: dict[s
         return seen
     mask = seen.mask if seen.full is None else _of_windows(seen.full, place)
     if len(mask) > 1:
-        if node.operation == "GlobalAveragePool" or node.operation.startswith(("GlobalMaxPool", "Reduce", "Flatten")):
+        if node.operation.startswith(("Flatten", "Global", "Reduce")):
             return _Seen(_anywhere(mask))
         if node.operation in ("Gemm", "MatMul") and mask.shape[1] == 1:
             return _Seen(mask)
@@ -316,7 +316,8 @@ def _convolved(mask: np.ndarray, node: Node, place: int) -> np.ndarray:
     if _attribute(node, "ceil_mode", place, 0):
         padded = np.pad(padded, ((0, 0), (0, (offsets[-1] + 1 - padded.shape[1]) % stride)))
     count = (padded.shape[1] - offsets[-1] - 1) // stride + 1
-    return np.max([padded[:, offset : offset + stride * (count - 1) + 1 : stride] for offset in offsets], axis=0)
+    seen = (padded[:, offset : offset + stride * (count - 1) + 1 : stride] for offset in offsets)
+    return functools.reduce(np.logical_or, seen)
 
 
 def _transposed(mask: np.ndarray, node: Node, place: int) -> np.ndarray:
