@@ -74,11 +74,17 @@ def nuclei_folder(tmp_path_factory):
 
 @contextlib.contextmanager
 def without_network():
-    """GreyValues in place of the predictor, so that nothing here imports Keras."""
-    module = types.ModuleType("kerazoo.inference.predictor")
-    module.Predictor = GreyValues  # type: ignore[attr-defined]
+    """GreyValues in place of all predictors, so that nothing here imports Keras."""
+    stand_ins = {
+        "predictor": {"Predictor": GreyValues},
+        "classifier": {"PatchClassifier": type("PatchClassifier", (), {})},
+        "load": {"load_predictor": GreyValues.load, "is_classical": lambda source: False},
+    }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "kerazoo.inference.predictor", module)
+        for name, content in stand_ins.items():
+            module = types.ModuleType(f"kerazoo.inference.{name}")
+            vars(module).update(content)
+            patch.setitem(sys.modules, module.__name__, module)
         yield
 
 

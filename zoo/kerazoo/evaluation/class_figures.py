@@ -59,8 +59,7 @@ def draw_confusion(classified: Classified, path: Path) -> None:
     matrix = figure.add_subplot(grid[0])
     bars = figure.add_subplot(grid[1], sharey=matrix)
 
-    shades = LinearSegmentedColormap.from_list("shades", ["white", BLUE])
-    shades.set_bad("#eeeeee")
+    shades = LinearSegmentedColormap.from_list("shades", ["white", BLUE]).with_extremes(bad="#eeeeee")
     matrix.imshow(fractions, cmap=shades, vmin=0, vmax=1, aspect="auto")
     for (row, column), count in np.ndenumerate(counts):
         if not support[row]:

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from kerazoo.config import DataConfig, DecodingConfig
-from kerazoo.data.pairs import Pair, Sample
+from kerazoo.data.pairs import Pair, Sample, load_pair
+from kerazoo.data.patches import patches_of_mask
 from kerazoo.decoding.baseline import classical
 from kerazoo.decoding.decode import decode
-from kerazoo.evaluation.classification import class_summary
+from kerazoo.evaluation.classification_run import validate_classifier
 from kerazoo.evaluation.evaluate import classify, load_truth, summary
 from kerazoo.evaluation.figures import Example, draw_curves, draw_examples
 from kerazoo.evaluation.scores import count, total
@@ -103,10 +104,18 @@ def validation_pairs(run: Run) -> list[Pair]:
 def _validate_classifier(run: Run) -> None:
     from kerazoo.inference.classifier import PatchClassifier
 
-    classified = classify(PatchClassifier.load(run), validation_pairs(run), run.config.data)
-    validation = class_summary(classified)
-    run.update("record", scores=validation.pop("scores"), validation=validation)
-    draw_curves(run.path / "history.csv", run.figures / "curves.png")
+    classifier, data, pairs = PatchClassifier.load(run), run.config.data, validation_pairs(run)
+    classified = classify(classifier, pairs, data)
+    by_id = {pair.id: pair for pair in pairs}
+
+    def pixels(index: int) -> np.ndarray:
+        name = classified.ids[index]
+        sample = load_pair(by_id[name], data)
+        found = patches_of_mask(sample.mask, classifier.patch, len(classified.classes), data.ignore)
+        y, x, _ = found[index - classified.ids.index(name)]
+        return sample.image[y : y + classifier.patch.size, x : x + classifier.patch.size]
+
+    validate_classifier(run, classified, pixels)
 
 
 def choose_decoding(predicted: Sequence[tuple[Sample, np.ndarray]], recipe: Recipe) -> DecodingConfig:
