@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kerazoo.evaluation.comparison import compare as compare
     from kerazoo.evaluation.evaluate import evaluate as evaluate
     from kerazoo.evaluation.report import report as report
     from kerazoo.inference.predict import predict as predict
@@ -27,6 +28,7 @@ _HOMES = {
     "evaluate": "kerazoo.evaluation.evaluate",
     "export": "kerazoo.packing",
     "report": "kerazoo.evaluation.report",
+    "compare": "kerazoo.evaluation.comparison",
 }
 __all__ = ["__version__", *_HOMES]
 

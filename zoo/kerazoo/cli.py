@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -211,6 +211,21 @@ def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     typer.echo(str(write_report(run)))
 
 
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders of one task.", metavar="RUN...")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The figure, a .png; a .csv table is written too.")],
+    score: Annotated[Optional[str], typer.Option(help="The score that is shown, such as accuracy.")] = None,  # noqa: UP045
+    overwrite: Overwrite = False,
+) -> None:
+    """Compare runs in a figure and a table; those that differ only by their seeds are taken together."""
+    from kerazoo.evaluation.comparison import compare as compare_runs
+
+    result = compare_runs(runs, output, score=score, overwrite=overwrite)
+    _print_groups(result)
+    typer.echo(f"{output} and {output.with_suffix('.csv')} are written.")
+
+
 app.command()(check)
 app.command()(repair)
 app.command()(upload)
@@ -226,6 +241,18 @@ def _print_scores(scores: dict[str, object], what: str) -> None:
             table.add_row(name, f"{value:.4f}")
     if table.row_count:
         Console().print(table)
+
+
+def _print_groups(result: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("group", result["score"], "sd", "runs")
+    for group in result["groups"]:
+        values = group["scores"][result["score"]]
+        numbers = ("-" if values[name] is None else f"{values[name]:.4f}" for name in ("mean", "sd"))
+        table.add_row(group["label"], *numbers, str(values["n"]))
+    Console().print(table)
 
 
 def main() -> None:
