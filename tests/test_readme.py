@@ -55,7 +55,8 @@ def user_folder(tmp_path_factory):
 
 
 def test_from_images_to_a_bundle(user_folder):
-    lines = commands("kerazoo") + [line for line in commands("bmzpack") if "nuclei.zip" in line]
+    lines = [line for line in commands("kerazoo") if "tissue" not in line and "compare" not in line]
+    lines += [line for line in commands("bmzpack") if "nuclei.zip" in line]
     names = [shlex.split(line)[1] for line in lines]
     assert names == ["init", "train", "evaluate", "export", "report", "predict", "check", "test"]
     for name, line in zip(names, lines, strict=True):
@@ -74,6 +75,28 @@ def test_from_images_to_a_bundle(user_folder):
     for path in sorted((user_folder / "new").iterdir()):
         (labels,) = list((user_folder / "predicted").glob(f"{path.stem}*"))
         assert tifffile.imread(labels).shape == tifffile.imread(path).shape
+
+
+def test_from_class_folders_to_a_bundle(tmp_path):
+    from kerazoo.data.tissue import write_tissue, write_tissue_patches
+
+    write_tissue_patches(tmp_path / "tissue", patches=6, seed=1, size=32)
+    write_tissue_patches(tmp_path / "tissue_test", patches=2, seed=2, size=32)
+    write_tissue(tmp_path, images=1, seed=3, size=96)
+    (tmp_path / "images").rename(tmp_path / "slides")
+    lines = [line for line in commands("kerazoo") if "tissue" in line]
+    assert [shlex.split(line)[1] for line in lines] == ["init", "train", "evaluate", "predict", "export"]
+    for line in lines:
+        run(tmp_path, line)
+        if " init " in line:
+            path = tmp_path / "tissue.yaml"
+            config = yaml.safe_load(path.read_text(encoding="utf-8"))
+            config["training"] |= {"epochs": 1, "steps_per_epoch": 2, "batch_size": 6}
+            config["model"]["arguments"] = {"alpha": 0.35}
+            path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    assert len((tmp_path / "tissue_predicted" / "predictions.csv").read_text(encoding="utf-8").splitlines()) == 2
+    assert (tmp_path / "tissue_predicted" / "tissue_000.tif").is_file()
+    assert bmzpack.check(tmp_path / "tissue.zip").consumers["fiji"].verdict == "opens"
 
 
 @pytest.fixture(scope="module")

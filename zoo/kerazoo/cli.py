@@ -192,6 +192,9 @@ def export(
         Optional[str],  # noqa: UP045
         typer.Option(help="Weights formats, separated by commas; by default all that this installation can write."),
     ] = None,
+    enlarge: Annotated[
+        bool, typer.Option("--enlarge", help="Of a classifier: a map as large as the image, which ilastik needs.")
+    ] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Pack a run as a BioImage Model Zoo bundle."""
@@ -199,7 +202,7 @@ def export(
     import_tensorflow()
     from kerazoo.packing import export as pack_run
 
-    path = pack_run(run, output, formats=names, overwrite=overwrite)
+    path = pack_run(run, output, formats=names, enlarge=enlarge, overwrite=overwrite)
     typer.echo(f"{path} is written. Next: bmzpack test {path}")
 
 

@@ -47,6 +47,7 @@ def export(
     output: str | os.PathLike[str],
     *,
     formats: Sequence[str] | None = None,
+    enlarge: bool = False,
     overwrite: bool = False,
 ) -> Path:
     """Pack a run as a bundle of the BioImage Model Zoo.
@@ -63,6 +64,8 @@ def export(
         The ``.zip`` to write.
     formats
         Weights formats; by default all that this installation can write.
+    enlarge
+        Of a patch classifier: whether the map is as large as the image, which ilastik needs.
     overwrite
         Whether an existing file may be replaced.
 
@@ -74,18 +77,22 @@ def export(
     Raises
     ------
     UserError
-        The run is not trained yet, its validation images are gone, or the bundle cannot be written.
+        The run is not trained yet, its validation images are gone, the bundle cannot be written, or what is to be
+        enlarged is no map of patches.
     """
     if not isinstance(run, Run):
         run = Run.open(run)
-    description = describe(run)
+    classifies = run.recipe.task == "classification"
+    if enlarge and not classifies:
+        raise UserError(f"{run.path} gives a class per pixel already: leave --enlarge out.")
     refuse_existing(Path(output), overwrite)
+    description = describe(run)
     model: Any = run.model_path
-    if run.recipe.task == "classification":
+    if classifies:
         from kerazoo.inference.network import load_model
         from kerazoo.models.patch_map import patch_map
 
-        model = patch_map(load_model(run.model_path))
+        model = patch_map(load_model(run.model_path), enlarge)
     packed = pack(model, description, output, formats=formats, overwrite=overwrite)
     run.write("agreement", packed.agreement)
     return packed.path

@@ -165,7 +165,8 @@ def test_loss_that_is_no_number(make, tmp_path):
     [
         ({}, {"patch_size": 34}, "choose 32 or 36"),
         ({}, {"patch_size": 128}, "patches of 128 pixels"),
-        ({}, {"transfer": "head"}, r"training\.transfer"),
+        ({}, {"transfer": "freeze"}, r"training\.transfer"),
+        ({}, {"freeze_until": "stride8"}, r"set that to freeze"),
         ({}, {"loss": {"class_weights": [1.0, 2.0]}}, "class_weights"),
         ({"model": {"name": "unet2d_2015"}}, {"patch_size": 100}, "188"),
         ({"model": {"name": "unet2d", "arguments": {"classes": 4}}}, {}, r"model\.arguments\.classes"),
@@ -211,14 +212,15 @@ def test_transfer_of_a_pretrained_encoder(make, monkeypatch, tmp_path, data_fold
     }
     config = make(
         {"model": model, "normalisation": {"method": "scaling"}},
-        **{"transfer": "head_then_all", "epochs": 3, "steps_per_epoch": 2, "warmup_epochs": 0},
+        **{"transfer": "staged", "epochs": 3, "steps_per_epoch": 2, "warmup_epochs": 0},
         schedule="constant",
     )
     kernels = []
     original = EndOfEpoch.on_epoch_end
 
     def observe(self, epoch, logs=None):
-        layers = [self._network.get_layer(name) for name in ("Conv1", "bn_Conv1", "decoder1_convolution1")]
+        names = ("Conv1", "bn_Conv1", "block_3_expand", "decoder1_convolution1")
+        layers = [self._network.get_layer(name) for name in names]
         kernels.append([keras.ops.convert_to_numpy(layer.weights[0]) for layer in layers])
         original(self, epoch, logs)
 
@@ -232,8 +234,9 @@ def test_transfer_of_a_pretrained_encoder(make, monkeypatch, tmp_path, data_fold
         [np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
         for before, after in itertools.pairwise(kernels)
     ]
-    assert same == [[True, True, False], [False, True, False]]
-    np.testing.assert_allclose([row["learning_rate"] for row in history(run)], [1e-3, 1e-3, 1e-4], rtol=1e-5)
+    # the head; then what lies behind stride 2 too; then all, but the statistics
+    assert same == [[True, True, False, False], [False, True, False, False]]
+    np.testing.assert_allclose([row["learning_rate"] for row in history(run)], [1e-3, 3e-4, 1e-4], rtol=1e-5)
 
 
 @pytest.mark.usefixtures("without_validation")

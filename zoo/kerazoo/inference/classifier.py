@@ -131,8 +131,9 @@ def _by_mosaics(network: Callable[[np.ndarray], np.ndarray], side: int) -> Calla
         rest = np.zeros((-len(patches) % grid**2, *patches.shape[1:]), np.float32)
         tiles = np.concatenate([patches, rest]).reshape(-1, grid, grid, *patches.shape[1:])
         images = tiles.transpose(0, 1, 3, 2, 4, 5).reshape(-1, side, side, patches.shape[-1])
-        output = np.concatenate([network(image[None]) for image in images])
-        return output.reshape(-1, output.shape[-1])[: len(patches)]
+        maps = np.concatenate([network(image[None]) for image in images])
+        every = maps.shape[1] // grid  # more than one pixel per patch where the map is enlarged
+        return maps[:, ::every, ::every].reshape(-1, maps.shape[-1])[: len(patches)]
 
     return apply
 

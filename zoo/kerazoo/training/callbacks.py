@@ -69,6 +69,8 @@ class EndOfEpoch(keras.callbacks.Callback):
         The processes that train together; all decide alike, the chief writes.
     keep
         Writes the network as the best one.
+    started
+        When the work on the first epoch began, by `time.monotonic`: features of a fixed encoder take their time too.
     """
 
     def __init__(
@@ -79,12 +81,13 @@ class EndOfEpoch(keras.callbacks.Callback):
         position: Position,
         workers: Workers,
         keep: Callable[[], None],
+        started: float,
     ) -> None:
         super().__init__()
         self._network, self._run, self._config, self._position = network, run, config, position
         self._workers, self._keep = workers, keep
         self._agreed = tf.function(lambda loss: workers.mean([loss], key=2)[0], autograph=False)
-        self._time = time.monotonic()
+        self._time = started
 
     @property
     def _fitted(self) -> Any:

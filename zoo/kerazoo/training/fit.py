@@ -7,6 +7,7 @@ import functools
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -235,6 +236,7 @@ def _fit(job: _Job, run: Run, state: State | None, position: Position, console: 
             settings = settings.model_copy(update={"early_stopping": None})
         if position.epoch == phase.start:
             position.waited = 0
+        started = time.monotonic()
         choose_trainable(job.model, config, phase.frozen)
         if state is not None:
             restore(state, job.model)
@@ -253,9 +255,10 @@ def _fit(job: _Job, run: Run, state: State | None, position: Position, console: 
         workers.share(job.model, optimiser)
         if state is not None and position.epoch > phase.start:
             restore(state, job.model, fitted.optimizer)
+        state = None  # a phase after this one goes on from what it has learned
         callbacks: list[keras.callbacks.Callback] = [
             LearningRate(optimiser, functools.partial(_rate, config.training, phase, steps), steps, position),
-            EndOfEpoch(job.model, run, settings, position, workers, keep),
+            EndOfEpoch(job.model, run, settings, position, workers, keep, started),
         ]
         if workers.chief:
             callbacks.append(keras.callbacks.TensorBoard(str(run.path / "tensorboard"), write_graph=False))
