@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from typer.testing import CliRunner
 
 import kerazoo
 from bmzpack.errors import UserError
+from kerazoo.cli import app
 from kerazoo.config import make_config
 from kerazoo.data.normalise import Normalisation
 from kerazoo.evaluation.comparison import compare
@@ -132,3 +134,13 @@ def test_what_cannot_be_compared(make_run, tmp_path):
     other.write("record", {})
     with pytest.raises(UserError, match="no validation scores yet"):
         compare([one, other], tmp_path / "third.png")
+
+
+def test_command(transfers, tmp_path):
+    arguments = ["compare", *(str(run.path) for run in transfers), "-o", str(tmp_path / "comparison.png")]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0
+    assert "0.8200" in done.output
+    assert "comparison.csv" in done.output.replace("\n", "")
+    assert isinstance(CliRunner().invoke(app, arguments).exception, UserError)
+    assert CliRunner().invoke(app, [*arguments, "--score", "balanced_accuracy", "--overwrite"]).exit_code == 0

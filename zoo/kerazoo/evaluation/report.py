@@ -116,7 +116,8 @@ def _opening(config: Config, recipe: Recipe) -> list[Markup]:
         after += (
             f" It is a map with one pixel for each patch of {recipe.patch.size} x {recipe.patch.size} pixels, side by "
             "side over the image; the class of a patch is the channel with the highest value. `kerazoo predict` "
-            "classifies whole images, and draws finer maps."
+            "classifies whole images, and draws finer maps. For ilastik export with `--enlarge`: there the map has to "
+            "be as large as the image."
         )
     else:
         after += " The class of a pixel is the channel with the highest value."
