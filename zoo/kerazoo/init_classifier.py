@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,27 @@ from kerazoo.data.pairs import annotation_of
 from kerazoo.init import as_yaml, counted, place_lines, publication_lines, sizes_of
 from kerazoo.models.registry import Model
 
-BATCH_SIZE = 32
-STEPS_PER_EPOCH = 50
-TOTAL_STEPS = {96: 1500, 160: 900, 10_000: 450}
-"""Steps of the training for patches of up to so many pixels: what fits into about 15 minutes on two cores."""
 VALIDATION = 0.2
 DIGIT = 28
 """Side in pixels of what lenet1989 takes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """How long is trained, and how fast."""
+
+    epochs: int
+    steps: int | None
+    """Per epoch; None: once through the training images."""
+    batch: int
+    rate: float
+
+
+def schedule_of(model: Model, patch: int) -> Schedule:
+    """What fits into about 15 minutes on two cores for patches of so many pixels."""
+    if model.name == "lenet1989":
+        return Schedule(epochs=30, steps=None, batch=16, rate=0.003)
+    return Schedule(epochs=30 if patch <= 96 else 18 if patch <= 160 else 9, steps=50, batch=32, rate=0.001)
 
 
 def classifier_text(
@@ -63,7 +78,7 @@ def classifier_text(
             f"The smallest image is {measured.smallest[1]} x {measured.smallest[0]} pixels, but {model.name} needs "
             "patches of at least 32: remove such images."
         )
-    steps = next(steps for largest, steps in TOTAL_STEPS.items() if measured.patch <= largest)
+    schedule = schedule_of(model, measured.patch)
     of_masks = data.annotation == "classes"
     what = "patches" if of_masks else "images"
     counts = ", ".join(f"{name}: {count}" for name, count in zip(measured.classes, measured.counts, strict=True))
@@ -115,16 +130,22 @@ def classifier_text(
         "  balance: true  # every class is shown equally often",
         "",
         "training:",
-        f"  epochs: {steps // STEPS_PER_EPOCH}",
-        f"  steps_per_epoch: {STEPS_PER_EPOCH}",
-        f"  batch_size: {BATCH_SIZE}",
+        f"  epochs: {schedule.epochs}",
+        f"  steps_per_epoch: {as_yaml(schedule.steps)}"
+        + ("" if schedule.steps else "  # as many as show every image once"),
+        f"  batch_size: {schedule.batch}",
         f"  patch_size: {measured.patch}  # pixels"
         + (
             ", the largest side with enough patches of every class"
             if of_masks
             else f", the shortest side of an image is {min(measured.smallest)}"
         ),
-        *_transfer_lines(model, weights),
+        *(
+            ["  transfer: initialise  # everything is estimated from there; or all, staged, freeze"]
+            if weights is not None and model.backbones
+            else []
+        ),
+        f"  learning_rate: {schedule.rate}",
         "  seed: 1",
         "",
         *publication_lines("Epithelium and stroma in H&E sections of lung", measured.pixel_size),
@@ -177,13 +198,4 @@ def _augmentation_lines(model: Model, measured: ClassSurvey) -> list[str]:
         f"  shift: {measured.patch // 16}  # pixels",
         "  intensity: 0.1  # relative gain; offset in standard deviations",
         "  gamma: 0.1",
-    ]
-
-
-def _transfer_lines(model: Model, weights: str | None) -> list[str]:
-    if not model.backbones or weights is None:
-        return ["  learning_rate: 0.001"]
-    return [
-        "  transfer: staged  # the head, then also the last stages, then all; or freeze, all, initialise",
-        "  learning_rate: 0.001",
     ]
