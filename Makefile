@@ -20,8 +20,9 @@ $(STAMP): pyproject.toml .ci/constraints.txt
 demo: install
 	@$(BIN)/python -m kerazoo.demo -o demo --overwrite
 
+# One file after the other in as many processes as there are cores: most of the time is spent in starting and tracing.
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: install
 	$(BIN)/python -m pytest -m 'not bench'
