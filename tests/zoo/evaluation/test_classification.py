@@ -159,6 +159,17 @@ def test_images_and_their_order():
     assert class_summary(case)["mean_scores"] == {"accuracy": pytest.approx(2 / 3)}
 
 
+def test_images_are_scored_by_the_mean_of_their_patches():
+    case = classified(
+        [0, 0, 1, 1, 1],
+        [[0.6, 0.4], [0.45, 0.55], [0.3, 0.7], [0.9, 0.1], [0.9, 0.1]],
+        ["a", "a", "b", "c", "c"],
+    )
+    scores = class_scores(case)
+    assert (scores["image_accuracy"], scores["image_balanced_accuracy"]) == (pytest.approx(2 / 3), 0.75)
+    assert "image_accuracy" not in class_scores(classified([0, 1], [[0.6, 0.4], [0.3, 0.7]], ["a", "b"]))
+
+
 def test_the_summary_is_json_and_its_curves_are_thin():
     random = np.random.default_rng(0)
     truth = random.integers(0, 3, 20_000)

@@ -22,6 +22,8 @@ NAMES = {
     "log_loss": "log loss",
     "brier": "Brier score",
     "calibration_error": "calibration error",
+    "image_accuracy": "accuracy of images",
+    "image_balanced_accuracy": "balanced accuracy of images",
 }
 MEANINGS = {
     "accuracy": "patches of the right class; a frequent class counts more than a rare one",
@@ -37,6 +39,8 @@ MEANINGS = {
     "brier": "squared distance of all probabilities from the truth: 0 is perfect, 2 sure and wrong everywhere",
     "calibration_error": "how far the stated probability is from the part that is right, on average: at 0, of 100 "
     "patches with a probability of 0.9 just 90 are right",
+    "image_accuracy": "images whose patches have, on average, the highest score for the right class",
+    "image_balanced_accuracy": "the part of the images of each class that is found, averaged over the classes",
 }
 COLUMNS = {"support": "patches", "f1": "F1", "auc": "area under the ROC curve"}
 FEW_IMAGES, FEW_PATCHES = 20, 20

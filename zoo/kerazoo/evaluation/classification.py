@@ -11,9 +11,10 @@
 | log_loss | mean negative logarithm of the true class's probability |
 | brier | mean squared distance of the probabilities to 1 for the true class, 0 for the others (Brier 1950) |
 | calibration_error | mean distance of confidence and accuracy in `BINS` bins of confidence (Guo et al. 2017) |
+| image_accuracy, image_balanced_accuracy | the same of images, by the highest mean score of their patches |
 
-A score that is not defined is None: of a class that does not occur, or one of probabilities where the network gives
-other numbers.
+Those of images are there where images have one class each and more than one patch. A score that is not defined is None:
+of a class that does not occur, or one of probabilities where the network gives other numbers.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def class_scores(classified: Classified) -> Scores:
     Returns
     -------
     dict
-        By name; top_2 and top_3 where there are more classes than that.
+        By name; top_2 and top_3 where there are more classes than that, those of images where they say more.
     """
     confusion = class_confusion(classified)
     order = np.argsort(-classified.scores, axis=1, kind="stable")
@@ -113,6 +114,7 @@ def class_scores(classified: Classified) -> Scores:
         "cohen_kappa": _cohen_kappa(confusion),
         "auc": mean_defined(area_under_curve(classified, index) for index in range(len(classified.classes))),
         **_probability_scores(classified),
+        **_image_scores(classified),
     }
 
 
@@ -324,6 +326,19 @@ def _cohen_kappa(confusion: np.ndarray) -> float | None:
     part = confusion / confusion.sum()
     chance = float(part.sum(axis=0) @ part.sum(axis=1))
     return float((np.trace(part) - chance) / (1 - chance)) if chance < 1 else None
+
+
+def _image_scores(classified: Classified) -> Scores:
+    images = per_image(classified)
+    if len(images) == len(classified.truth) or any(entry["truth"] is None for entry in images):
+        return {}
+    index = {name: place for place, name in enumerate(classified.classes)}
+    pairs = np.array([(index[entry["truth"]], index[entry["prediction"]]) for entry in images])
+    confusion = confusion_matrix(pairs[:, 0], pairs[:, 1], len(index))
+    return {
+        "image_accuracy": float((pairs[:, 0] == pairs[:, 1]).mean()),
+        "image_balanced_accuracy": mean_defined(recall(confusion)),
+    }
 
 
 def _probability_scores(classified: Classified) -> Scores:
