@@ -13,7 +13,6 @@ from kerazoo.data.pairs import annotation_of
 from kerazoo.init import as_yaml, counted, place_lines, publication_lines, sizes_of
 from kerazoo.models.registry import Model
 
-VALIDATION = 0.2
 DIGIT = 28
 """Side in pixels of what lenet1989 takes."""
 
@@ -27,12 +26,14 @@ class Schedule:
     """Per epoch; None: once through the training images."""
     batch: int
     rate: float
+    validation: float = 0.2
+    """Fraction of the images."""
 
 
 def schedule_of(model: Model, patch: int) -> Schedule:
     """What fits into about 15 minutes on two cores for patches of so many pixels."""
     if model.name == "lenet1989":
-        return Schedule(epochs=30, steps=None, batch=16, rate=0.003)
+        return Schedule(epochs=40, steps=None, batch=16, rate=0.003, validation=0.1)
     return Schedule(epochs=30 if patch <= 96 else 18 if patch <= 160 else 9, steps=50, batch=32, rate=0.001)
 
 
@@ -82,7 +83,7 @@ def classifier_text(
     of_masks = data.annotation == "classes"
     what = "patches" if of_masks else "images"
     counts = ", ".join(f"{name}: {count}" for name, count in zip(measured.classes, measured.counts, strict=True))
-    held_out = max(1, round(VALIDATION * measured.images))
+    held_out = max(1, round(schedule.validation * measured.images))
     lines = [
         f"# Configuration for {model.name}, written by `kerazoo init`. Comments with numbers tell what was measured on "
         f"{counted(measured)}.",
@@ -107,7 +108,7 @@ def classifier_text(
         *_warnings(measured),
         "",
         "split:",
-        f"  validation: {VALIDATION}  # about {measured.images - held_out} images to train, {held_out} to validate",
+        f"  validation: {schedule.validation}  # about {measured.images - held_out} images to train, {held_out} to validate",
         "  group: null  # a column of a CSV table, such as slide or patient: what belongs together stays on one side",
         "  seed: 1",
         "",
