@@ -44,8 +44,8 @@ def lenet1989(
 
     Notes
     -----
-    H2 and H4 average 2 x 2 units and share one weight and one bias per map; of the maps of H3 four see one map of H2 and
-    eight see two, 20 links of the 48 that there could be.
+    H2 and H4 average 2 x 2 units and share one weight and one bias per map; of the maps of H3 four see one map of H2
+    and eight see two, 20 links of the 48 that there could be.
     """
     if tuple(input_shape) != INPUT_SHAPE:
         raise UserError(
