@@ -35,8 +35,8 @@ class Perceptron(keras.Model):
         x, real, _ = keras.utils.unpack_x_y_sample_weight(data)
         x, real = ops.cast(x, "float32"), ops.reshape(ops.cast(real, "float32"), (-1, 1))
         y: Any = self(x, training=True)
-        change = real - y
-        self.optimizer.apply([-ops.matmul(ops.transpose(x), change), -ops.sum(change, axis=0)], self.trainable_weights)
+        error = ops.subtract(y, real)  # an optimizer subtracts what it is given
+        self.optimizer.apply([ops.matmul(ops.transpose(x), error), ops.sum(error, axis=0)], self.trainable_weights)
         for metric in self.metrics:
             if metric.name == "loss":
                 metric.update_state(self.compute_loss(x, real, y))
