@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import keras
-import numpy as np
 
 from bmzpack.description import Input, Output
 from bmzpack.errors import UserError
 from bmzpack.geometry import Geometry
+from bmzpack.scales import both_scales
 
 SPACE = "zyx"
 IDS = {"b": "batch", "i": "index", "z": "z", "y": "y", "x": "x", "c": "channel"}
@@ -136,7 +136,7 @@ def input_axes(tensor: Tensor[Input], sizes: Sizes, reference: str | None) -> li
                 extent = {"size": {"min": sizes.minimum, "step": sizes.step}}
             else:
                 extent = {"size": int(size or sizes.minimum)}
-            entries.append({"type": "space", "id": letter, **_scale(tensor.given, letter), **extent})
+            entries.append({"type": "space", "id": letter, **extent})
         elif letter == "i":
             entries.append({"type": "index", "id": "index", "size": size or {"min": 1, "step": 1}})
         else:
@@ -183,8 +183,7 @@ def output_axes(
 def scale_for_fiji(inputs: Sequence[dict[str, Any]], outputs: Sequence[dict[str, Any]]) -> None:
     """Write the scales of outputs of another size than the input so that Fiji reads them right as well, where possible.
 
-    By the specification a size is multiplied by the quotient of both scales, in Fiji by that of the output alone. Where
-    no pixel size is known and all outputs have one ratio, a power of two, the scales ratio and ratio squared fit both.
+    It is where all outputs that follow an axis have one ratio, see `bmzpack.scales.both_scales`.
 
     Parameters
     ----------
@@ -199,13 +198,27 @@ def scale_for_fiji(inputs: Sequence[dict[str, Any]], outputs: Sequence[dict[str,
                 for entries in (inputs, outputs)
             )
             ratios = {1 / other.get("scale", 1.0) for other in results}
-            if axis["type"] == "space" and "unit" not in axis and len(ratios) == 1:
-                ratio = ratios.pop()
-                if ratio != 1 and math.log2(ratio).is_integer():
-                    for other in (axis, *others):
-                        other["scale"] = ratio**2
-                    for other in results:
-                        other["scale"] = ratio
+            if axis["type"] == "space" and len(ratios) == 1 and ratios != {1}:
+                of_input, of_output = both_scales(ratios.pop())
+                for other in (axis, *others):
+                    other["scale"] = of_input
+                for other in results:
+                    other["scale"] = of_output
+
+
+def pixel_sizes(inputs: Sequence[Tensor[Input]]) -> dict[str, dict[str, Any]]:
+    """Sizes of pixels, by tensor id of the inputs of which they are known: one by axis, and their ``unit``.
+
+    They are kept out of the axes: Fiji takes the ``scale`` of an axis for the ratio of output to input.
+    """
+    found = {}
+    for tensor in inputs:
+        given: Any = tensor.given.pixel_size
+        sizes = given if isinstance(given, dict) else dict.fromkeys(SPACE, given)
+        known = {letter: sizes[letter] for letter in tensor.axes if letter in SPACE and sizes.get(letter)}
+        if known:
+            found[tensor.id] = known | {"unit": tensor.given.unit}
+    return found
 
 
 def _refers(axis: Mapping[str, Any], place: Mapping[str, str]) -> bool:
@@ -240,7 +253,8 @@ def _output_axis(
     size = {"tensor_id": source.id, "axis_id": letter} | ({"offset": offset} if offset else {})
     halo = _output_halo(geometry, ratio)
     cut = {"halo": halo} if halo and small - 2 * halo >= 1 else {}
-    return kind | _scale(source.given, letter, 1 / ratio) | {"size": size} | cut
+    scale = {} if ratio == 1 else {"scale": 1 / ratio}
+    return kind | scale | {"size": size} | cut
 
 
 def _likely_ratio(output: int, of_input: int) -> float:
@@ -284,12 +298,3 @@ def _plain_axis(tensor: Tensor[Any], letter: str) -> dict[str, Any]:
         return {"type": "batch", "id": "batch"} | ({"size": 1} if tensor.shape[0] == 1 else {})
     names = tensor.given.channel_names or [f"channel{number}" for number in range(tensor.channels)]
     return {"type": "channel", "id": "channel", "channel_names": names}
-
-
-def _scale(given: Input, letter: str, ratio: float = 1.0) -> dict[str, Any]:
-    sizes: Any = given.pixel_size
-    size = sizes.get(letter) if isinstance(sizes, dict) else sizes
-    if size is None:
-        return {} if ratio == 1 else {"scale": ratio}
-    # sizes are computed as size * scale / scale and must come out whole: 24 bits leave room for any size
-    return {"unit": given.unit, "scale": float(np.float32(size)) * ratio}

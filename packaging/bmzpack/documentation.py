@@ -32,6 +32,7 @@ def render(
     outputs: Sequence[dict[str, Any]],
     tensors: Mapping[str, np.ndarray],
     in_graph: Mapping[str, Sequence[Processing]],
+    pixel_sizes: Mapping[str, Mapping[str, Any]],
     report: Report,
     agreement: Agreement,
     mirrored: bool = False,
@@ -48,6 +49,8 @@ def render(
         Test tensors by id.
     in_graph
         Operations that were put into the graph, by tensor id.
+    pixel_sizes
+        From `bmzpack.axes.pixel_sizes`.
     report
         Which programs can open the bundle.
     agreement
@@ -55,12 +58,13 @@ def render(
     mirrored
         Whether the test image is smaller than the smallest input.
     """
+    sizes = pixel_sizes | {entry["id"]: _pixel_size(entry, inputs, pixel_sizes) for entry in outputs}
     sections = [
         f"# {description.name}",
         description.description,
         description.documentation or "",
-        "## Inputs and outputs\n\n" + "\n\n".join(_tensor(entry, "input", in_graph) for entry in inputs),
-        "\n\n".join(_tensor(entry, "output", in_graph) for entry in outputs),
+        "## Inputs and outputs\n\n" + "\n\n".join(_tensor(entry, "input", in_graph, sizes) for entry in inputs),
+        "\n\n".join(_tensor(entry, "output", in_graph, sizes) for entry in outputs),
         _geometry(inputs, outputs),
         _test_tensors(inputs, mirrored),
         "## How to open it\n\n" + "\n\n".join(_opening(description, report, agreement, inputs, outputs)),
@@ -84,16 +88,37 @@ def _is_image(entry: Mapping[str, Any]) -> bool:
     return {"y", "x"} <= {axis["id"] for axis in entry["axes"]}
 
 
-def _tensor(entry: Mapping[str, Any], kind: str, in_graph: Mapping[str, Sequence[Processing]]) -> str:
+def _pixel_size(
+    output: Mapping[str, Any], inputs: Sequence[Mapping[str, Any]], pixel_sizes: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Of an output: that of the input which it follows, by the quotient of their scales."""
+    scales = {(entry["id"], axis["id"]): axis.get("scale", 1.0) for entry in inputs for axis in entry["axes"]}
+    found: dict[str, Any] = {}
+    for axis in output["axes"]:
+        if axis["type"] == "space" and isinstance(axis["size"], dict):
+            place = axis["size"]["tensor_id"], axis["size"]["axis_id"]
+            known = pixel_sizes.get(place[0], {})
+            if place[1] in known:
+                factor = axis.get("scale", 1.0) / scales[place]
+                found |= {axis["id"]: known[place[1]] * factor, "unit": known["unit"]}
+    return found
+
+
+def _tensor(
+    entry: Mapping[str, Any],
+    kind: str,
+    in_graph: Mapping[str, Sequence[Processing]],
+    pixel_sizes: Mapping[str, Mapping[str, Any]],
+) -> str:
     axes = ", ".join(axis["id"] for axis in entry["axes"])
     text = f"**{entry['id']}** ({kind}; axes {axes}; float32)"
     text += f": {entry['description'].rstrip('.')}." if entry.get("description") else "."
     channels = next((axis["channel_names"] for axis in entry["axes"] if axis["id"] == "channel"), [])
     if channels:
         text += f" Channels: {', '.join(channels)}."
-    scales = {axis["id"]: f"{axis['scale']:.4g} {axis['unit']}" for axis in entry["axes"] if "unit" in axis}
-    if scales:
-        text += f" Pixel size: {', '.join(f'{axis} {scale}' for axis, scale in scales.items())}."
+    if sizes := dict(pixel_sizes.get(entry["id"], {})):
+        unit = sizes.pop("unit")
+        text += f" Pixel size: {', '.join(f'{axis} {size:.4g} {unit}' for axis, size in sizes.items())}."
     declared = entry.get("preprocessing", []) + entry.get("postprocessing", [])
     if declared:
         text += f" Every program applies {', '.join(map(_operation, declared))}."

@@ -108,7 +108,7 @@ def _write_folder(model_path: Path, description: Description, folder: Path, form
     given_inputs, given_outputs = _described(description, names, model_path)
 
     # Keras is imported here, so that what is wrong in a description is said at once
-    from bmzpack.axes import Tensor, input_axes, output_axes, scale_for_fiji, sizes_of
+    from bmzpack.axes import Tensor, input_axes, output_axes, pixel_sizes, scale_for_fiji, sizes_of
     from bmzpack.cover import write_cover
     from bmzpack.geometry import Geometry, measure
     from bmzpack.network import with_processing
@@ -150,10 +150,11 @@ def _write_folder(model_path: Path, description: Description, folder: Path, form
         _write_test_tensor(entry, tensors[entry["id"]], folder)
     visible = visible_part(images, windows[0])
     write_cover(folder / "cover.png", input_entries, output_entries, tensors, visible)
-    agreement = agreement_of(written, test_inputs)
+    agreement, pixels = agreement_of(written, test_inputs), pixel_sizes(inputs)
 
     def write_rdf(consumers: Sequence[str]) -> None:
-        content = rdf.build(description, input_entries, output_entries, written, consumers, model.count_params())
+        parameters = model.count_params()
+        content = rdf.build(description, input_entries, output_entries, written, consumers, parameters, pixels)
         rdf.write(content, folder / "rdf.yaml")
 
     (folder / "README.md").touch()
@@ -162,7 +163,7 @@ def _write_folder(model_path: Path, description: Description, folder: Path, form
     consumers = [name for name, verdict in report.consumers.items() if verdict.verdict != "fails"]
     write_rdf(consumers)
     text = documentation.render(
-        description, input_entries, output_entries, tensors, in_graph, report, agreement, mirrored=visible < 1
+        description, input_entries, output_entries, tensors, in_graph, pixels, report, agreement, mirrored=visible < 1
     )
     (folder / "README.md").write_text(text, encoding="utf-8")
     return Packed(folder, agreement, [CONSUMERS[name].NAME for name in consumers], _wanting(description, consumers))

@@ -35,6 +35,7 @@ def build(
     written: Sequence[Written],
     consumers: Sequence[str],
     parameters: int,
+    pixel_sizes: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
     """The content of rdf.yaml.
 
@@ -50,6 +51,8 @@ def build(
         Of `PROGRAMS`: those that can run the bundle.
     parameters
         Count of the network's weights.
+    pixel_sizes
+        By tensor id; that of the first input is kept in ``config.bmzpack.pixel_size``.
     """
     original = written[0]
     content: dict[str, Any] = {
@@ -77,7 +80,7 @@ def build(
         "weights": {entry.format: _weights(entry, original) for entry in written},
     }
     content = {key: value for key, value in content.items() if value not in (None, "", [])}
-    return content | {"config": _config(description, sha256(original.path), parameters)}
+    return content | {"config": _config(description, sha256(original.path), parameters, pixel_sizes)}
 
 
 def tags(description: Description, inputs: Sequence[dict[str, Any]], consumers: Sequence[str]) -> list[str]:
@@ -157,7 +160,9 @@ def _weights(entry: Written, original: Written) -> dict[str, Any]:
     return {"source": entry.path.name, "sha256": sha256(entry.path), **parent, **versions}
 
 
-def _config(description: Description, seed: str, parameters: int) -> dict[str, Any]:
+def _config(
+    description: Description, seed: str, parameters: int, pixel_sizes: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
     training = description.training.model_dump(exclude={"data"}, exclude_none=True, exclude_defaults=True)
     zoo: dict[str, Any] = {
         "nickname": nickname(seed),
@@ -187,6 +192,7 @@ def _config(description: Description, seed: str, parameters: int) -> dict[str, A
         zoo["bias_risks_limitations"] = {"limitations": description.limitations}
     zoo = {key: value for key, value in zoo.items() if value not in (None, [], {})}
     own = {
+        "pixel_size": next((dict(size) for size in pixel_sizes.values()), None),
         "training_data": description.training.data,
         "validation": [_filled(entry) for entry in description.validation],
     }

@@ -60,19 +60,24 @@ def refuses(size: int, minimum: int, step: int, halo: int, margin: float = 0.0) 
     return None
 
 
-def output_size(size: int, scale: float, offset: float) -> int:
-    """The size of an output that follows one of an input: ``scale`` is taken for the factor between them.
+def output_sizes(size: np.ndarray, scale: float, offset: float) -> tuple[np.ndarray, np.ndarray]:
+    """The sizes that JDLL gives an output: ``scale`` is taken for the factor between output and input.
 
     Parameters
     ----------
     size
-        Of the input, in pixels.
+        Sizes of the input, in pixels.
     scale
         Of the output's axis in format 0.5, the size of its pixels.
     offset
         Of the output's size.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        Of the whole output, if the input is an image, and of the output of a tile, if it is one.
     """
-    return int(size * scale + 2 * offset)
+    return np.trunc(size * scale), np.trunc(size * scale + 2 * offset)
 
 
 def specified(name: str, kwargs: Mapping[str, Any], image: np.ndarray, axes: list[str]) -> np.ndarray | None:

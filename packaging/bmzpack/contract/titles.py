@@ -37,7 +37,7 @@ TITLES = {
     "T6": "The network takes the sizes that the description allows",
     "T7": "Every tensor has an id of its own",
     "T8": "Output sizes are known before the run",
-    "T9": "Outputs have the size of the input, or the program knows their scale",
+    "T9": "Outputs have the size that the program expects",
     "P1": "zero_mean_unit_variance runs over all axes",
     "P2": "No operation runs over the batch axis",
     "P3": "Scaling does not need exact percentiles",

@@ -849,6 +849,21 @@ def output_of_half_the_size_as_fiji_reads_it(bundle):
     _halved(bundle, 0.25, 0.5)
 
 
+@case("T9", fiji=FAILS, says="has 32 pixels for 32 of the input; by its scale of 0.65")
+def pixel_size_as_scale(bundle):
+    for place in ("inputs", "outputs"):
+        for name in "yx":
+            # of 24 bits: sizes stay whole when they are multiplied and divided by it
+            bundle.axis(place, name).update(scale=float(np.float32(0.65)), unit="micrometer")
+
+
+@case("T9", fiji=FAILS, says="offset of -2")
+def output_without_its_rim(bundle):
+    for name in "yx":
+        bundle.axis("outputs", name)["size"]["offset"] = -2
+    bundle.array("test_probability.npy", np.load(bundle.file("test_probability.npy"))[:, 1:-1, 1:-1])
+
+
 @case("T9", base="old", ilastik=FAILS)
 def old_output_of_half_the_size(bundle):
     bundle.rdf["outputs"][0]["shape"]["scale"] = [1, 0.5, 0.5, 1]

@@ -321,7 +321,7 @@ def picture(width: int, height: int, kind: str = "png") -> bytes:
 
 
 def _axes(sizes: dict[str, Any], names: list[str]) -> list[dict[str, Any]]:
-    space = [{"type": "space", "id": name, "unit": "micrometer", "scale": 0.5} | size for name, size in sizes.items()]
+    space = [{"type": "space", "id": name} | size for name, size in sizes.items()]
     return [{"type": "batch", "id": "batch"}, *space, {"type": "channel", "id": "channel", "channel_names": names}]
 
 

@@ -180,35 +180,49 @@ def sizes_that_are_not_there(facts: Facts) -> Iterator[Occurrence]:
 
 def outputs_of_another_scale(facts: Facts) -> Iterator[Occurrence]:
     """Outputs whose pixels are not those of the input."""
-    for tensor, axis in _scaled(facts):
-        ratio = facts.ratio(axis)
-        many = f"{ratio:g} pixels per pixel" if ratio > 1 else f"one pixel for {1 / ratio:g}"
-        yield Occurrence(axis.place, f"{axis.id} of {tensor.id} has {many} of the input.")
-
-
-def scales_that_jdll_misreads(facts: Facts) -> Iterator[Occurrence]:
-    """Outputs of another scale than the input, for which JDLL expects another size than the specification gives."""
-    for tensor, axis in _scaled(facts) if not facts.is_old else ():
-        found = facts.referred(axis)
-        size = found[1].smallest if found else None
-        if size is None:
-            continue
-        right = int(size * facts.ratio(axis) + axis.offset)
-        taken = jdll.output_size(size, axis.pixel, axis.offset)
-        if taken != right:
-            yield Occurrence(
-                axis.place,
-                f"{axis.id} of {tensor.id} has {right} pixels for {size} of the input; by its scale of {axis.pixel:g} "
-                f"it would have {taken}.",
-            )
-
-
-def _scaled(facts: Facts) -> Iterator[tuple[Tensor, Axis]]:
-    """Output axes of images whose pixels are not those of the input."""
     for tensor in facts.outputs:
         for axis in tensor.axes:
-            if axis.id in SPACE and facts.referred(axis) and abs(facts.ratio(axis) - 1) > 1e-6:
-                yield tensor, axis
+            ratio = facts.ratio(axis)
+            if axis.id in SPACE and facts.referred(axis) and abs(ratio - 1) > 1e-6:
+                many = f"{ratio:g} pixels per pixel" if ratio > 1 else f"one pixel for {1 / ratio:g}"
+                yield Occurrence(axis.place, f"{axis.id} of {tensor.id} has {many} of the input.")
+
+
+def sizes_that_jdll_misreads(facts: Facts) -> Iterator[Occurrence]:
+    """Outputs for which JDLL expects another size than the specification gives."""
+    for tensor in facts.outputs if not facts.is_old else ():
+        for axis in tensor.axes:
+            found = facts.referred(axis)
+            if axis.id not in SPACE or found is None or found[1].smallest is None:
+                continue
+            sizes = _possible(found[1].smallest, found[1].step or 0)
+            with np.errstate(all="ignore"):  # of scales that nobody means
+                right = np.trunc(sizes * found[1].pixel / axis.pixel + axis.offset)
+                whole, tile = jdll.output_sizes(sizes, axis.pixel, axis.offset)
+            for n in np.flatnonzero((whole != right) | (tile != right))[:1]:
+                yield Occurrence(
+                    axis.place,
+                    f"{axis.id} of {tensor.id} has {right[n]:.0f} pixels for {sizes[n]} of the input; by its scale of "
+                    f"{axis.pixel:g} and its offset of {axis.offset:g} Fiji expects {tile[n]:.0f}.",
+                    remedy=_remedy(axis, facts.ratio(axis)),
+                )
+
+
+def _possible(smallest: int, step: int) -> np.ndarray:
+    """Sizes of an input, in pixels."""
+    return np.arange(smallest, max(smallest, jdll.LARGEST_IMAGE if step else 0) + 1, step or 1)
+
+
+def _remedy(axis: Axis, ratio: float) -> str | None:
+    """Of an output that JDLL misreads; None for what its rule says."""
+    if axis.offset:
+        return (
+            "Pad the output to the size of the input inside the network, and set a halo that cuts the padding off "
+            "(`bmzpack pack` does)."
+        )
+    if abs(ratio - 1) < SAME:
+        return "Leave scale and unit out of the axes and say the pixel size in the documentation (`bmzpack repair` does)."
+    return None
 
 
 def halo_of_the_whole_output(facts: Facts) -> Iterator[Occurrence]:
