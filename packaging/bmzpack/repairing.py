@@ -20,7 +20,7 @@ from bmzpack.contract.facts import Facts
 from bmzpack.contract.looks.description import unreadable
 from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
-from bmzpack.repairs import description, files, processing, sizes, upgrade, weights
+from bmzpack.repairs import description, files, processing, scales, sizes, upgrade, weights
 from bmzpack.repairs.work import Change, Work, copied
 
 if TYPE_CHECKING:
@@ -36,8 +36,9 @@ REPAIRS: tuple[Callable[[Work], None], ...] = (
     description.versions,
     upgrade.upgrade,
     description.plain_files,
-    description.names,
     description.axis_ids,
+    scales.scales,
+    description.names,
     description.channel_names,
     description.samples,
     processing.over_batch,

@@ -175,12 +175,13 @@ def test_sizes_are_measured(rdf):
         assert 10 <= output["halo"] <= 14
 
 
-def test_pixel_sizes_survive_the_arithmetic_of_the_specification(rdf):
-    """A size is computed as size * scale / scale: 0.65 itself gives 6.999999999999999 for 7."""
-    scale = axis(rdf["inputs"][0], "y")["scale"]
-    assert scale == pytest.approx(0.65, rel=1e-6)
-    assert all(int(size * scale / scale) == size for size in range(1, 20000))
-    assert axis(rdf["outputs"][0], "y")["unit"] == "micrometer"
+def test_pixel_sizes_are_where_no_program_misreads_them(rdf, folder):
+    """JDLL takes the scale of an output's axis for its ratio to the input: 0.65 would leave 65 % of the image."""
+    axes = [entry for tensor in (*rdf["inputs"], *rdf["outputs"]) for entry in tensor["axes"]]
+    assert not {"scale", "unit"} & {key for entry in axes for key in entry}
+    assert rdf["config"]["bmzpack"]["pixel_size"] == {"y": 0.65, "x": 0.65, "unit": "micrometer"}
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert text.count("Pixel size: y 0.65 micrometer, x 0.65 micrometer.") == 2
 
 
 def test_versions_have_three_numbers(rdf):

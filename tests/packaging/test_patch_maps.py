@@ -1,23 +1,34 @@
 """Networks that cut an image into patches and classify each: one pixel of the output per patch."""
 
 import zipfile
+from fractions import Fraction
 
 import keras
 import numpy as np
 import pytest
 import yaml
+from bioimageio.spec.model.v0_5 import (
+    AxisId,
+    SizeReference,
+    SpaceInputAxis,
+    SpaceOutputAxisWithHalo,
+    TensorId,
+)
 from keras import layers
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 import bmzpack
 from bmzpack.axes import scale_for_fiji
-from bmzpack.contract import check_facts
+from bmzpack.contract import check_facts, jdll
 from bmzpack.contract.facts import Facts
 from bmzpack.contract.receptive import receptive_radius
 from bmzpack.contract.wire import read_onnx
 from bmzpack.engines import TensorNames
 from bmzpack.geometry import Geometry, measure, measure_axis
+from bmzpack.repairs.scales import scales
+from bmzpack.repairs.work import Work
+from bmzpack.scales import both_scales
 from bmzpack.weights import FORMATS, onnx
 
 PATCH, SIDE = 16, 4
@@ -179,9 +190,9 @@ def axis(**entries):
     return {"type": "space", "id": "x", **entries}
 
 
-def scaled(*scales, **given):
+def scaled(*scales):
     """The scale of an input, and of outputs that follow it."""
-    inputs = [{"id": "raw", "axes": [axis(size=64, **given)]}]
+    inputs = [{"id": "raw", "axes": [axis(size=64)]}]
     size = {"tensor_id": "raw", "axis_id": "x"}
     outputs = [{"id": f"out{scale}", "axes": [axis(size=size, scale=scale)]} for scale in scales]
     scale_for_fiji(inputs, outputs)
@@ -191,11 +202,32 @@ def scaled(*scales, **given):
 def test_scales_that_suit_fiji_and_the_specification():
     assert scaled(64) == [1 / 64**2, 1 / 64]
     assert scaled(0.5, 0.5) == [4, 2, 2]
-    # two ratios, rounding, nothing to do, a pixel size that is known
+    # what is no power of two is rounded up
+    assert scaled(48) == pytest.approx([1 / 48**2, 1 / 48], rel=1e-7)
+    assert scaled(48)[1] > 1 / 48
+    # two ratios, nothing to do
     assert scaled(1, 2) == [1, 1, 2]
-    assert scaled(48) == [1, 48]
     assert scaled(1) == [1, 1]
-    assert scaled(32, scale=0.5, unit="micrometer") == [0.5, 32]
+
+
+@pytest.mark.parametrize(
+    "ratio", [Fraction(*pair) for pair in ((1, 3), (1, 48), (1, 49), (1, 299), (2, 3), (7, 5), (3, 1))]
+)
+def test_sizes_come_out_whole(ratio):
+    """In the arithmetic of bioimageio.spec and in that of JDLL, for all sizes that Fiji's images have."""
+    of_input, of_output = both_scales(float(ratio))
+    raw = SpaceInputAxis(id=AxisId("x"), size=64, scale=of_input)
+    size = SizeReference(tensor_id=TensorId("raw"), axis_id=AxisId("x"))
+    halo = 4 * ratio.numerator
+    found = SpaceOutputAxisWithHalo(id=AxisId("x"), size=size, scale=of_output, halo=halo)
+    for pixels in range(1, jdll.LARGEST_IMAGE + 1):
+        wanted = int(pixels * ratio)
+        assert found.size.get_size(found, raw, ref_size=pixels) == wanted
+        assert jdll.output_sizes(np.array(pixels), of_output, 0) == (wanted, wanted)
+        # test tensors are compared without rounding
+        if pixels % ratio.denominator == 0:
+            assert pixels * of_input / of_output == wanted
+    assert halo * of_output / of_input == 4 * ratio.denominator
 
 
 def test_no_program_minds_but_ilastik(packed, folder):
@@ -214,8 +246,8 @@ def test_halo_is_missed_where_the_network_looks_across(single, folder, tmp_path)
         assert "R7" in {finding.rule for finding in report.consumers["fiji"].findings}
 
 
-def test_a_known_pixel_size_is_a_fault_in_fiji(folder, tmp_path):
-    """The scales are then those of the pixels, and JDLL expects another size."""
+def test_scales_of_pixels_are_a_fault_in_fiji(folder, tmp_path):
+    """JDLL expects another size then, which a repair mends; the size of the pixels is kept."""
     rdf = yaml.safe_load((folder / "rdf.yaml").read_text(encoding="utf-8"))
     for tensor, size in ((rdf["inputs"][0], 0.5), (rdf["outputs"][0], 0.5 * PATCH)):
         for entry in tensor["axes"][1:3]:
@@ -226,6 +258,13 @@ def test_a_known_pixel_size_is_a_fault_in_fiji(folder, tmp_path):
     report = check_facts(Facts(tmp_path, tmp_path / "rdf.yaml"), ["fiji", "qupath"])
     faults = {name: {finding.rule for finding in verdict.findings} for name, verdict in report.consumers.items()}
     assert faults == {"fiji": {"T9"}, "qupath": set()}
+    work = Work(tmp_path, tmp_path / "rdf.yaml", tmp_path)
+    scales(work)
+    original = yaml.safe_load((folder / "rdf.yaml").read_text(encoding="utf-8"))
+    assert [work.rdf[place][0]["axes"] for place in ("inputs", "outputs")] == [
+        original[place][0]["axes"] for place in ("inputs", "outputs")
+    ]
+    assert work.rdf["config"]["bmzpack"]["pixel_size"] == {"y": 0.5, "x": 0.5, "unit": "micrometer"}
 
 
 def test_documentation(folder):

@@ -252,11 +252,11 @@ RULES = [
     Rule(
         "T9",
         WRONG_RESULT,
-        "JDLL takes the scale of an output's axis for the factor by which the output is larger than the input, whatever "
-        "the scale of the input is, and twice the offset for what a tile's output is larger: images and tiles of "
-        "another size are prepared than the network gives (AxisV05.getScale, TileMaker.getOutputTiles, read).",
-        "Write the factor as the scale of the output, and its square as that of the input (`bmzpack repair` does, where "
-        "all outputs have one factor), and the pixel size into the documentation.",
+        "JDLL multiplies the size of the input by the scale of the output, whatever that of the input is, and adds the "
+        "offset twice to tiles and not to the image: it expects another size than the network gives (AxisV05.getScale, "
+        "TileMaker.getOutputTiles, read).",
+        "Write the factor between both sizes as the scale of the output, and its square as that of the input "
+        "(`bmzpack repair` does, where all outputs have one factor).",
         tensors.sizes_that_jdll_misreads,
     ),
     Rule(

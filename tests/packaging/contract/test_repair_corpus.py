@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 import yaml
 from cases import CASES
-from corpus import BASES, SAVED_MODEL, clean, old, zipped
+from corpus import BASES, CLEAN, SAVED_MODEL, clean, old, zipped
 from hypothesis import HealthCheck, given, settings
 from onnx import TensorProto, helper
 from test_fuzz import bundles as bundles
@@ -35,6 +35,7 @@ MENDED = {
     "files": "files_in_a_folder no_keras_file no_saved_model_file file_of_an_absolute_path",
     "weights": "onnx_is_none onnx_is_none_and_fiji_takes_it onnx_of_a_new_opset onnx_of_a_new_ir onnx_with_other_names "
     "onnx_of_a_new_opset_beside_a_saved_model",
+    "scales": "pixel_size_as_scale",
     "sizes": "smallest_size_between_steps halo_that_eats_the_tile halo_of_half_the_smallest_output",
     "samples": "sample_of_other_values sample_of_another_size",
     "processing": "standardised_over_the_batch fixed_mean",
@@ -115,6 +116,54 @@ def test_format_0_4_is_upgraded_where_it_has_to_be(tmp_path):
         "ensure_dtype",
     ]
     assert [axis.get("halo") for axis in rdf["outputs"][0]["axes"]] == [None, 1, 1, None]
+
+
+def with_scales(folder, of_input, of_output, unit="micrometer", **changes):
+    """The clean bundle with pixel sizes."""
+    bundle = clean(folder)
+    for place, scale in (("inputs", of_input), ("outputs", of_output)):
+        for name in "yx":
+            bundle.axis(place, name).update({"scale": scale, "unit": unit} | changes.get(name, {}))
+    return bundle
+
+
+def test_pixel_sizes_are_kept(tmp_path):
+    repaired = repair(with_scales(tmp_path / "bundle", 0.25, 0.25).finish(), tmp_path / "new.zip")
+    assert [change.rule for change in repaired.changes] == ["T9", "T9"]
+    with unpacked(tmp_path / "new.zip") as folder:
+        rdf = yaml.safe_load((folder / "rdf.yaml").read_text(encoding="utf-8"))
+    assert [tensor["axes"] for tensor in (*rdf["inputs"], *rdf["outputs"])] == [
+        tensor["axes"] for tensor in (*CLEAN["inputs"], *CLEAN["outputs"])
+    ]
+    assert rdf["config"]["bmzpack"] == {"pixel_size": {"y": 0.25, "x": 0.25, "unit": "micrometer"}}
+
+
+def test_outputs_of_half_the_size_are_read_by_fiji(tmp_path):
+    bundle = with_scales(tmp_path / "bundle", 0.65, 1.3)
+    bundle.array("test_probability.npy", np.load(bundle.file("test_probability.npy"))[:, ::2, ::2])
+    repaired = repair(bundle.finish(), tmp_path / "new.zip")
+    assert not repaired.after.consumers["fiji"].findings
+    with unpacked(tmp_path / "new.zip") as folder:
+        rdf = yaml.safe_load((folder / "rdf.yaml").read_text(encoding="utf-8"))
+    assert [[axis["scale"] for axis in rdf[place][0]["axes"][1:3]] for place in ("inputs", "outputs")] == [
+        [0.25, 0.25],
+        [0.5, 0.5],
+    ]
+
+
+def test_scales_that_stay(tmp_path):
+    """Two units, which one note cannot hold; and a note of another kind in its place."""
+    bundle = with_scales(tmp_path / "units", 0.25, 0.25, x={"unit": "nanometer"})
+    repaired = repair(bundle.finish(), tmp_path / "a.zip")
+    assert [(change.rule, change.where) for change in repaired.unmended] == [("T9", "outputs.0.axes.2")]
+    assert "several pixel sizes or units" in repaired.unmended[0].what
+    bundle = clean(tmp_path / "note")
+    bundle.rdf["config"]["bmzpack"] = "a text"
+    for place in ("inputs", "outputs"):
+        bundle.axis(place, "x")["scale"] = 0.5
+    repaired = repair(bundle.finish(), tmp_path / "b.zip")
+    assert not repaired.changes
+    assert "no mapping" in repaired.unmended[0].what
 
 
 # other origins of weights

@@ -221,7 +221,9 @@ def _remedy(axis: Axis, ratio: float) -> str | None:
             "(`bmzpack pack` does)."
         )
     if abs(ratio - 1) < SAME:
-        return "Leave scale and unit out of the axes and say the pixel size in the documentation (`bmzpack repair` does)."
+        return (
+            "Leave scale and unit out of the axes and say the pixel size in the documentation (`bmzpack repair` does)."
+        )
     return None
 
 
