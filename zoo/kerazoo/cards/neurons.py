@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from kerazoo.cards.architecture import COLOURS, WIDTH
 from kerazoo.cards.graph import Block
 from kerazoo.cards.svg import GREY, Drawing
@@ -40,7 +42,7 @@ def draw_neurons(blocks: list[Block], title: str, output: str) -> str:
         x = WIDTH / 2 + (number - (len(blocks) - 1) / 2) * distance
         places.append([(x, middle + (place - (len(row) - 1) / 2) * _GAP) for place in range(len(row))])
 
-    for before, after in zip(places, places[1:], strict=False):
+    for before, after in itertools.pairwise(places):
         for start in before:
             for end in after:
                 drawing.line([start, end], "#c0c6cc", 0.8)

@@ -21,7 +21,7 @@ class Drawing:
     def __init__(self, width: float, height: float, title: str) -> None:
         self._head = (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_number(width)} {_number(height)}" '
-            f'width="{_number(width)}" height="{_number(height)}" font-family="Helvetica, Arial, sans-serif" role="img">'
+            f'width="{_number(width)}" height="{_number(height)}" font-family="Helvetica, Arial, sans-serif">'
         )
         self._lines = [f"<title>{escape(title)}</title>"]
         self.rectangle(0, 0, width, height, PAPER)
