@@ -3,10 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help install demo test test-slow lint format bench clean
+.PHONY: help install demo notebooks test test-slow lint format bench clean
 
 help:
 	@echo "make demo   train, evaluate, pack, check and predict on the built-in example"
+	@echo "make notebooks   open the five lessons"
 	@echo "make test   run the test suite (make test-slow: everything, with the old engines)"
 	@echo "make lint   formatting, lint and types        make bench   ratios against peers"
 
@@ -19,6 +20,10 @@ $(STAMP): pyproject.toml .ci/constraints.txt
 
 demo: install
 	@$(BIN)/python -m kerazoo.demo -o demo --overwrite
+
+notebooks: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[notebooks]'
+	$(BIN)/jupyter lab zoo/notebooks
 
 # One file after the other in as many processes as there are cores: most of the time is spent in starting and tracing.
 test: install

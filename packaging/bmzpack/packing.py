@@ -177,11 +177,21 @@ def _model_file(model: keras.Model | str | os.PathLike[str]) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="bmzpack-") as scratch:
         path = Path(scratch, f"{model.name}.keras")
-        model.save(path)
+        _network_of(model).save(path)
         try:
             yield path
         except UserError as error:
             raise UserError(str(error).replace(str(path), f"the model {model.name}")) from error
+
+
+def _network_of(model: keras.Model) -> keras.Model:
+    """The network of a model whose class adds to training only, such as a `train_step` of its own."""
+    import keras
+
+    built_of_layers = getattr(model, "_functional", None) is None and hasattr(model, "_run_through_graph")
+    if not built_of_layers or type(model).__module__.split(".")[0] == "keras":
+        return model
+    return keras.Model(model.inputs, model.outputs, name=model.name)
 
 
 def _names(model_path: Path, description: Description) -> TensorNames:

@@ -190,3 +190,15 @@ def test_every_format(kind, tmp_path):
     assert report.passed, report.as_dict()
     statuses = {name: (entry.core, entry.engine) for name, entry in report.formats.items()}
     assert statuses == dict.fromkeys(FORMATS, ("passed", "passed"))
+
+
+def test_a_class_that_adds_to_training_only_is_left_out(tmp_path):
+    class Teacher(keras.Model):
+        def train_step(self, data):
+            raise AssertionError("nobody trains here")
+
+    inputs = keras.Input((2,), name="raw")
+    model = Teacher(inputs, keras.layers.Dense(2, activation="softmax", name="probability")(inputs), name="taught")
+    description = {"name": "Two numbers", "inputs": [{"test_image": np.array([1.0, -2.0], "float32")}]}
+    packed = bmzpack.pack(model, description, tmp_path / "bundle.zip", formats=["keras_v3"])
+    assert packed.agreement["keras_v3"]["max_abs_error"] == 0

@@ -108,7 +108,7 @@ def classifier_text(
         *_warnings(measured),
         "",
         "split:",
-        f"  validation: {schedule.validation}  # about {measured.images - held_out} images to train, {held_out} to validate",
+        f"  validation: {schedule.validation}  # {measured.images - held_out} images to train, {held_out} to validate",
         "  group: null  # a column of a CSV table, such as slide or patient: what belongs together stays on one side",
         "  seed: 1",
         "",

@@ -136,7 +136,7 @@ _MODELS = (
         paper="Sandler et al. 2018",
         citation="Sandler et al. (2018), MobileNetV2: Inverted Residuals and Linear Bottlenecks",
         doi="10.1109/CVPR.2018.00474",
-        purpose="One class per patch, by an ImageNet encoder and a softmax: transfer learning from few annotated images.",
+        purpose="One class per patch, by an ImageNet encoder and a softmax: transfer learning from few annotations.",
         limits=(
             "Pretrained encoders take values between 0 and 1 and patches of at least 32 pixels.",
             "The encoder has seen photographs: what photographs never show has to be learned from your images.",
@@ -185,7 +185,7 @@ _MODELS = (
         paper="Ronneberger et al. 2015",
         citation=_UNET,
         doi="10.1007/978-3-319-24574-4_28",
-        purpose="The network of the paper, layer by layer: unpadded convolutions, for those who want to compare with it.",
+        purpose="The network of the paper, layer by layer: unpadded convolutions, for whoever compares with it.",
         limits=(
             "The output is 184 pixels smaller than the input, and sizes are 188 + 16 n.",
             "It needs several times the time and memory of `unet2d` with fewer filters.",

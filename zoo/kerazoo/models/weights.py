@@ -26,7 +26,7 @@ import numpy as np
 from bmzpack.errors import UserError
 from kerazoo.models.backbones import BACKBONES, encoder_of, get_backbone
 
-HEADS = ("probability", "score")
+HEADS = ("probability", "output")
 """The layers that may differ: another problem has other classes."""
 
 
