@@ -58,7 +58,7 @@ def render(
     mirrored
         Whether the test image is smaller than the smallest input.
     """
-    sizes = pixel_sizes | {entry["id"]: _pixel_size(entry, inputs, pixel_sizes) for entry in outputs}
+    sizes = dict(pixel_sizes) | {entry["id"]: _pixel_size(entry, inputs, pixel_sizes) for entry in outputs}
     sections = [
         f"# {description.name}",
         description.description,
