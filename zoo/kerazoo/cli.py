@@ -229,6 +229,56 @@ def compare(
     typer.echo(f"{output} and {output.with_suffix('.csv')} are written.")
 
 
+@app.command()
+def record(
+    runs: Annotated[list[Path], typer.Argument(help="Runs that differ by their seeds only.", metavar="RUN...")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The record to write: model_cards/records/NAME/DATASET.json.")
+    ],
+    dataset: Annotated[str, typer.Option("--dataset", help="What the images are called.")],
+    licence: Annotated[str, typer.Option("--licence", help="Their licence, such as CC-BY-4.0.")],
+    command: Annotated[str, typer.Option("--command", help="What was typed to train, without absolute paths.")],
+    source: Annotated[Optional[str], typer.Option(help="Where the images can be had.")] = None,  # noqa: UP045
+    tests: Annotated[
+        Optional[list[Path]],  # noqa: UP045
+        typer.Option("--test", help="Scores on further images, from `evaluate --json`; one file for each run."),
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Keep what the model card says about finished runs."""
+    from kerazoo.cards.records import write_record
+
+    written = write_record(
+        runs,
+        output,
+        dataset=dataset,
+        licence=licence,
+        command=command,
+        source=source,
+        tests=tests or (),
+        overwrite=overwrite,
+    )
+    typer.echo(f"{output} is written, of {len(written.runs)} runs of {written.model}. Next: kerazoo cards")
+
+
+@app.command()
+def cards(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the cards, with its folder `records`.")],
+    check_only: Annotated[
+        bool, typer.Option("--check", help="Write nothing; fail where a card is not current.")
+    ] = False,
+) -> None:
+    """Render a card and a figure for every model, from the registry and the records."""
+    import_tensorflow()
+    from kerazoo.cards.write import stale_cards, write_cards
+
+    if not check_only:
+        typer.echo("\n".join(map(str, write_cards(output))) or f"All cards in {output} are current.")
+    elif stale := stale_cards(output):
+        typer.echo(f"Not current in {output}: {', '.join(stale)}. Render them with: kerazoo cards -o {output}")
+        raise typer.Exit(1)
+
+
 app.command()(check)
 app.command()(repair)
 app.command()(upload)

@@ -103,8 +103,10 @@ def figure_title(entry: Model) -> str:
 def _overview(entry: Model, facts: Facts | None) -> str:
     rows = [("gives", TASKS[entry.task])]
     if facts:
-        rows.append(("parameters", f"{facts.parameters:,}"))
-        rows.append(("multiply-adds", f"{_large(facts.multiply_adds)} for {_example(facts)}"))
+        rows.append(("parameters", f"{facts.count.parameters:,}"))
+        counted = [("units", facts.count.units), ("connections", facts.count.connections)]
+        counted.append(("multiply-adds", facts.count.multiply_adds))
+        rows += [(name, f"{_large(number)} for {_example(facts)}") for name, number in counted]
     if entry.backbones:
         rows.append(("backbones", ", ".join(f"`{name}`" for name in entry.backbones)))
     rows.append(("paper", f"[{entry.paper}](https://doi.org/{entry.doi})"))
@@ -191,8 +193,8 @@ def _arguments(entry: Model) -> Iterator[str]:
     if entry.backbones:
         yield (
             f"`kerazoo init {entry.name} --backbone {entry.backbones[0]} --weights imagenet ...` starts from an "
-            "encoder that was trained on ImageNet; `training.transfer` says what becomes of its weights. They are those "
-            "of `keras.applications`: mind its licence (Apache 2.0) and the terms of ImageNet."
+            "encoder that was trained on ImageNet; `training.transfer` says what becomes of its weights. They are "
+            "those of `keras.applications`: mind its licence (Apache 2.0) and the terms of ImageNet."
         )
 
 

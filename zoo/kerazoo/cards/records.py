@@ -25,8 +25,8 @@ from kerazoo.training.run import Run
 SEEDS = ("training.seed", "split.seed")
 _ELSEWHERE = ("publication.", "data.images", "data.masks", "data.folder", "data.table")
 """Settings that are said in other words (data set, licence), or that are places."""
-_PATH = re.compile(r"""(?:^|[\s='"(\[,])(?:~|/|\\\\|[A-Za-z]:[\\/])[\w.~-]""")
-"""The beginning of an absolute path; the slashes of an address follow a colon."""
+_PATH = re.compile(r"(?<![\w./:])/+[^\s/]|:/(?!/)|file:|~\w*/|\b[A-Za-z]:\\|\\\\\w")
+"""The beginning of an absolute path, which the slashes of an address or of a fraction are not."""
 
 
 class Scored(Section):
@@ -257,7 +257,7 @@ def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _recorded(run: Run, config: Config) -> RecordedRun:
     record, split = run.read("record"), run.read("split")
-    if not record.get("scores"):
+    if not record.get("scores") or not split.get("validation"):
         raise UserError(f"{run.path} holds no scores: finish it with `kerazoo train --resume`.")
     return RecordedRun(
         seed=config.training.seed,
