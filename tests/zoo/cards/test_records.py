@@ -92,8 +92,8 @@ def test_paths_in_a_command_are_refused(runs, tmp_path, command):
 
 
 def test_addresses_and_fractions_are_no_paths(runs, tmp_path):
-    source = "https://example.org/a/b and doi:10.1000/182"
-    write_record(runs, tmp_path / "unet2d" / "x.json", source=source, **ABOUT | {"dataset": "~30 cells / nuclei, 1/2"})
+    about = ABOUT | {"dataset": "~30 cells / nuclei, 1/2", "source": "https://example.org/a/b and doi:10.1000/182"}
+    assert write_record(runs, tmp_path / "unet2d" / "x.json", **about).source == about["source"]
 
 
 def test_a_record_is_of_one_setting(runs, tmp_path):

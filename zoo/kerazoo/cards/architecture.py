@@ -141,7 +141,7 @@ def _legend(drawing: Drawing, blocks: list[Block], cropped: bool | None, height:
     for kind in (kind for kind in COLOURS if any(block.kind == kind for block in blocks)):
         drawing.rectangle(x, y - 9, 11, 11, COLOURS[kind])
         drawing.text(x + 16, y, kind, 11, "start")
-        x += 28 + 5.9 * len(kind)
+        x += 30 + 6.1 * len(kind)
     if cropped is not None:
         drawing.line([(x, y - 3), (x + 18, y - 3)], INK, arrow=True)
         drawing.text(x + 23, y, "copied and cropped" if cropped else "copied", 11, "start")
