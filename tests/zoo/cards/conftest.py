@@ -15,13 +15,13 @@ from kerazoo.training.run import Run
 def trained(tmp_path_factory):
     """Two runs of one setting, and the scores of each on further images."""
     folder = tmp_path_factory.mktemp("records")
-    write_nuclei(folder, images=5, seed=1, size=64)
-    write_nuclei(folder / "test", images=2, seed=2, size=64)
+    write_nuclei(folder, images=5, seed=1, size=48)
+    write_nuclei(folder / "test", images=2, seed=2, size=48)
     for seed in (1, 2):
         content = {
             "model": {"name": "unet2d", "arguments": {"filters": 4, "depth": 1}},
             "data": {"images": str(folder / "images"), "masks": str(folder / "masks")},
-            "training": {"epochs": 2, "steps_per_epoch": 3, "patch_size": 32, "batch_size": 2, "seed": seed},
+            "training": {"epochs": 1, "steps_per_epoch": 2, "patch_size": 32, "batch_size": 2, "seed": seed},
         }
         run = train(make_config(content), folder / f"run{seed}", progress=False)
         test = folder / "test"

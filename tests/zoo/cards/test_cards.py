@@ -120,7 +120,7 @@ def test_a_record_appears_on_its_card(trained, tmp_path):
     assert "### Synthetic nuclei" in text
     assert "| score | validation (1 image) | test (2 images) | without training (`classical2d`), validation |" in text
     assert re.search(r"\| `dice` \| 0\.\d{3} ± 0\.\d{3} \| 0\.\d{3} ± 0\.\d{3} \| 0\.\d{3}", text)
-    assert "`training.epochs=2`" in text
+    assert "`training.epochs=1`" in text
     assert "No run is recorded." not in text
     assert "| Synthetic nuclei |" in (tmp_path / "README.md").read_text(encoding="utf-8")
     (tmp_path / "records" / "unet").mkdir()

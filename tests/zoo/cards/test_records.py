@@ -46,10 +46,10 @@ def test_content(written, trained):
     assert record.settings == {
         "model.arguments.filters": 4,
         "model.arguments.depth": 1,
-        "training.epochs": 2,
+        "training.epochs": 1,
         "training.batch_size": 2,
         "training.patch_size": 32,
-        "training.steps_per_epoch": 3,
+        "training.steps_per_epoch": 2,
     }
     assert record.machine.packages.keys() == {"kerazoo", "keras", "tensorflow"}
 
@@ -92,7 +92,10 @@ def test_paths_in_a_command_are_refused(runs, tmp_path, command):
 
 
 def test_addresses_and_fractions_are_no_paths(runs, tmp_path):
-    about = ABOUT | {"dataset": "~30 cells / nuclei, 1/2", "source": "https://example.org/a/b and doi:10.1000/182"}
+    about: dict[str, Any] = ABOUT | {
+        "dataset": "~30 cells / nuclei, 1/2",
+        "source": "https://example.org/a/b and doi:10.1000/182",
+    }
     assert write_record(runs, tmp_path / "unet2d" / "x.json", **about).source == about["source"]
 
 
