@@ -108,11 +108,47 @@ def sizes_of(inputs: Sequence[Tensor[Input]], geometry: Geometry) -> Sizes:
         if fixed:
             return Sizes(fixed[-1], 0)
     step = geometry.step
-    if geometry.minimum % step and geometry.margin:
-        wanted = 2 * geometry.margin + 256
+    if geometry.minimum % step:
+        wanted = 2 * max(geometry.margin, geometry.halo or 0) + 256
         return Sizes(geometry.minimum + math.ceil((wanted - geometry.minimum) / step) * step, 0)
     smallest = max(geometry.minimum, step + 2 * max(geometry.margin, geometry.halo or 0))
     return Sizes(math.ceil(smallest / step) * step, step)
+
+
+def rim_of(
+    model: keras.Model, inputs: Sequence[Tensor[Input]], outputs: Sequence[Tensor[Output]], geometry: Geometry
+) -> int:
+    """Pixels of zeros that make every output as large as the input.
+
+    Parameters
+    ----------
+    model
+        The network.
+    inputs, outputs
+        Its tensors.
+    geometry
+        Of the network.
+
+    Returns
+    -------
+    int
+        The margin of the network. 0 where it has none, where it is not that of all outputs, or where no halo would cut
+        the zeros off.
+    """
+    source = next((tensor for tensor in inputs if tensor.is_image), None)
+    if source is None or geometry.halo is None:
+        return 0
+    lengths = dict(zip(source.axes, source.shape, strict=True))
+    smaller = {
+        letter: (lengths[letter] or geometry.minimum) - 2 * geometry.margin for letter in SPACE if letter in lengths
+    }
+    shapes = _output_shapes(model, inputs, geometry.minimum)
+    fit = all(
+        tensor.axes in DEFAULT_AXES.values()
+        and {letter: size for letter, size in zip(tensor.axes, shape, strict=True) if letter in SPACE} == smaller
+        for tensor, shape in zip(outputs, shapes, strict=True)
+    )
+    return geometry.margin if fit else 0
 
 
 def input_axes(tensor: Tensor[Input], sizes: Sizes, reference: str | None) -> list[dict[str, Any]]:
@@ -268,14 +304,18 @@ def _likely_ratio(output: int, of_input: int) -> float:
 def _output_halo(geometry: Geometry, ratio: float) -> int:
     """The halo in output pixels.
 
-    bioimageio.core extends also a whole image by it on both sides: twice the halo is rounded up to the step, so that an
-    image of a valid size remains one.
+    What it leaves of a tile is a multiple of the step, so that all tiles lie alike on the grid of the network's strides.
+    bioimageio.core extends also a whole image by it on both sides, and an image of a valid size remains one.
     """
     if geometry.halo is None:
         return 0
-    step = geometry.step
-    unit = step // 2 if step % 2 == 0 and step * ratio % 2 == 0 else step
-    return round(math.ceil(max(0, geometry.halo - geometry.margin) / unit) * unit * ratio)
+    step, reach = geometry.step, max(0, geometry.halo - geometry.margin)
+    fitting = [
+        halo
+        for halo in range(reach, reach + step)
+        if (geometry.minimum - 2 * halo) % step == 0 and math.isclose(halo * ratio, round(halo * ratio))
+    ]
+    return round((fitting[0] if fitting else math.ceil(reach / step) * step) * ratio)
 
 
 def _output_shapes(model: keras.Model, inputs: Sequence[Tensor[Input]], size: int) -> list[tuple[int | None, ...]]:

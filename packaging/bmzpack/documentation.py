@@ -36,6 +36,7 @@ def render(
     report: Report,
     agreement: Agreement,
     mirrored: bool = False,
+    rim: int = 0,
 ) -> str:
     """The documentation in Markdown.
 
@@ -57,6 +58,8 @@ def render(
         From `bmzpack.agreement.agreement_of`.
     mirrored
         Whether the test image is smaller than the smallest input.
+    rim
+        Pixels of zeros around every output, see `bmzpack.axes.rim_of`.
     """
     sizes = dict(pixel_sizes) | {entry["id"]: _pixel_size(entry, inputs, pixel_sizes) for entry in outputs}
     sections = [
@@ -65,7 +68,7 @@ def render(
         description.documentation or "",
         "## Inputs and outputs\n\n" + "\n\n".join(_tensor(entry, "input", in_graph, sizes) for entry in inputs),
         "\n\n".join(_tensor(entry, "output", in_graph, sizes) for entry in outputs),
-        _geometry(inputs, outputs),
+        _geometry(inputs, outputs, rim),
         _test_tensors(inputs, mirrored),
         "## How to open it\n\n" + "\n\n".join(_opening(description, report, agreement, inputs, outputs)),
         "## Validation\n\n" + "\n\n".join(_validation(description)),
@@ -139,7 +142,7 @@ def _value(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _geometry(inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]) -> str:
+def _geometry(inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]], rim: int) -> str:
     """What was measured of the sizes, in words."""
     sentences = []
     sizes = {axis["id"]: axis["size"] for axis in inputs[0]["axes"] if axis["type"] == "space"}
@@ -159,6 +162,11 @@ def _geometry(inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str
         sentences.append(
             f"The rim of {halo} pixels of a tile's output (the halo) depends on what lies outside the tile; programs "
             "that work in tiles cut it off."
+        )
+    if rim:
+        sentences.append(
+            f"Its outermost {rim} pixels are zeros: the network gives an output without them, which not every program "
+            "can place in the image."
         )
     if offset:
         sentences.append(f"The output is {-offset} pixels smaller than the input, {-offset // 2} on each side.")

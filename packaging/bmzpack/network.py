@@ -49,6 +49,32 @@ def with_processing(
     )
 
 
+def with_rim(model: keras.Model, rim: int) -> keras.Model:
+    """Put zeros around every output, so that it is as large as the input.
+
+    Parameters
+    ----------
+    model
+        A network of images, channels last.
+    rim
+        Pixels on each side, from `bmzpack.axes.rim_of`.
+
+    Returns
+    -------
+    keras.Model
+        The model itself where there is nothing to add.
+    """
+    if not rim:
+        return model
+
+    def padded(output: Any) -> Any:
+        kind = keras.layers.ZeroPadding2D if len(output.shape) == 4 else keras.layers.ZeroPadding3D
+        return kind(rim, data_format="channels_last")(output)
+
+    outputs = keras.tree.map_structure(padded, model._outputs_struct)
+    return keras.Model(model._inputs_struct, outputs, name=f"{model.name}_with_rim")
+
+
 def _apply(x: Any, tensor: Tensor[Any], operations: Sequence[Processing]) -> Any:
     for number, operation in enumerate(operations):
         x = _layer(operation, tensor, f"{tensor.id}_{operation.id}_{number}")(x)

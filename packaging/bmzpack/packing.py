@@ -108,10 +108,10 @@ def _write_folder(model_path: Path, description: Description, folder: Path, form
     given_inputs, given_outputs = _described(description, names, model_path)
 
     # Keras is imported here, so that what is wrong in a description is said at once
-    from bmzpack.axes import Tensor, input_axes, output_axes, pixel_sizes, scale_for_fiji, sizes_of
+    from bmzpack.axes import Tensor, input_axes, output_axes, pixel_sizes, rim_of, scale_for_fiji, sizes_of
     from bmzpack.cover import write_cover
     from bmzpack.geometry import Geometry, measure
-    from bmzpack.network import with_processing
+    from bmzpack.network import with_processing, with_rim
     from bmzpack.tensors import read_test_image, test_windows, visible_part
     from bmzpack.weights.model import load
 
@@ -122,6 +122,9 @@ def _write_folder(model_path: Path, description: Description, folder: Path, form
 
     first_image = next((tensor for tensor in inputs if tensor.is_image), None)
     geometry = measure(model) if first_image else Geometry(step=1, halo=None, margin=0, minimum=1)
+    rim = rim_of(model, inputs, outputs, geometry)
+    if rim:
+        geometry = dataclasses.replace(geometry, margin=0)
     sizes = sizes_of(inputs, geometry)
     images = {tensor.id: read_test_image(tensor, geometry.minimum) for tensor in inputs}
     windows = test_windows(images, inputs, sizes)
@@ -133,13 +136,15 @@ def _write_folder(model_path: Path, description: Description, folder: Path, form
     ]
     output_entries = [
         _entry(tensor, axes, declared)
-        for tensor, axes in zip(outputs, output_axes(model, inputs, outputs, sizes, geometry), strict=True)
+        for tensor, axes in zip(
+            outputs, output_axes(with_rim(model, rim), inputs, outputs, sizes, geometry), strict=True
+        )
     ]
     scale_for_fiji(input_entries, output_entries)
 
     samples = [processing.preprocess(input_entries, window) for window in windows]
     test_inputs = [processing.arrays(sample, names.inputs) for sample in samples]
-    model = with_processing(model, inputs, outputs, in_graph)
+    model = with_rim(with_processing(model, inputs, outputs, in_graph), rim)
     with tempfile.TemporaryDirectory(prefix="bmzpack-") as scratch:
         final = Path(scratch, "model.keras")
         model.save(final)
@@ -163,7 +168,16 @@ def _write_folder(model_path: Path, description: Description, folder: Path, form
     consumers = [name for name, verdict in report.consumers.items() if verdict.verdict != "fails"]
     write_rdf(consumers)
     text = documentation.render(
-        description, input_entries, output_entries, tensors, in_graph, pixels, report, agreement, mirrored=visible < 1
+        description,
+        input_entries,
+        output_entries,
+        tensors,
+        in_graph,
+        pixels,
+        report,
+        agreement,
+        mirrored=visible < 1,
+        rim=rim,
     )
     (folder / "README.md").write_text(text, encoding="utf-8")
     return Packed(folder, agreement, [CONSUMERS[name].NAME for name in consumers], _wanting(description, consumers))
