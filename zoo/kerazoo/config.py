@@ -174,10 +174,11 @@ class TrainingConfig(Section):
     schedule: Literal["constant", "cosine", "plateau"] = "cosine"
     warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
     transfer: Literal["initialise", "freeze", "all", "staged"] = "all"
-    """What becomes of a pretrained backbone. `initialise`: its weights are where training starts, everything is
-    estimated, the statistics of batch normalisation included; `freeze`: its stages up to ``freeze_until`` are fixed,
-    the rest is estimated; `all`: all weights are estimated, the statistics stay those of ImageNet; `staged`: one third
-    of the epochs each for the head, then also the last stages, then all, at falling learning rates."""
+    """What becomes of pretrained weights, those of the backbone where there is one, else of all but the last layer.
+    `initialise`: training starts from them, everything is estimated, the statistics of batch normalisation included;
+    `freeze`: they are fixed, of a backbone those up to ``freeze_until``, the rest is estimated; `all`: all weights are
+    estimated, the statistics stay those of the pretraining; `staged`: one third of the epochs each for the head, then
+    also the last stages of a backbone, then all, at falling learning rates."""
     freeze_until: Literal["stride2", "stride4", "stride8", "stride16", "stride32"] | None = None
     """With `freeze`: the last stage of the backbone that is fixed, named by how much smaller than the image its maps
     are; by default all of the backbone."""

@@ -143,7 +143,7 @@ def classifier_text(
         ),
         *(
             ["  transfer: initialise  # everything is estimated from there; or all, staged, freeze"]
-            if weights is not None and model.backbones
+            if weights is not None
             else []
         ),
         f"  learning_rate: {schedule.rate}",

@@ -159,6 +159,39 @@ def test_what_is_trainable(make, encoder_weights, transfer, frozen, expected):
     assert [model.get_layer(name).trainable for name in names] == expected
 
 
+@pytest.mark.parametrize(
+    ("transfer", "frozen", "expected"),
+    [
+        ("initialise", None, [True, True, True]),
+        ("all", None, [True, False, True]),
+        ("freeze", WHOLE, [False, False, True]),
+    ],
+)
+def test_without_a_backbone_all_but_the_last_layer_is_pretrained(make, tmp_path, transfer, frozen, expected):
+    create_model("patch_cnn", classes=5, filters=2).save(tmp_path / "other.keras")
+    own = {"name": "patch_cnn", "weights": str(tmp_path / "other.keras"), "arguments": {"filters": 2}}
+    settings = make(own, transfer=transfer)
+    model = create_model("patch_cnn", classes=3, filters=2, weights=own["weights"])
+    assert phases_of(settings, model) == [Phase(0, 3, frozen)]
+    choose_trainable(model, settings, frozen)
+    names = ("level3_convolution2", "level3_norm2", "probability")
+    assert [model.get_layer(name).trainable for name in names] == expected
+
+
+def test_an_own_network_is_transferred(make, tmp_path):
+    """Its features stay as they are, and its head learns other classes."""
+    source = create_model("patch_cnn", classes=5, filters=2)
+    source.save(tmp_path / "other.keras")
+    own = {"name": "patch_cnn", "weights": str(tmp_path / "other.keras"), "arguments": {"filters": 2, "dropout": 0.0}}
+    run = fit.train(make(own, transfer="freeze", epochs=1), tmp_path / "run", progress=False)
+    *fixed, kernel, _ = keras.saving.load_model(run.model_path).get_weights()
+    assert kernel.shape == (8, 3)
+    for a, b in zip(fixed, source.get_weights()[:-2], strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(UserError, match="stride8, the stage of a backbone, but patch_cnn has none"):
+        fit.train(make(own, transfer="freeze", freeze_until="stride8"), tmp_path / "other", progress=False)
+
+
 def test_statistics_stay_where_they_are_frozen(make, encoder_weights):
     x, y = np.random.default_rng(1).uniform(size=(8, 32, 32, 3)).astype("float32"), np.arange(8)[:, None] % 3
     for transfer, same in (("all", True), ("initialise", False)):

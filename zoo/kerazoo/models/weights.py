@@ -123,6 +123,12 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     return {name.replace("/depthwise_kernel", "/kernel"): array for name, array in arrays.items()}
 
 
+def below_head(model: keras.Model) -> keras.Model:
+    """A network up to its last layer, which answers one problem; the layers are shared, not copied."""
+    head = next(layer for layer in model.layers if layer.name in HEADS)
+    return keras.Model(model.inputs, head.input)
+
+
 def is_folded(path: str | os.PathLike[str]) -> bool:
     """Whether the batch normalisation of a weights file is folded: there is no more of it than `beta`."""
     names = read_weights(path)

@@ -25,6 +25,7 @@ from kerazoo.data.normalise import Normalisation, fit_normalisation
 from kerazoo.data.pairs import Pair, load_pair, pairs_of
 from kerazoo.data.patches import patch_of
 from kerazoo.data.split import split_pairs
+from kerazoo.models.classifiers import FEATURES
 from kerazoo.models.registry import create_model
 from kerazoo.recipe import Recipe, TileGeometry
 from kerazoo.training.callbacks import EndOfEpoch, LearningRate
@@ -279,11 +280,13 @@ def _fit(job: _Job, run: Run, state: State | None, position: Position, console: 
 
 
 def _fitted(job: _Job, phase: Phase) -> tuple[Any, Feed]:
-    """The network and what it is fed with; only the head, where a fixed backbone gives the same features each epoch."""
+    """The network and what it is fed with; only the head, where fixed layers give the same features each epoch."""
     feed = job.feed
     if phase.frozen != WHOLE or not isinstance(feed, PatchFeed) or feed.is_augmented:
         return job.model, feed
     if job.workers.count > 1 or job.strategy.num_replicas_in_sync > 1:
+        return job.model, feed
+    if FEATURES not in {layer.name for layer in job.model.layers}:
         return job.model, feed
     head = head_of(job.model, feed)
     return head.model, head.feed

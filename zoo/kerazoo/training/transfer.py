@@ -8,10 +8,10 @@ from typing import Any
 from bmzpack.errors import UserError
 from kerazoo.config import Config
 from kerazoo.models.backbones import encoder_of, freeze_statistics, stages_of
-from kerazoo.models.weights import is_folded
+from kerazoo.models.weights import below_head, is_folded
 
 WHOLE = "whole"
-"""All of the backbone, its top included."""
+"""All of the backbone, its top included; without a backbone all but the last layer."""
 STAGED_RATES = (1.0, 0.3, 0.1)
 """Factors on the learning rate of the three phases of `staged`."""
 
@@ -49,7 +49,7 @@ def phases_of(config: Config, model: Any) -> list[Phase]:
             return [Phase(0, epochs, training.freeze_until or WHOLE)]
         case "staged":
             ends = [round(epochs * part / 3) for part in range(4)]
-            stages = stages_of(model, str(config.model.backbone))
+            stages = stages_of(model, config.model.backbone) if config.model.backbone else []
             frozen = [WHOLE, stages[-2] if len(stages) > 1 else None, None]
             phases = [
                 Phase(start, end, stage, rate)
@@ -61,7 +61,7 @@ def phases_of(config: Config, model: Any) -> list[Phase]:
 
 
 def choose_trainable(model: Any, config: Config, frozen: str | None) -> None:
-    """Fix and free the layers of a network's backbone.
+    """Fix and free the layers of a network's backbone, or of a pretrained network without one.
 
     Fixed layers keep their weights; batch normalisation that is fixed, and unless the transfer is `initialise` all that
     is pretrained, also keeps its statistics and uses them in training as it does in prediction.
@@ -76,21 +76,21 @@ def choose_trainable(model: Any, config: Config, frozen: str | None) -> None:
         As in `Phase`.
     """
     backbone = config.model.backbone
-    if backbone is None:
+    if backbone is None and not is_pretrained(config):
         return
-    encoder = encoder_of(model, backbone)
+    encoder = encoder_of(model, backbone) if backbone else below_head(model)
     for layer in encoder.layers:
         layer.trainable = True
     if is_pretrained(config) and config.training.transfer != "initialise":
         freeze_statistics(encoder)
     if frozen is not None:
-        for layer in (encoder if frozen == WHOLE else encoder_of(model, backbone, frozen)).layers:
+        for layer in (encoder if frozen == WHOLE else encoder_of(model, str(backbone), frozen)).layers:
             layer.trainable = False
 
 
 def is_pretrained(config: Config) -> bool:
-    """Whether the network has a backbone with weights from elsewhere."""
-    return bool(config.model.backbone and config.model.weights)
+    """Whether the network has weights from elsewhere."""
+    return config.model.weights is not None
 
 
 def check_transfer(config: Config) -> None:
@@ -100,20 +100,25 @@ def check_transfer(config: Config) -> None:
     ------
     UserError
         There are no pretrained weights, the normalisation is not that of the pretrained backbone, `initialise` with
-        folded batch normalisation, or ``freeze_until`` without `freeze`.
+        folded batch normalisation, or ``freeze_until`` without `freeze` or without a backbone.
     """
     training, model = config.training, config.model
     if training.transfer != "all" and not is_pretrained(config):
         raise UserError(
-            f"training.transfer is {training.transfer}: it needs a pretrained model.backbone with model.weights; set "
-            "it to all."
+            f"training.transfer is {training.transfer}, but nothing is pretrained: name model.weights, or set it to "
+            "all."
         )
     if training.freeze_until is not None and training.transfer != "freeze":
         raise UserError(
             f"training.freeze_until is {training.freeze_until}, but training.transfer is {training.transfer}: set that "
             "to freeze, or leave freeze_until out."
         )
-    if is_pretrained(config) and config.normalisation.method not in ("scaling", "percentile"):
+    if training.freeze_until is not None and model.backbone is None:
+        raise UserError(
+            f"training.freeze_until is {training.freeze_until}, the stage of a backbone, but {model.name} has none: "
+            "leave it out, and all but the last layer is fixed."
+        )
+    if is_pretrained(config) and model.backbone and config.normalisation.method not in ("scaling", "percentile"):
         raise UserError(
             f"normalisation.method is {config.normalisation.method}, but the pretrained {model.backbone} takes values "
             "between 0 and 1: set it to scaling or percentile."
