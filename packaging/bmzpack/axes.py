@@ -304,7 +304,7 @@ def _likely_ratio(output: int, of_input: int) -> float:
 def _output_halo(geometry: Geometry, ratio: float) -> int:
     """The halo in output pixels.
 
-    What it leaves of a tile is a multiple of the step, so that all tiles lie alike on the grid of the network's strides.
+    What it leaves of a tile is a multiple of the step, so that all tiles lie alike on the grid of the strides.
     bioimageio.core extends also a whole image by it on both sides, and an image of a valid size remains one.
     """
     if geometry.halo is None:

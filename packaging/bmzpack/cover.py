@@ -38,7 +38,7 @@ def write_cover(
     tensors
         Test tensors by id.
     visible
-        Part of their sides, in the middle, that is shown: what lies around it is mirrored.
+        Part of their sides, in the middle, that is shown: what lies around it is mirrored, or a rim of zeros.
     """
     pictures, height = [], 0
     for entries, draw in ((inputs, _image), (outputs, _prediction)):

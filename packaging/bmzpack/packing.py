@@ -154,7 +154,8 @@ def _write_folder(model_path: Path, description: Description, folder: Path, form
     for entry in (*input_entries, *output_entries):
         _write_test_tensor(entry, tensors[entry["id"]], folder)
     visible = visible_part(images, windows[0])
-    write_cover(folder / "cover.png", input_entries, output_entries, tensors, visible)
+    without_rim = 1 - 2 * rim / min(windows[0][reference].shape[1:-1]) if reference and rim else 1.0
+    write_cover(folder / "cover.png", input_entries, output_entries, tensors, min(visible, without_rim))
     agreement, pixels = agreement_of(written, test_inputs), pixel_sizes(inputs)
 
     def write_rdf(consumers: Sequence[str]) -> None:

@@ -101,6 +101,21 @@ def test_bundle_of_the_zoo(model, image, tmp_path):
     assert predictor.recipe.model_copy(update={"normalisation": recipe.normalisation}) == recipe
 
 
+def test_bundle_of_valid_convolutions(image, tmp_path):
+    """Packed with a rim of zeros, which is not part of any result."""
+    keras.utils.set_random_seed(1)
+    raw = keras.Input((None, None, 3), name="raw")
+    x = keras.layers.MaxPooling2D()(keras.layers.Conv2D(6, 3, activation="relu")(raw))
+    x = keras.layers.Conv2D(3, 3, activation="softmax")(keras.layers.UpSampling2D()(x))
+    model = keras.Model(raw, keras.layers.Identity(name="probability")(x))
+    standardisation = {"id": "zero_mean_unit_variance", "kwargs": {"axes": ["channel", "y", "x"]}}
+    predictor = Predictor.load(packed(model, tmp_path / "valid.zip", image, standardisation))
+    assert predictor.recipe.geometry.margin == 2
+    expected = Predictor(model, predictor.recipe).probabilities(image)
+    np.testing.assert_allclose(predictor.probabilities(image), expected, atol=1e-5)
+    np.testing.assert_allclose(expected.sum(-1), 1, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("operation", "method"),
     [

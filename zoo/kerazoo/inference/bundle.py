@@ -44,7 +44,7 @@ def load_bundle(path: Path) -> tuple[keras.Model, Recipe]:
         if weights is None:
             known = ", ".join(described) or "none"
             raise UserError(f"{path} has no keras_v3 weights ({known}): use a bundle of a Keras 3 network.")
-        model = load_model(folder / str(weights["source"]))
+        model = _without_rim(load_model(folder / str(weights["source"])))
     own = (description.get("config") or {}).get("kerazoo")
     if own is None:
         return model, derived_recipe(description, model, str(path))
@@ -94,6 +94,15 @@ def derived_recipe(description: dict[str, Any], model: keras.Model, name: str) -
         decoding=DecodingConfig(),
         geometry=TileGeometry(**dataclasses.asdict(measure(model))),
     )
+
+
+def _without_rim(model: keras.Model) -> keras.Model:
+    """The network without the zeros that the packer puts around an output that is smaller than the input.
+
+    The tiling here places such an output, and has something better than zeros for the border of an image.
+    """
+    last = model.layers[-1]
+    return keras.Model(model.inputs, last.input) if isinstance(last, keras.layers.ZeroPadding2D) else model
 
 
 def _channel_names(tensor: dict[str, Any], name: str) -> list[str]:
