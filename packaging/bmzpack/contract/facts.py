@@ -371,7 +371,7 @@ class Facts:
             kind=kind,
             named=bool(text(entry.get("id"))),
             halo=halo,
-            pixel=number(entry.get("scale")) or 1.0,
+            pixel=_scale(entry.get("scale")),
             channel_names=[str(name) for name in names] if isinstance(names, list) else None,
         )
         if kind == "batch" and size is None:
@@ -503,6 +503,12 @@ def integer(value: Any) -> int | None:
     """A whole number that is not negative, or None."""
     found = number(value)
     return int(found) if found is not None and found >= 0 and found == int(found) else None
+
+
+def _scale(value: Any) -> float:
+    """A scale by which sizes can be multiplied and divided; 1 for others."""
+    found = number(value)
+    return found if found is not None and abs(found) > 1e-15 else 1.0
 
 
 def _kind(value: Any) -> str:

@@ -126,6 +126,13 @@ def test_huge_numbers(tmp_path):
     assert "T4" in rules(bundle.finish())
 
 
+def test_scales_whose_quotient_is_no_number(tmp_path):
+    bundle = clean(tmp_path / "bundle")
+    bundle.axis("inputs", "y")["scale"] = 1e14
+    bundle.axis("outputs", "y")["scale"] = 5e-324
+    assert {"T4", "T9"} <= rules(bundle.finish())
+
+
 # paths
 
 
