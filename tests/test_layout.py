@@ -1,8 +1,8 @@
 """The two source roots resolve, and nothing shadows the libraries that share a name with a folder."""
 
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import packaging.version
@@ -31,9 +31,10 @@ def test_light_modules_import_no_framework(module):
 @pytest.mark.parametrize(("command", "limit"), [("--help", 0.5), ("models", 1.0)])
 def test_commands_answer_at_once(command, limit):
     def seconds() -> float:
-        start = time.perf_counter()
+        """Of the processor: other tests run beside this one."""
+        start = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
         subprocess.run([sys.executable, "-m", "kerazoo", command], check=True, capture_output=True, cwd=ROOT)
-        return time.perf_counter() - start
+        return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - start
 
     assert min(seconds() for _ in range(3)) < limit
 

@@ -80,9 +80,9 @@ def test_from_images_to_a_bundle(user_folder):
 def test_from_class_folders_to_a_bundle(tmp_path):
     from kerazoo.data.tissue import write_tissue, write_tissue_patches
 
-    write_tissue_patches(tmp_path / "tissue", patches=6, seed=1, size=32)
-    write_tissue_patches(tmp_path / "tissue_test", patches=2, seed=2, size=32)
-    write_tissue(tmp_path, images=1, seed=3, size=96)
+    write_tissue_patches(tmp_path / "tissue", patches=6, seed=1, size=64)
+    write_tissue_patches(tmp_path / "tissue_test", patches=2, seed=2, size=64)
+    write_tissue(tmp_path, images=1, seed=3, size=128)
     (tmp_path / "images").rename(tmp_path / "slides")
     lines = [line for line in commands("kerazoo") if "tissue" in line]
     assert [shlex.split(line)[1] for line in lines] == ["init", "train", "evaluate", "predict", "export"]

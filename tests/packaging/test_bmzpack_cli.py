@@ -1,10 +1,10 @@
 """The command bmzpack: instant help, one sentence and exit code 2 for what a user can mend."""
 
 import os
+import resource
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import keras
@@ -48,9 +48,10 @@ def test_help_is_instant():
     environment = os.environ | {"PYTHONPATH": str(ROOT / "packaging")}
 
     def seconds():
-        start = time.perf_counter()
+        """Of the processor: other tests run beside this one."""
+        start = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
         subprocess.run([sys.executable, "-m", "bmzpack", "--help"], check=True, capture_output=True, env=environment)
-        return time.perf_counter() - start
+        return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - start
 
     assert min(seconds() for _ in range(5)) < 0.5
 

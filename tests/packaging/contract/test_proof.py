@@ -91,7 +91,7 @@ def test_sizes_that_follow_another_input(bundle):
     second = json.loads(json.dumps(bundle.rdf["inputs"][0])) | {"id": "coarse"}
     for name in ("y", "x"):
         axis = next(axis for axis in second["axes"] if axis["id"] == name)
-        axis |= {"scale": 1.0, "size": {"tensor_id": "raw", "axis_id": name}}
+        axis |= {"scale": 2.0, "size": {"tensor_id": "raw", "axis_id": name}}
     bundle.rdf["inputs"].append(second)
     sizes = sizes_at(facts(bundle), None, 1)
     assert (sizes["raw", "y"], sizes["coarse", "y"]) == (48, 24)

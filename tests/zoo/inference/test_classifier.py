@@ -86,7 +86,7 @@ def bundles(run):
     """The map in every format, and enlarged."""
     paths = run.path.parent / "map.zip", run.path.parent / "enlarged.zip"
     export(run, paths[0])
-    export(run, paths[1], enlarge=True, formats=["keras_v3", "torchscript"])
+    export(run, paths[1], enlarge=True, formats=["keras_v3", "onnx", "torchscript"])
     return paths
 
 

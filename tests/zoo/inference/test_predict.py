@@ -111,7 +111,7 @@ def test_ambiguous_stack_with_axes_given(run, tmp_path):
 def test_more_objects_than_uint16_counts(run, tmp_path, monkeypatch):
     """The second plane needs float32: the first, already written, is carried over."""
     counts = iter([3, 70_000])
-    monkeypatch.setattr(Predictor, "result", lambda self, image, kept: np.full(image.shape[:2], next(counts), np.int32))
+    monkeypatch.setattr(Predictor, "result", lambda self, image: np.full(image.shape[:2], next(counts), np.int32))
     tifffile.imwrite(tmp_path / "s.tif", np.stack([plane(), plane()]), imagej=True, metadata={"axes": "ZYX"})
     (path,) = predict(run, [tmp_path / "s.tif"], tmp_path / "out")
     labels = tifffile.imread(path)

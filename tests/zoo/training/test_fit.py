@@ -16,6 +16,7 @@ import yaml
 
 from bmzpack.errors import UserError
 from kerazoo.data.pairs import load_pair, pairs_of
+from kerazoo.data.pipeline import validation_dataset
 from kerazoo.training import fit
 from kerazoo.training.callbacks import EndOfEpoch
 from kerazoo.training.run import Run
@@ -80,7 +81,7 @@ def test_saved_network_has_the_loss_of_its_epoch(run, config):
     loss = fit.make_loss(config.training.loss, np.ones(3))
     held_out = {entry["id"] for entry in run.read("split")["validation"]}
     samples = [load_pair(pair, config.data) for pair in pairs_of(config.data) if pair.id in held_out]
-    data = fit.validation_dataset(samples, config, run.recipe.normalisation)
+    data = validation_dataset(samples, config, run.recipe.normalisation)
     model.compile(loss=loss, jit_compile=False)
     assert model.evaluate(data, verbose=0) == pytest.approx(run.read("record")["best_validation_loss"], rel=1e-5)
 
