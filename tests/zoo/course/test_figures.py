@@ -6,11 +6,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kerazoo.course import activations, augmentation, convolution, neuron, normalisation, optimisation, splitting
+from kerazoo.course import (
+    activations,
+    augmentation,
+    backpropagation,
+    convolution,
+    neuron,
+    normalisation,
+    optimisation,
+    results,
+    splitting,
+)
 from kerazoo.data.synthetic import nuclei
 from kerazoo.evaluation.figures import RESOLUTION
+from kerazoo.models.mlp import mlp
 
-NUCLEI = nuclei(1, 96)[0][..., None]
+NUCLEI, LABELS = nuclei(1, 96)[0][..., None], nuclei(1, 96)[1]
 AND, XOR = (neuron.learn(neuron.POINTS, neuron.PROBLEMS[name], epochs=20) for name in ("AND", "XOR"))
 FIGURES = {
     "table": lambda: neuron.draw_table(AND),
@@ -22,6 +33,15 @@ FIGURES = {
     "softmax": lambda: activations.draw_softmax(np.array([2.0, 0.5, -1.0]), ["Epithelium", "Stroma", "Background"]),
     "convolution": convolution.draw_convolution,
     "edge filter": lambda: convolution.draw_convolution(kernel=np.array([[-1, 0, 1]]), padding=0, place=(2, 0)),
+    "filters": lambda: convolution.draw_filters(NUCLEI),
+    "backpropagation": lambda: backpropagation.draw_step(
+        backpropagation.backpropagate(backpropagation.WEIGHTS, [1, 1], 0)
+    ),
+    "answers": lambda: backpropagation.draw_answers(mlp(), neuron.PROBLEMS["XOR"]),
+    "explicit programming": lambda: results.draw_classical(NUCLEI),
+    "objects": lambda: results.draw_objects(NUCLEI[..., 0], {"annotation": LABELS, "nothing": 0 * LABELS}),
+    "decoding": lambda: results.draw_decoding(NUCLEI, np.eye(3)[(LABELS > 0).astype(int)], LABELS),
+    "classes": lambda: results.draw_classes(NUCLEI, {"map": (LABELS > 0)[::8, ::8].astype(int)}, ["glass", "nuclei"]),
     "descent": lambda: optimisation.draw_descent(optimisation.some_cells(), steps=10),
     "normalisation": lambda: normalisation.draw_normalisation(NUCLEI),
     "division": lambda: splitting.draw_division(30, splitting.divide(30)),

@@ -8,13 +8,20 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.lib.stride_tricks import sliding_window_view
 
-from kerazoo.course.style import FAINT, SOFT
+from kerazoo.course.style import FAINT, SOFT, name, new_figure
 from kerazoo.evaluation.figures import INK, ORANGE, PAPER, SKY
 
 IMAGE = np.array([[5, 5, 5], [5, 10, 5], [5, 5, 5]])
 """The example of the lecture."""
 FILTER = np.ones((3, 3), int)
 PADDING = 2
+FILTERS = {
+    "mean": np.ones((9, 9)) / 81,
+    "left and right edges": np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]),
+    "upper and lower edges": np.array([[-1, -2, -1], [0, 0, 0], [1, 2, 1]]),
+    "fine texture": np.outer(*[np.array([1, 4, 6, 4, 1]) / 16] * 2) - np.ones((5, 5)) / 25,
+}
+"""What a person would look for; a network learns its own."""
 
 
 def convolve(image: np.ndarray, kernel: np.ndarray, padding: int = 0) -> np.ndarray:
@@ -102,6 +109,34 @@ def draw_convolution(
         fontsize=11,
         color=INK,
     )
+    return figure
+
+
+def draw_filters(image: np.ndarray, filters: dict[str, np.ndarray] = FILTERS) -> Figure:
+    """Draw an image and what filters make of it.
+
+    Parameters
+    ----------
+    image
+        (y, x) or (y, x, 1), any number type.
+    filters
+        By name, (y, x) with odd sides.
+
+    Returns
+    -------
+    Figure
+        Grey is 0 where a filter has negative weights, white is much and black is the opposite.
+    """
+    plane = np.asarray(image, float).reshape(image.shape[:2])
+    plane = (plane - plane.mean()) / plane.std()
+    figure, axes = new_figure(1, len(filters) + 1, 2.2, 2.4)
+    results = {title: convolve(np.pad(plane, len(kernel) // 2, "edge"), kernel) for title, kernel in filters.items()}
+    for ax, (title, values) in zip(axes[0], {"image": plane, **results}.items(), strict=True):
+        signed = title in filters and (filters[title] < 0).any()
+        most = np.percentile(np.abs(values), 99.5)
+        ax.imshow(values, cmap="gray", vmin=-most if signed else np.percentile(values, 0.5), vmax=most)
+        ax.set_axis_off()
+        name(ax, title)
     return figure
 
 
