@@ -15,7 +15,8 @@ class Perceptron(keras.Model):
     """A network whose last weights are changed by Rosenblatt's rule, as a step function has no gradient to follow.
 
     ``fit(x, y, batch_size=1, shuffle=False)`` takes the samples one by one, y is 0 or 1. The samples of a larger batch
-    change the weights together, by the sum of their changes. It runs on TensorFlow and torch.
+    change the weights together, by the sum of their changes. It runs on TensorFlow and torch. A bundle gets the
+    network without this class: pack the model itself, as a file of it carries the class.
     """
 
     def train_step(self, data: Any) -> dict[str, Any]:
@@ -41,11 +42,6 @@ class Perceptron(keras.Model):
             if metric.name == "loss":
                 metric.update_state(self.compute_loss(x, real, y))
         return self.compute_metrics(x, real, y)
-
-    @property
-    def network(self) -> keras.Model:
-        """The same neuron with the same weights, of stock layers only, as bundles need it: it cannot be trained."""
-        return keras.Model(self.inputs, self.outputs, name=self.name)
 
 
 def perceptron(features: int = 2, learning_rate: float = 0.5) -> Perceptron:
