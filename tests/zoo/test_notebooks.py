@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import os
 from base64 import b64decode
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def executed(tmp_path_factory):
         notebook, folder = read(name), tmp_path_factory.mktemp("notebook")
         async with free:
             client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}})
-            await client.async_execute()
+            await client.async_execute(env={**os.environ, "TMPDIR": str(folder)})
         return notebook
 
     async def execute_all():
