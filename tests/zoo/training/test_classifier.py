@@ -226,7 +226,7 @@ def test_features_are_computed_once_and_give_the_same_training(make, monkeypatch
     cached = fit.train(settings, tmp_path / "cached", progress=False)
     monkeypatch.setattr(fit, "head_of", lambda *_: pytest.fail("the encoder should run each epoch"))
     with monkeypatch.context() as patch:
-        patch.setattr("kerazoo.training.feed.PatchFeed.is_augmented", True)
+        patch.setattr(fit, "is_augmented", lambda _: True)
         plain = fit.train(settings, tmp_path / "plain", progress=False)
     for a, b in zip(history(cached), history(plain), strict=True):
         assert a == pytest.approx(b, rel=1e-3, abs=1e-4)

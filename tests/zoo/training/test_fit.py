@@ -250,9 +250,12 @@ def test_plain_lines_where_there_is_no_terminal(make, tmp_path, capsys):
     assert "\x1b" not in "".join(lines)
 
 
-PROGRAM = (
-    "import sys; from kerazoo.training.fit import train; train(sys.argv[1], sys.argv[2], resume=len(sys.argv) > 3)"
-)
+PROGRAM = """
+import sys
+from kerazoo.training import checkpoint, fit
+checkpoint.INTERVAL = 0
+fit.train(sys.argv[1], sys.argv[2], resume=len(sys.argv) > 3)
+"""
 
 
 @pytest.mark.slow

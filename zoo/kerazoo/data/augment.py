@@ -20,6 +20,10 @@ from kerazoo.data.normalise import Moments, Normalisation
 cv2.setNumThreads(1)  # the pipeline makes batches in parallel; threads within one only compete with them
 
 
+Point = tuple[int, int]
+"""A pixel (x, y)."""
+
+
 class _Scratch(threading.local):
     """Memory that a thread uses for every patch anew: getting fresh memory costs more than what is done in it."""
 
@@ -44,9 +48,9 @@ _ELASTIC_SPACING = 32
 class Map:
     """Where the pixels of a patch come from."""
 
-    matrix: np.ndarray
-    """(2, 2): displacement (x, y) in the image per displacement in the patch."""
-    centre: np.ndarray
+    matrix: tuple[tuple[float, float], tuple[float, float]]
+    """Displacement (x, y) in the image per displacement in the patch: the row of x before that of y."""
+    centre: tuple[float, float]
     """Place (x, y) in the image of the patch's centre."""
     size: int
     """Side of the patch in pixels."""
@@ -73,7 +77,7 @@ class Map:
         first, last = self._corners()
         size = self.size - 2 * margin
         labels = np.empty((size, size), np.uint8)
-        self._read(_mirrored(target[..., None], first, last), self.centre - first, cv2.INTER_NEAREST, margin, labels)
+        self._read(_mirrored(target[..., None], first, last), first, cv2.INTER_NEAREST, margin, labels)
         return self.resample_image(image), labels
 
     def resample_image(self, image: np.ndarray) -> np.ndarray:
@@ -93,37 +97,42 @@ class Map:
         size, channels = self.size, image.shape[2]
         part = _mirrored(image, first, last)
         sampled = _scratch.array("sampled", (size, size, part.shape[2]), np.float32)
-        self._read(_as_float(part), self.centre - first, cv2.INTER_LINEAR, 0, sampled)
+        self._read(_as_float(part), first, cv2.INTER_LINEAR, 0, sampled)
         if channels != 3:
             return sampled
         patch = _scratch.array("patch", (size, size, channels), np.float32)
         return cv2.cvtColor(sampled, cv2.COLOR_BGRA2BGR, dst=patch)
 
-    def _corners(self) -> tuple[np.ndarray, np.ndarray]:
+    def _corners(self) -> tuple[Point, Point]:
         """The part of the image that is needed: its first pixel and the one after its last (x, y)."""
-        reach = np.abs(self.matrix).sum(axis=1) * (self.size - 1) / 2 + 2
+        reaches = [(abs(across) + abs(down)) * (self.size - 1) / 2 + 2 for across, down in self.matrix]
         if self.bend is not None:
-            reach = reach + np.abs(self.bend).max(axis=(1, 2))
-        return np.floor(self.centre - reach).astype(int), np.ceil(self.centre + reach).astype(int) + 1
+            reaches = [reach + float(np.abs(bend).max()) for reach, bend in zip(reaches, self.bend, strict=True)]
+        (x, y), (reach_x, reach_y) = self.centre, reaches
+        first = math.floor(x - reach_x), math.floor(y - reach_y)
+        return first, (math.ceil(x + reach_x) + 1, math.ceil(y + reach_y) + 1)
 
-    def _read(self, part: np.ndarray, origin: np.ndarray, interpolation: int, margin: int, out: np.ndarray) -> None:
-        """Read the patch without its margin from a part of an image, in which its centre is at ``origin`` (x, y)."""
+    def _read(self, part: np.ndarray, first: Point, interpolation: int, margin: int, out: np.ndarray) -> None:
+        """Read the patch without its margin from a part of an image that begins at ``first`` (x, y)."""
         size = self.size - 2 * margin
-        corner = origin - self.matrix.sum(axis=1) * (size - 1) / 2
+        rows = [
+            (across, down, centre - start - (across + down) * (size - 1) / 2)
+            for (across, down), centre, start in zip(self.matrix, self.centre, first, strict=True)
+        ]
         if self.bend is None:
-            matrix = np.column_stack([self.matrix, corner])
-            cv2.warpAffine(part, matrix, (size, size), dst=out, flags=interpolation | cv2.WARP_INVERSE_MAP)
+            flags = interpolation | cv2.WARP_INVERSE_MAP
+            cv2.warpAffine(part, np.array(rows), (size, size), dst=out, flags=flags)
             return
         inner = slice(margin, self.size - margin)
         steps = np.arange(size)
         places = [
-            (row[0] * steps + row[1] * steps[:, None] + start + bend[inner, inner]).astype(np.float32)
-            for row, start, bend in zip(self.matrix, corner, self.bend, strict=True)
+            (across * steps + down * steps[:, None] + start + bend[inner, inner]).astype(np.float32)
+            for (across, down, start), bend in zip(rows, self.bend, strict=True)
         ]
         cv2.remap(part, places[0], places[1], interpolation, dst=out)
 
 
-def _mirrored(image: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+def _mirrored(image: np.ndarray, first: Point, last: Point) -> np.ndarray:
     """A part of an image, from ``first`` to before ``last`` (x, y), mirrored where it reaches beyond the edge.
 
     With the mirrored pixels in place OpenCV need not look at edges while it samples, which nearly halves its time; and
@@ -192,7 +201,7 @@ def random_map(
         row, column = (
             place + config.shift * (2 * draw - 1) for place, draw in zip(corner, reversed(draws[:2]), strict=True)
         )
-    centre = np.array([column + (inner - 1) / 2, row + (inner - 1) / 2])
+    centre = column + (inner - 1) / 2, row + (inner - 1) / 2
     angle = math.radians(config.rotation) * (2 * draws[2] - 1)
     scale = 1 + config.scale * (2 * draws[3] - 1)
     cos, sin = math.cos(angle) / scale, math.sin(angle) / scale
@@ -204,12 +213,11 @@ def random_map(
     if config.quarter_turns:
         for _ in range(int(4 * draws[6])):
             a, b, c, d = b, -a, d, -c
-    matrix = np.array([[a, b], [c, d]])
     bend = None
     if config.elastic:
         knots = random.standard_normal((2, *(size // _ELASTIC_SPACING + 3,) * 2), dtype=np.float32) * config.elastic
         bend = np.stack([cv2.resize(field, (size, size), interpolation=cv2.INTER_CUBIC) for field in knots])
-    return Map(matrix, centre, size, bend)
+    return Map(((a, b), (c, d)), centre, size, bend)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -270,12 +278,12 @@ def change_intensities(
     if config.gamma:
         exponent = random.uniform(1 - config.gamma, 1 + config.gamma)
         contrast = np.where(image.high > image.low, image.high - image.low, 1)  # a channel may be constant
-        _affine(patch, 1 / contrast, -image.low / contrast, out=patch)
+        affine(patch, 1 / contrast, -image.low / contrast, out=patch)
         np.maximum(patch, 0, out=patch)
-        np.power(patch, np.float32(exponent), out=patch)
+        cv2.pow(patch, exponent, dst=patch)  # five times as fast as NumPy's
         gain, shift = gain * contrast, gain * image.low + shift
     low = shift if config.gamma else gain * image.low + shift
-    _affine(patch, gain, shift, out)
+    affine(patch, gain, shift, out)
     if config.blur:
         deviation = random.uniform(0, config.blur)
         if deviation > 0.1:
@@ -286,14 +294,15 @@ def change_intensities(
         contrast = np.maximum((image.mean - image.low) / image.scale, np.finfo(np.float32).tiny)
         growth = (shot * deviation) ** 2 / contrast
         variance = out.copy()
-        _affine(variance, growth, -low * growth, out=variance)
+        affine(variance, growth, -low * growth, out=variance)
         np.maximum(variance, 0, out=variance)
         variance += ((camera * deviation) ** 2).astype(np.float32)
         out += random.standard_normal(out.shape, dtype=np.float32) * np.sqrt(variance, out=variance)
 
 
-def _affine(patch: np.ndarray, gain: np.ndarray, shift: np.ndarray, out: np.ndarray) -> None:
-    """Multiply (in place) and add (into ``out``) per channel; on rows, since NumPy is slow on a short last axis."""
-    size, rows = patch.shape[1], patch.reshape(len(patch), -1)
-    rows *= np.tile(gain, size).astype(np.float32)
-    np.add(rows, np.tile(shift, size).astype(np.float32), out=out.reshape(rows.shape))
+def affine(patch: np.ndarray, gain: np.ndarray, shift: np.ndarray, out: np.ndarray) -> None:
+    """Multiply a float32 image (y, x, channel) and add to it, per channel; NumPy would be slow on a short last axis."""
+    channels = len(gain)
+    matrix = np.zeros((channels, channels + 1))
+    matrix.flat[:: channels + 2], matrix[:, channels] = gain, shift
+    cv2.transform(patch, matrix, dst=out)

@@ -23,6 +23,14 @@ def patches_per_epoch(patches: Patches, config: Config) -> int:
     return config.training.steps_per_epoch or math.ceil(len(patches) / config.training.batch_size)
 
 
+_TURNS = 256
+
+
+def is_augmented(config: Config) -> bool:
+    """Whether a patch is another one each time it is shown."""
+    return any(config.augmentation.model_dump().values())
+
+
 class Order:
     """Which patch is shown at which place of a training without end.
 
@@ -42,11 +50,12 @@ class Order:
             self._groups = [np.arange(len(category))]
         self._seed = seed
         self._permutation = functools.lru_cache(maxsize=64)(self._draw)
+        self._turns = functools.lru_cache(maxsize=8)(self._draw_turns)
 
     def __getitem__(self, place: int) -> int:
         """The index of the patch."""
         turn, slot = divmod(place, len(self._groups))
-        group = self._permutation(len(self._groups), 0, turn)[slot]
+        group = self._turns(turn // _TURNS)[turn % _TURNS, slot]
         members = self._groups[group]
         time, member = divmod(turn, len(members))
         return int(members[self._permutation(len(members), 1 + int(group), time)[member]])
@@ -57,6 +66,11 @@ class Order:
 
     def _draw(self, length: int, group: int, time: int) -> np.ndarray:
         return np.random.default_rng((self._seed, group, time)).permutation(length)
+
+    def _draw_turns(self, time: int) -> np.ndarray:
+        """The order of the groups in so many turns, drawn at once: a generator for each would take longer."""
+        groups = np.tile(np.arange(len(self._groups)), (_TURNS, 1))
+        return np.random.default_rng((self._seed, 0, time)).permuted(groups, axis=1)
 
 
 def training_patches(patches: Patches, config: Config, start_step: int = 0) -> tf.data.Dataset:
@@ -79,18 +93,22 @@ def training_patches(patches: Patches, config: Config, start_step: int = 0) -> t
     batch, seed = config.training.batch_size, config.training.seed
     shapes = _shapes(patches, config)
     order = Order(patches.category, config.targets.balance, seed)
+    augmented = is_augmented(config)
 
     def make(step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         x, y = aligned((batch, *shapes[0]), np.float32), aligned((batch, 1), np.uint8)
+        random = np.random.default_rng((seed, int(step), 0))
         for position, index in enumerate(order.batch(int(step), batch)):
-            random = np.random.default_rng((seed, int(step), position, 0))
+            y[position] = patches.category[index]
+            if not augmented:
+                x[position] = patches.normalised(index)
+                continue
             source, (top, left) = patches.source[index], patches.corner[index]
             image = patches.samples[source].image
             place = random_map(random, config.augmentation, image.shape[:2], patches.size, corner=(int(top), int(left)))
             change_intensities(
                 random, config.augmentation, place.resample_image(image), patches.intensities[source], out=x[position]
             )
-            y[position] = patches.category[index]
         return x, y
 
     return batches(tf.data.Dataset.range(start_step, np.iinfo(np.int64).max), make, shapes)

@@ -13,7 +13,7 @@ import numpy as np
 
 from bmzpack.errors import UserError
 from kerazoo.config import Config
-from kerazoo.data.augment import Intensities, intensities_of
+from kerazoo.data.augment import Intensities, affine, intensities_of
 from kerazoo.data.normalise import Normalisation
 from kerazoo.data.pairs import Sample, check_image
 from kerazoo.recipe import Patch
@@ -48,9 +48,11 @@ class Patches:
         return image[y : y + self.size, x : x + self.size]
 
     def normalised(self, index: int) -> np.ndarray:
-        """A patch as the network takes it, (y, x, channel), float64."""
+        """A patch as the network takes it, (y, x, channel), float32."""
         numbers = self.intensities[self.source[index]]
-        return (self.raw(index) - numbers.offset) / numbers.scale
+        patch = self.raw(index).astype(np.float32)
+        affine(patch, 1 / numbers.scale, -numbers.offset / numbers.scale, out=patch)
+        return patch
 
 
 def patch_of(config: Config) -> Patch:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 
 import cv2
@@ -25,6 +26,12 @@ from kerazoo.targets import IGNORED, make_target
 
 _ALIGNMENT = 64
 """TensorFlow takes over NumPy memory without a copy if it starts at such an address."""
+
+
+_WORKERS = min(os.cpu_count() or 1, 8)
+"""Batches that are made at once; more would wait for each other in Python."""
+_AHEAD = 2
+"""Batches that are ready before they are needed."""
 
 
 def steps_per_epoch(samples: Sequence[Sample], config: Config) -> int:
@@ -206,4 +213,8 @@ def batches(
         y.set_shape((None, *shapes[1]))
         return x, y
 
-    return steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+    # With TensorFlow's tuning, whoever is done with a dataset waits until the tuner wakes up next, for up to a minute.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    data = steps.map(batch, num_parallel_calls=_WORKERS, deterministic=True).prefetch(_AHEAD)
+    return data.with_options(options)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -13,11 +12,10 @@ import numpy as np
 import tensorflow as tf
 
 from bmzpack.errors import UserError
-from bmzpack.files import new_file
 from kerazoo.config import TrainingConfig
+from kerazoo.training.checkpoint import Checkpoint
 from kerazoo.training.distribute import Workers
-from kerazoo.training.run import Run
-from kerazoo.training.state import Position, capture, write_state
+from kerazoo.training.state import Position
 
 PLATEAU_EPOCHS, PLATEAU_FACTOR = 5, 0.5
 """The schedule `plateau` multiplies the learning rate by the factor after so many epochs without improvement."""
@@ -53,22 +51,18 @@ class LearningRate(keras.callbacks.Callback):
 class EndOfEpoch(keras.callbacks.Callback):
     """Keeps history, best network and state, and decides whether to go on.
 
-    The state is written last: a kill at any moment leaves a run that continues after its last complete epoch.
-
     Parameters
     ----------
     network
         The whole network, also where only its head is fitted.
-    run
-        Where to write.
     config
         Its ``early_stopping`` and ``schedule`` are used.
     position
         Where the training stands; it is updated.
     workers
-        The processes that train together; all decide alike, the chief writes.
-    keep
-        Writes the network as the best one.
+        The processes that train together; all decide alike.
+    checkpoint
+        Writes the result; None for all workers but the chief.
     started
         When the work on the first epoch began, by `time.monotonic`: features of a fixed encoder take their time too.
     """
@@ -76,16 +70,14 @@ class EndOfEpoch(keras.callbacks.Callback):
     def __init__(
         self,
         network: keras.Model,
-        run: Run,
         config: TrainingConfig,
         position: Position,
         workers: Workers,
-        keep: Callable[[], None],
+        checkpoint: Checkpoint | None,
         started: float,
     ) -> None:
         super().__init__()
-        self._network, self._run, self._config, self._position = network, run, config, position
-        self._workers, self._keep = workers, keep
+        self._network, self._config, self._position, self._checkpoint = network, config, position, checkpoint
         self._agreed = tf.function(lambda loss: workers.mean([loss], key=2)[0], autograph=False)
         self._time = started
 
@@ -128,23 +120,8 @@ class EndOfEpoch(keras.callbacks.Callback):
 
         now = time.monotonic()
         position.seconds, self._time = position.seconds + now - self._time, now
-        state = capture(position, self._network, self._fitted.optimizer)
-        if self._workers.chief:
-            if better:
-                self._keep()
-            write_history(self._run, position)
-            write_state(self._run, state)
-
-
-def write_history(run: Run, position: Position) -> None:
-    """Write history.csv in one piece."""
-    with (
-        new_file(run.path / "history.csv", overwrite=True) as path,
-        path.open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.DictWriter(file, position.history[0])
-        writer.writeheader()
-        writer.writerows(position.history)
+        if self._checkpoint is not None:
+            self._checkpoint.take(position, self._network, self._fitted.optimizer, better)
 
 
 def _ordered(logs: dict[str, Any]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ import tensorflow as tf
 from kerazoo.config import Config
 from kerazoo.data.patch_batches import Order, plain_patches
 from kerazoo.data.patches import Patches
+from kerazoo.data.pipeline import batches
 from kerazoo.models.classifiers import FEATURES
 from kerazoo.training.feed import PatchFeed
 
@@ -37,7 +39,8 @@ class FeatureFeed:
     """
 
     def __init__(self, feed: PatchFeed, encoder: keras.Model) -> None:
-        forward = tf.function(lambda x: tf.cast(encoder(x, training=False), tf.float32), reduce_retracing=True)
+        patch = tf.TensorSpec((None, *encoder.inputs[0].shape[1:]), tf.float32)
+        forward = tf.function(lambda x: tf.cast(encoder(x, training=False), tf.float32), input_signature=[patch])
 
         def features(patches: Patches) -> np.ndarray:
             return np.concatenate([forward(x).numpy() for x, _ in plain_patches(patches, feed.config)])
@@ -55,18 +58,18 @@ class FeatureFeed:
             chosen = order.batch(int(step), config.training.batch_size)
             return self._train_features[chosen], self._train.category[chosen, None].astype(np.uint8)
 
-        def batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            x, y = tf.numpy_function(make, [step], (tf.float32, tf.uint8))
-            x.set_shape((config.training.batch_size, self._train_features.shape[1]))
-            y.set_shape((config.training.batch_size, 1))
-            return x, y
-
-        return tf.data.Dataset.range(step, np.iinfo(np.int64).max).map(batch).prefetch(tf.data.AUTOTUNE)
+        shapes = self._train_features.shape[1:], (1,)
+        return batches(tf.data.Dataset.range(step, np.iinfo(np.int64).max), make, shapes)
 
     def validation(self) -> tf.data.Dataset:
         """All that is held out, once."""
-        arrays = self._validation_features, self._validation.category[:, None].astype(np.uint8)
-        return tf.data.Dataset.from_tensor_slices(arrays).batch(self._batch)
+
+        def make(step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            chosen = slice(int(step) * self._batch, (int(step) + 1) * self._batch)
+            return self._validation_features[chosen], self._validation.category[chosen, None].astype(np.uint8)
+
+        steps = math.ceil(len(self._validation) / self._batch)
+        return batches(tf.data.Dataset.range(steps), make, (self._validation_features.shape[1:], (1,)))
 
 
 def head_of(model: keras.Model, feed: PatchFeed) -> Head:

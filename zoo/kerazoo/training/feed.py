@@ -103,11 +103,6 @@ class PatchFeed:
             f"{len(self.validation_patches):,} of {len(validation)} to validate"
         )
 
-    @property
-    def is_augmented(self) -> bool:
-        """Whether a patch is another one each time it is shown."""
-        return any(self.config.augmentation.model_dump().values())
-
     def training(self, config: Config, step: int) -> tf.data.Dataset:
         """See `Feed`."""
         return patch_batches.training_patches(self.train_patches, config, start_step=step)

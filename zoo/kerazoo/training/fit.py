@@ -23,12 +23,14 @@ from bmzpack.geometry import Geometry, measure
 from kerazoo.config import Config, TrainingConfig, make_config, read_config
 from kerazoo.data.normalise import Normalisation, fit_normalisation
 from kerazoo.data.pairs import Pair, load_pair, pairs_of
+from kerazoo.data.patch_batches import is_augmented
 from kerazoo.data.patches import patch_of
 from kerazoo.data.split import split_pairs
 from kerazoo.models.classifiers import FEATURES
 from kerazoo.models.registry import create_model
 from kerazoo.recipe import Recipe, TileGeometry
 from kerazoo.training.callbacks import EndOfEpoch, LearningRate
+from kerazoo.training.checkpoint import Checkpoint
 from kerazoo.training.distribute import Workers, join_workers, replicas
 from kerazoo.training.environment import describe_environment, now
 from kerazoo.training.features import head_of
@@ -224,11 +226,7 @@ def _fit(job: _Job, run: Run, state: State | None, position: Position, console: 
         patches=config.task == "classification",
     )
 
-    def keep() -> None:
-        job.best.set_weights(job.model.get_weights())
-        with new_file(run.model_path, overwrite=True) as path:
-            job.best.save(path)
-
+    checkpoint = Checkpoint(run, job.best) if workers.chief else None
     for phase in phases_of(config, job.model):
         if position.stopped or position.epoch >= phase.end:
             continue
@@ -259,7 +257,7 @@ def _fit(job: _Job, run: Run, state: State | None, position: Position, console: 
         state = None  # a phase after this one goes on from what it has learned
         callbacks: list[keras.callbacks.Callback] = [
             LearningRate(optimiser, functools.partial(_rate, config.training, phase, steps), steps, position),
-            EndOfEpoch(job.model, run, settings, position, workers, keep, started),
+            EndOfEpoch(job.model, settings, position, workers, checkpoint, started),
         ]
         if workers.chief:
             callbacks.append(keras.callbacks.TensorBoard(str(run.path / "tensorboard"), write_graph=False))
@@ -277,12 +275,14 @@ def _fit(job: _Job, run: Run, state: State | None, position: Position, console: 
             )
         finally:
             display.close()
+            if checkpoint is not None:
+                checkpoint.write()
 
 
 def _fitted(job: _Job, phase: Phase) -> tuple[Any, Feed]:
     """The network and what it is fed with; only the head, where fixed layers give the same features each epoch."""
     feed = job.feed
-    if phase.frozen != WHOLE or not isinstance(feed, PatchFeed) or feed.is_augmented:
+    if phase.frozen != WHOLE or not isinstance(feed, PatchFeed) or is_augmented(feed.config):
         return job.model, feed
     if job.workers.count > 1 or job.strategy.num_replicas_in_sync > 1:
         return job.model, feed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import shutil
@@ -49,7 +50,7 @@ class State:
 
 def capture(position: Position, model: keras.Model, optimiser: Any) -> State:
     """The state of a training: weights, statistics, random generators and optimiser."""
-    return State(position, _values(model.variables), _values(optimiser.variables))
+    return State(copy.deepcopy(position), _values(model.variables), _values(optimiser.variables))
 
 
 def restore(state: State, model: keras.Model, optimiser: Any = None) -> None:
