@@ -160,6 +160,20 @@ def graph(network, path):
     return read_onnx(path.read_bytes())
 
 
+def test_the_graph_tells_of_patches_that_become_one_pixel(tmp_path):
+    """The converter then writes reshapes between the layers of a patch."""
+    inputs = keras.Input((PATCH, PATCH, 3), name="patch")
+    x = layers.Conv2D(8, 3, strides=PATCH, padding="same")(inputs)
+    for _ in range(2):
+        x = layers.Conv2D(8, 1)(layers.ReLU()(layers.DepthwiseConv2D(3, padding="same")(x)))
+    x = layers.Dense(3, activation="softmax")(layers.GlobalAveragePooling2D()(x))
+    file = graph(patch_map(keras.Model(inputs, x, name="classifier")), tmp_path / "a.onnx")
+    reshapes = [node for node in file.nodes if node.operation == "Reshape"]
+    assert len(reshapes) > 3
+    for place, position in ((-1, 2), (-2, 1)):
+        assert receptive_radius(file, "probability", place, (position, position)) == 0
+
+
 @pytest.mark.parametrize(
     ("options", "radius"),
     [({}, 0), ({"behind": window(name="probability")}, 1), ({"before": window()}, None)],
