@@ -77,6 +77,7 @@ def test_from_images_to_a_bundle(user_folder):
         assert tifffile.imread(labels).shape == tifffile.imread(path).shape
 
 
+@pytest.mark.slow
 def test_from_class_folders_to_a_bundle(tmp_path):
     from kerazoo.data.tissue import write_tissue, write_tissue_patches
 

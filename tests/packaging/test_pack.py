@@ -127,6 +127,7 @@ def test_no_traces_of_the_work_remain(packed):
     assert [path.name for path in packed.path.parent.iterdir()] == ["unet.zip"]
 
 
+@pytest.mark.slow
 def test_packing_twice_gives_the_same_bytes(model, packed, tmp_path):
     model.save(tmp_path / "model.keras")
     again = bmzpack.pack(tmp_path / "model.keras", description(), tmp_path / "again.zip", formats=["keras_v3", "onnx"])

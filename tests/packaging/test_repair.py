@@ -362,6 +362,7 @@ def exported(folder):
     renewed(folder)
 
 
+@pytest.mark.slow
 def test_exported_saved_model_is_frozen(broken, clean):
     exported(broken)
     mended(broken, clean, "W1", "W2")
