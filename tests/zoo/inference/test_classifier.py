@@ -85,8 +85,8 @@ def run(folder, tmp_path_factory):
 def bundles(run):
     """The map, and enlarged."""
     paths = run.path.parent / "map.zip", run.path.parent / "enlarged.zip"
-    for path, enlarge in zip(paths, (False, True), strict=True):
-        export(run, path, enlarge=enlarge, formats=["keras_v3", "onnx"])
+    export(run, paths[0], formats=["keras_v3", "onnx"])
+    export(run, paths[1], enlarge=True, formats=["keras_v3", "onnx", "torchscript"])
     return paths
 
 
