@@ -174,6 +174,18 @@ def test_the_graph_tells_of_patches_that_become_one_pixel(tmp_path):
         assert receptive_radius(file, "probability", place, (position, position)) == 0
 
 
+def test_the_graph_tells_of_channels_and_vectors_of_patches(tmp_path):
+    """Layers that take some of the channels, and a vector whose length the graph computes."""
+    inputs = keras.Input((PATCH, PATCH, 3), name="patch")
+    x = layers.Conv2D(4, 5)(inputs)
+    x = layers.Concatenate()([layers.Conv2D(2, 3)(x[..., :2]), layers.Conv2D(2, 3)(x[..., 2:])])
+    x = layers.Dense(3, activation="softmax")(layers.Flatten()(layers.AveragePooling2D(2)(x)))
+    file = graph(patch_map(keras.Model(inputs, x, name="classifier")), tmp_path / "a.onnx")
+    assert {"Slice", "Shape"} <= {node.operation for node in file.nodes}
+    for place, position in ((-1, 2), (-2, 1)):
+        assert receptive_radius(file, "probability", place, (position, position)) == 0
+
+
 @pytest.mark.parametrize(
     ("options", "radius"),
     [({}, 0), ({"behind": window(name="probability")}, 1), ({"before": window()}, None)],

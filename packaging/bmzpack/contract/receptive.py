@@ -189,6 +189,9 @@ def _passed(node: Node, given: list[_Seen | None], file: OnnxFile, sizes: dict[s
         return _rearranged(seen, node, file)
     if node.operation in POINTWISE:
         return seen
+    if node.operation == "Slice" and _is_cut(seen) and tuple(file.constants.get(node.inputs[3], ())) == (1,):
+        # some of the channels of each patch
+        return seen
     mask = seen.mask if seen.full is None else _of_windows(seen.full, place)
     if len(mask) > 1:
         if node.operation.startswith(("Flatten", "Global", "Reduce")):
@@ -254,8 +257,8 @@ def _rearranged(seen: _Seen, node: Node, file: OnnxFile) -> _Seen | None:
     full = seen.full
     target = tuple(int(size) for size in file.constants.get(node.inputs[1], ())) if _reshapes(node) else ()
     if full is None:
-        if not target:  # between layouts of a patch
-            return seen
+        if not target:  # between layouts of a patch, or to a vector of a length that is computed
+            return _Seen(_anywhere(seen.mask)) if _reshapes(node) else seen
         if target[0] != 1 and sum(size != 1 for size in target[1:]) <= 1:  # a patch becomes a vector or one pixel
             return _Seen(_anywhere(seen.mask))
         if seen.mask.shape[1] > 1 or len(seen.mask) * target[-1] > LARGEST_TENSOR:
