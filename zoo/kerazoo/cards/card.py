@@ -216,7 +216,7 @@ def _record(record: Record) -> str:
     ) + (
         f", trained on {_count(first.train_images, 'image')}. Validation images were held out of the training, but "
         f"{chosen} chosen on them."
-        + (" Test images chose nothing." if first.test else "")
+        + (" Test images took no part in the training." if first.test else "")
         + f"\n\n```\n{record.command}\n```\n\n"
         f"Settings other than the default: {settings}.\n\n"
         f"Trained {machine.date} in {_durations(record)} on {_hardware(record)} ({machine.system}, Python "
