@@ -282,7 +282,10 @@ def change_intensities(
         np.maximum(patch, 0, out=patch)
         cv2.pow(patch, exponent, dst=patch)  # five times as fast as NumPy's
         gain, shift = gain * contrast, gain * image.low + shift
-    low = shift if config.gamma else gain * image.low + shift
+    else:  # the minimum first: in float32 large offsets would not cancel where an image is constant
+        affine(patch, np.ones(channels), -image.low, out=patch)
+        shift = gain * image.low + shift
+    low = shift
     affine(patch, gain, shift, out)
     if config.blur:
         deviation = random.uniform(0, config.blur)

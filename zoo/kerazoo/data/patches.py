@@ -13,7 +13,7 @@ import numpy as np
 
 from bmzpack.errors import UserError
 from kerazoo.config import Config
-from kerazoo.data.augment import Intensities, affine, intensities_of
+from kerazoo.data.augment import Intensities, intensities_of
 from kerazoo.data.normalise import Normalisation
 from kerazoo.data.pairs import Sample, check_image
 from kerazoo.recipe import Patch
@@ -50,9 +50,8 @@ class Patches:
     def normalised(self, index: int) -> np.ndarray:
         """A patch as the network takes it, (y, x, channel), float32."""
         numbers = self.intensities[self.source[index]]
-        patch = self.raw(index).astype(np.float32)
-        affine(patch, 1 / numbers.scale, -numbers.offset / numbers.scale, out=patch)
-        return patch
+        # float64: in float32 large offsets would not cancel where an image is constant
+        return ((self.raw(index) - numbers.offset) / numbers.scale).astype(np.float32)
 
 
 def patch_of(config: Config) -> Patch:

@@ -45,9 +45,10 @@ class Checkpoint:
         better
             Whether it is the best one so far.
         """
-        self._last = capture(position, network, optimiser)
+        state = capture(position, network, optimiser)
         if better:
-            self._best = self._last
+            self._best = state
+        self._last = state
         if time.monotonic() - self._written >= INTERVAL:
             self.write()
 

@@ -66,7 +66,7 @@ class FeatureFeed:
 
         def make(step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             chosen = slice(int(step) * self._batch, (int(step) + 1) * self._batch)
-            return self._validation_features[chosen], self._validation.category[chosen, None].astype(np.uint8)
+            return self._validation_features[chosen].copy(), self._validation.category[chosen, None].astype(np.uint8)
 
         steps = math.ceil(len(self._validation) / self._batch)
         return batches(tf.data.Dataset.range(steps), make, (self._validation_features.shape[1:], (1,)))
