@@ -183,3 +183,16 @@ def test_class_folders_that_cannot_be_used(tmp_path, files, message):
 def test_contradictory_places(data, message):
     with pytest.raises(UserError, match=message):
         pairs_of(DataConfig(**data))
+
+
+@pytest.mark.parametrize("gamma", [0, 0.2])
+@pytest.mark.parametrize("value", [3001, 65535])
+def test_constant_images_become_zero(value, gamma):
+    """As in prediction, though their scale is tiny; channels may come first in memory, as in planar TIFF files."""
+    image = np.full((2, 64, 64), value, np.uint16).transpose(1, 2, 0)
+    settings = config(annotation="classes", augmentation=CALM | {"gamma": gamma})
+    normalisation = Normalisation(method="standardisation")
+    patches = cut_patches([Sample("a", image, np.zeros((64, 64), np.int64))], settings, normalisation)
+    for data in (plain_patches(patches, settings), training_patches(patches, settings).take(1)):
+        for x, _ in data:
+            np.testing.assert_allclose(x, 0, atol=1e-6)
