@@ -149,11 +149,8 @@ def waited(data, model, steps):
 def test_step_of_fine_tuning(weights, tmp_path, size):
     """Beside a script with the same patches in memory, and beside one that augments them with the layers of Keras."""
     write_tissue_patches(tmp_path, patches=60 if size == 64 else 20, seed=1, size=size)
-    turned = settings(
-        *(tissue(tmp_path), weights, size),
-        transfer="all",
-        augmentation={"rotation": 180, "shift": 4, "intensity": 0.1, "gamma": 0.1},
-    )
+    changes = {"rotation": 180, "shift": 4, "intensity": 0.1, "gamma": 0.1}
+    turned = settings(tissue(tmp_path), weights, size, transfer="all", augmentation=changes)
     job = fit._prepare(turned, fit.Workers())
     assert isinstance(job.feed, PatchFeed)
     fit.choose_trainable(job.model, turned, None)

@@ -239,6 +239,14 @@ def record(
     licence: Annotated[str, typer.Option("--licence", help="Their licence, such as CC-BY-4.0.")],
     command: Annotated[str, typer.Option("--command", help="What was typed to train, without absolute paths.")],
     source: Annotated[Optional[str], typer.Option(help="Where the images can be had.")] = None,  # noqa: UP045
+    variant: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="What sets these runs apart from others on the same images, such as: from scratch."),
+    ] = None,
+    remark: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="A sentence that must be known to judge the scores."),
+    ] = None,
     tests: Annotated[
         Optional[list[Path]],  # noqa: UP045
         typer.Option("--test", help="Scores on further images, from `evaluate --json`; one file for each run."),
@@ -255,6 +263,8 @@ def record(
         licence=licence,
         command=command,
         source=source,
+        variant=variant,
+        remark=remark,
         tests=tests or (),
         overwrite=overwrite,
     )

@@ -257,9 +257,10 @@ def _rearranged(seen: _Seen, node: Node, file: OnnxFile) -> _Seen | None:
     full = seen.full
     target = tuple(int(size) for size in file.constants.get(node.inputs[1], ())) if _reshapes(node) else ()
     if full is None:
-        if not target:  # between layouts of a patch, or to a vector of a length that is computed
-            return _Seen(_anywhere(seen.mask)) if _reshapes(node) else seen
-        if target[0] != 1 and sum(size != 1 for size in target[1:]) <= 1:  # a patch becomes a vector or one pixel
+        if not _reshapes(node):  # between layouts of a patch
+            return seen
+        if not target or (target[0] != 1 and sum(size != 1 for size in target[1:]) <= 1):
+            # a patch becomes a vector, of a length that may be computed, or one pixel
             return _Seen(_anywhere(seen.mask))
         if seen.mask.shape[1] > 1 or len(seen.mask) * target[-1] > LARGEST_TENSOR:
             return None

@@ -112,12 +112,15 @@ def test_a_record_appears_on_its_card(trained, tmp_path):
         dataset="Synthetic nuclei",
         licence="BSD-3-Clause",
         command="kerazoo train nuclei.yaml",
+        variant="one epoch",
+        remark="One epoch is too short.",
         tests=[trained / "test1.json", trained / "test2.json"],
     )
     assert len(write_cards(tmp_path)) == 2 * len(NAMES) + 1
     assert stale_cards(tmp_path) == []
     text = (tmp_path / "unet2d.md").read_text(encoding="utf-8")
-    assert "### Synthetic nuclei" in text
+    assert "### Synthetic nuclei: one epoch" in text
+    assert "Test images took no part in the training. One epoch is too short." in text
     assert "| score | validation (1 image) | test (2 images) | without training (`classical2d`), validation |" in text
     assert re.search(r"\| `dice` \| 0\.\d{3} ± 0\.\d{3} \| 0\.\d{3} ± 0\.\d{3} \| 0\.\d{3}", text)
     assert "`training.epochs=1`" in text

@@ -6,7 +6,7 @@ patch says where in the image each of its pixels was read.
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bmzpack.errors import UserError
@@ -40,12 +40,15 @@ def ramps(height, width, name="a"):
     return Sample(name, np.stack([x, y], axis=-1).astype("uint16"), (7 * x + 13 * y).astype(np.int32) % 250)
 
 
+def is_clear(patch):
+    """Which pixels were not read halfway between two, where rounding decides."""
+    return (np.abs(patch - np.rint(patch)) < 0.46).all(axis=-1)
+
+
 def same_place(patch, target, mask):
-    """Whether every pixel of a target is the mask's pixel where its image was read, ties of rounding aside."""
+    """Whether every clear pixel of a target is the mask's pixel where its image was read."""
     place = np.rint(patch).astype(int)
-    clear = (np.abs(patch - place) < 0.46).all(axis=-1)
-    assert clear.mean() > 0.5
-    return (mask[place[..., 1], place[..., 0]] == target)[clear].all()
+    return (mask[place[..., 1], place[..., 0]] == target)[is_clear(patch)].all()
 
 
 @settings(deadline=None, max_examples=60)
@@ -70,6 +73,7 @@ def test_image_and_mask_move_together(seed, shape, margin, augmentation):
     assert patch.shape == (40, 40, 2)
     assert target.shape == (40 - 2 * margin,) * 2
     inner = slice(margin, 40 - margin)
+    assume(is_clear(patch[inner, inner]).mean() > 0.5)  # some scales read most pixels halfway
     assert same_place(patch[inner, inner], target, sample.mask)
 
 
@@ -111,6 +115,7 @@ def test_training_batches(margin):
         assert y.dtype == "uint8"
         inner = slice(margin, 32 - margin)
         for patch, target in zip(x.numpy(), y.numpy(), strict=True):
+            assert is_clear(patch[inner, inner]).mean() > 0.5
             assert same_place(patch[inner, inner], target[..., 0], samples[0].mask)
 
 

@@ -206,7 +206,7 @@ def _record(record: Record) -> str:
     settings = ", ".join(f"`{name}={_value(value)}`" for name, value in record.settings.items()) or "none"
     return "\n\n".join(
         [
-            f"### {record.dataset}",
+            f"### {record.dataset}" + (f": {record.variant}" if record.variant else ""),
             f"Licence of the images: {record.licence}{source}. Classes: {', '.join(record.classes)}.",
             _scores(record),
             f"Mean ± standard deviation of {_count(len(record.runs), 'run')} (seed {seeds})"
@@ -217,6 +217,7 @@ def _record(record: Record) -> str:
         f", trained on {_count(first.train_images, 'image')}. Validation images were held out of the training, but "
         f"{chosen} chosen on them."
         + (" Test images took no part in the training." if first.test else "")
+        + (f" {record.remark}" if record.remark else "")
         + f"\n\n```\n{record.command}\n```\n\n"
         f"Settings other than the default: {settings}.\n\n"
         f"Trained {machine.date} in {_durations(record)} on {_hardware(record)} ({machine.system}, Python "

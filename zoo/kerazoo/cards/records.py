@@ -76,6 +76,10 @@ class Record(Section):
     """Name in the registry."""
     dataset: str
     """Name of the images, for people."""
+    variant: str | None = None
+    """What sets these runs apart from others on the same images."""
+    remark: str | None = None
+    """What must be known to judge the scores."""
     source: str | None = None
     """Where the images can be had: an address or a DOI."""
     licence: str
@@ -107,6 +111,8 @@ def write_record(
     licence: str,
     command: str,
     source: str | None = None,
+    variant: str | None = None,
+    remark: str | None = None,
     tests: Sequence[str | os.PathLike[str]] = (),
     overwrite: bool = False,
 ) -> Record:
@@ -126,6 +132,10 @@ def write_record(
         What was typed to train, without any absolute path.
     source
         Where the images can be had.
+    variant
+        What sets these runs apart from others on the same images, such as: from scratch.
+    remark
+        A sentence that must be known to judge the scores.
     tests
         Files that `kerazoo evaluate --json` wrote about further images, one for each run, in the same order.
     overwrite
@@ -160,6 +170,8 @@ def write_record(
     content = {
         "model": config.model.name,
         "dataset": dataset,
+        "variant": variant,
+        "remark": remark,
         "source": source,
         "licence": licence,
         "command": command,

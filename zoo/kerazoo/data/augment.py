@@ -275,18 +275,14 @@ def change_intensities(
         offset = random.uniform(-config.intensity, config.intensity, channels) * image.deviation / image.scale
         mean = image.mean * gain + shift
         gain, shift = gain * factor, (shift - mean) * factor + mean + offset
+    contrast = np.where(image.high > image.low, image.high - image.low, 1)  # a channel may be constant
+    low = gain * image.low + shift
+    # The minimum first: in float32 large offsets would not cancel where an image is constant.
+    affine(patch, 1 / contrast, -image.low / contrast, out=patch)
     if config.gamma:
-        exponent = random.uniform(1 - config.gamma, 1 + config.gamma)
-        contrast = np.where(image.high > image.low, image.high - image.low, 1)  # a channel may be constant
-        affine(patch, 1 / contrast, -image.low / contrast, out=patch)
         np.maximum(patch, 0, out=patch)
-        cv2.pow(patch, exponent, dst=patch)  # five times as fast as NumPy's
-        gain, shift = gain * contrast, gain * image.low + shift
-    else:  # the minimum first: in float32 large offsets would not cancel where an image is constant
-        affine(patch, np.ones(channels), -image.low, out=patch)
-        shift = gain * image.low + shift
-    low = shift
-    affine(patch, gain, shift, out)
+        cv2.pow(patch, random.uniform(1 - config.gamma, 1 + config.gamma), dst=patch)  # NumPy takes five times as long
+    affine(patch, gain * contrast, low, out)
     if config.blur:
         deviation = random.uniform(0, config.blur)
         if deviation > 0.1:
@@ -304,7 +300,10 @@ def change_intensities(
 
 
 def affine(patch: np.ndarray, gain: np.ndarray, shift: np.ndarray, out: np.ndarray) -> None:
-    """Multiply a float32 image (y, x, channel) and add to it, per channel; NumPy would be slow on a short last axis."""
+    """Multiply an image (y, x, channel; float32 or float64) and add to it, per channel.
+
+    NumPy would take several times as long on a short last axis.
+    """
     channels = len(gain)
     matrix = np.zeros((channels, channels + 1))
     matrix.flat[:: channels + 2], matrix[:, channels] = gain, shift

@@ -17,13 +17,13 @@ from kerazoo.data.augment import change_intensities, random_map
 from kerazoo.data.patches import Patches
 from kerazoo.data.pipeline import aligned, batches
 
+_TURNS = 256
+"""Turns of the classes whose order is drawn at once: a generator for each would take longer than a patch."""
+
 
 def patches_per_epoch(patches: Patches, config: Config) -> int:
     """Batches per epoch: as configured, else as many as there are patches."""
     return config.training.steps_per_epoch or math.ceil(len(patches) / config.training.batch_size)
-
-
-_TURNS = 256
 
 
 def is_augmented(config: Config) -> bool:
@@ -68,7 +68,6 @@ class Order:
         return np.random.default_rng((self._seed, group, time)).permutation(length)
 
     def _draw_turns(self, time: int) -> np.ndarray:
-        """The order of the groups in so many turns, drawn at once: a generator for each would take longer."""
         groups = np.tile(np.arange(len(self._groups)), (_TURNS, 1))
         return np.random.default_rng((self._seed, 0, time)).permuted(groups, axis=1)
 
@@ -100,15 +99,10 @@ def training_patches(patches: Patches, config: Config, start_step: int = 0) -> t
         random = np.random.default_rng((seed, int(step), 0))
         for position, index in enumerate(order.batch(int(step), batch)):
             y[position] = patches.category[index]
-            if not augmented:
+            if augmented:
+                _augment(patches, index, config, random, out=x[position])
+            else:
                 x[position] = patches.normalised(index)
-                continue
-            source, (top, left) = patches.source[index], patches.corner[index]
-            image = patches.samples[source].image
-            place = random_map(random, config.augmentation, image.shape[:2], patches.size, corner=(int(top), int(left)))
-            change_intensities(
-                random, config.augmentation, place.resample_image(image), patches.intensities[source], out=x[position]
-            )
         return x, y
 
     return batches(tf.data.Dataset.range(start_step, np.iinfo(np.int64).max), make, shapes)
@@ -137,6 +131,13 @@ def plain_patches(patches: Patches, config: Config) -> tf.data.Dataset:
         return x, y
 
     return batches(tf.data.Dataset.range(math.ceil(len(patches) / batch)), make, shapes)
+
+
+def _augment(patches: Patches, index: int, config: Config, random: np.random.Generator, out: np.ndarray) -> None:
+    source, (top, left) = patches.source[index], patches.corner[index].tolist()
+    image = patches.samples[source].image
+    place = random_map(random, config.augmentation, image.shape[:2], patches.size, corner=(top, left))
+    change_intensities(random, config.augmentation, place.resample_image(image), patches.intensities[source], out)
 
 
 def _shapes(patches: Patches, config: Config) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from bmzpack.errors import UserError
 from kerazoo.config import Config
-from kerazoo.data.augment import Intensities, intensities_of
+from kerazoo.data.augment import Intensities, affine, intensities_of
 from kerazoo.data.normalise import Normalisation
 from kerazoo.data.pairs import Sample, check_image
 from kerazoo.recipe import Patch
@@ -50,8 +50,11 @@ class Patches:
     def normalised(self, index: int) -> np.ndarray:
         """A patch as the network takes it, (y, x, channel), float32."""
         numbers = self.intensities[self.source[index]]
-        # float64: in float32 large offsets would not cancel where an image is constant
-        return ((self.raw(index) - numbers.offset) / numbers.scale).astype(np.float32)
+        gain = 1 / numbers.scale
+        # In float32 large offsets would not cancel where an image is constant.
+        patch = self.raw(index).astype(np.float64, order="C")
+        affine(patch, gain, -numbers.offset * gain, out=patch)
+        return patch.astype(np.float32)
 
 
 def patch_of(config: Config) -> Patch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -46,30 +47,39 @@ class FeatureFeed:
             return np.concatenate([forward(x).numpy() for x, _ in plain_patches(patches, feed.config)])
 
         self.steps, self.counts, self.about = feed.steps, feed.counts, feed.about
-        self._train, self._validation = feed.train_patches, feed.validation_patches
-        self._train_features, self._validation_features = features(self._train), features(self._validation)
+        self._train, self._validation = feed.train_patches.category, feed.validation_patches.category
+        self._train_features, self._validation_features = (
+            features(feed.train_patches),
+            features(feed.validation_patches),
+        )
         self._batch = feed.config.training.batch_size
 
     def training(self, config: Config, step: int) -> tf.data.Dataset:
         """Batches of (features, class index) without end, from a global step on."""
-        order = Order(self._train.category, config.targets.balance, config.training.seed)
-
-        def make(step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            chosen = order.batch(int(step), config.training.batch_size)
-            return self._train_features[chosen], self._train.category[chosen, None].astype(np.uint8)
-
-        shapes = self._train_features.shape[1:], (1,)
-        return batches(tf.data.Dataset.range(step, np.iinfo(np.int64).max), make, shapes)
+        size = config.training.batch_size
+        order = Order(self._train, config.targets.balance, config.training.seed)
+        steps = tf.data.Dataset.range(step, np.iinfo(np.int64).max)
+        return _batches(steps, self._train_features, self._train, lambda step: order.batch(step, size))
 
     def validation(self) -> tf.data.Dataset:
         """All that is held out, once."""
+        every, size = np.arange(len(self._validation)), self._batch
+        steps = tf.data.Dataset.range(math.ceil(len(every) / size))
+        return _batches(
+            steps, self._validation_features, self._validation, lambda step: every[step * size : (step + 1) * size]
+        )
 
-        def make(step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            chosen = slice(int(step) * self._batch, (int(step) + 1) * self._batch)
-            return self._validation_features[chosen].copy(), self._validation.category[chosen, None].astype(np.uint8)
 
-        steps = math.ceil(len(self._validation) / self._batch)
-        return batches(tf.data.Dataset.range(steps), make, (self._validation_features.shape[1:], (1,)))
+def _batches(
+    steps: tf.data.Dataset, features: np.ndarray, category: np.ndarray, chosen: Callable[[int], np.ndarray | list[int]]
+) -> tf.data.Dataset:
+    """Features and classes of the patches that are chosen for each step; copies, which TensorFlow may take over."""
+
+    def make(step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        places = chosen(int(step))
+        return features[places], category[places, None].astype(np.uint8)
+
+    return batches(steps, make, (features.shape[1:], (1,)))
 
 
 def head_of(model: keras.Model, feed: PatchFeed) -> Head:
