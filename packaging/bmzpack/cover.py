@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 SIDE = 256
 """Of one picture in pixels: two of them stay below the 500 kB of the zoo also when they do not compress."""
@@ -17,6 +17,10 @@ DARK, SLOT, LIGHT = 24 / 255, 52 / 255, 208 / 255
 """Greys of bars: what lies behind, where a bar could be, and the bars of an input."""
 MOST_BARS = 16
 """Values beyond which they are drawn as a grid."""
+MOST_NAMES = 7
+"""Classes that a legend names, those with the most pixels first."""
+LINE, INDENT = 16, 5
+"""Height and distances of a legend's lines in pixels."""
 COLOURS = ((0, 1, 1), (1, 0, 1), (1, 1, 0), (1, 0.3, 0.25), (0.3, 1, 0.3), (0.35, 0.5, 1))
 
 
@@ -26,6 +30,7 @@ def write_cover(
     outputs: Sequence[Mapping[str, Any]],
     tensors: Mapping[str, np.ndarray],
     visible: float = 1.0,
+    classes: bool = False,
 ) -> None:
     """Write the cover as PNG, twice as wide as high; a tensor that is no image is drawn as bars.
 
@@ -39,6 +44,9 @@ def write_cover(
         Test tensors by id.
     visible
         Part of their sides, in the middle, that is shown: what lies around it is mirrored, or a rim of zeros.
+    classes
+        Whether every pixel of an output has one class, that of the highest value: it is drawn in one colour per class,
+        with a legend.
     """
     pictures, height = [], 0
     for entries, draw in ((inputs, _image), (outputs, _prediction)):
@@ -47,7 +55,11 @@ def write_cover(
             values = tensors[entries[0]["id"]].ravel()
             pictures.append(_square(_values(values, in_colours=draw is _prediction), 1, Image.Resampling.NEAREST))
         else:
-            picture = draw(*_plane(tensors[entry["id"]], entry))
+            plane, names = _plane(tensors[entry["id"]], entry)
+            if classes and draw is _prediction and len(names) > 1:
+                pictures.append(_class_map(plane, names, visible))
+                continue
+            picture = draw(plane, names)
             # pixels that stand for a patch of the input each are to be seen as such
             enlarging = Image.Resampling.NEAREST if len(picture) < height else Image.Resampling.BICUBIC
             pictures.append(_square(picture, visible, enlarging))
@@ -113,6 +125,34 @@ def _prediction(plane: np.ndarray, names: Sequence[str]) -> np.ndarray:
     return stretched @ np.array([(0, 0, 0), *_palette(channels - 1)] if background else _palette(channels))
 
 
+def _class_map(plane: np.ndarray, names: Sequence[str], visible: float) -> np.ndarray:
+    """The class of every pixel in its colour, and the names of those that are seen most."""
+    found, palette = plane.argmax(axis=-1), np.array(_palette(len(names)))
+    counts = np.bincount(found.ravel(), minlength=len(names))
+    most: list[int] = np.argsort(-counts, kind="stable")[:MOST_NAMES].tolist()
+    shown = [number for number in sorted(most) if counts[number]]
+    image, font = Image.fromarray(_square(palette[found], visible, None)), ImageFont.load_default(LINE - 4)
+    drawing = ImageDraw.Draw(image)
+    box = LINE - 6
+    room = SIDE - 3 * INDENT - box
+    texts = [_fitting(names[number], font, room - INDENT) for number in shown]
+    width = 3 * INDENT + box + math.ceil(max(font.getlength(text) for text in texts))
+    top = SIDE - LINE * len(shown) - 2 * INDENT
+    drawing.rectangle((0, top, width, SIDE), fill=(round(255 * DARK),) * 3)
+    for n, (text, number) in enumerate(zip(texts, shown, strict=True)):
+        y, colour = top + INDENT + n * LINE, tuple(np.rint(255 * palette[number]).astype(int).tolist())
+        drawing.rectangle((INDENT, y + 3, INDENT + box - 1, y + 2 + box), fill=colour)
+        drawing.text((2 * INDENT + box, y + LINE / 2), text, fill=(255, 255, 255), font=font, anchor="lm")
+    return np.asarray(image)
+
+
+def _fitting(text: str, font: Any, room: float) -> str:
+    """A text, or as much of its beginning as there is room for."""
+    if font.getlength(text) <= room:
+        return text
+    return next((cut for end in range(len(text), 0, -1) if font.getlength(cut := f"{text[:end]}...") <= room), "...")
+
+
 def _stretched(plane: np.ndarray, low: float = 0.5, high: float = 99.5) -> np.ndarray:
     bottom, top = np.percentile(plane, (low, high))
     return np.clip((plane - bottom) / (top - bottom or 1), 0, 1)
@@ -124,8 +164,13 @@ def _palette(count: int) -> list[tuple[float, float, float]]:
     return [colorsys.hsv_to_rgb(n / count, 0.8, 1) for n in range(count)]
 
 
-def _square(picture: np.ndarray, visible: float, enlarging: Image.Resampling = Image.Resampling.BICUBIC) -> np.ndarray:
+def _square(
+    picture: np.ndarray, visible: float, enlarging: Image.Resampling | None = Image.Resampling.BICUBIC
+) -> np.ndarray:
+    """The middle of a picture in the size of the cover; colours are not mixed where ``enlarging`` is None."""
     side = max(1, round(min(picture.shape[:2]) * visible))
     top, left = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
     image = Image.fromarray(np.uint8(np.rint(np.clip(picture[top : top + side, left : left + side], 0, 1) * 255)))
+    if enlarging is None:
+        return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.NEAREST))
     return np.asarray(image.resize((SIDE, SIDE), enlarging if side < SIDE else Image.Resampling.LANCZOS))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bmzpack.agreement import Agreement
-from bmzpack.contract import CONSUMERS, Report, Severity, core
+from bmzpack.contract import CONSUMERS, Report, Severity, Verdict, core
 from bmzpack.description import Description, Processing
 
 OPENING = {
@@ -84,7 +84,9 @@ def _test_tensors(inputs: Sequence[Mapping[str, Any]], mirrored: bool) -> str:
     if not any(_is_image(entry) for entry in inputs):
         return "The test tensors are a sample and what Keras makes of it."
     mirror = ", mirrored at its edges because it is smaller than the smallest input," if mirrored else ""
-    return f"The test tensors are a window of a real image{mirror} and what Keras makes of it."
+    return (
+        f"The test tensors are a window of the test image that the packer was given{mirror} and what Keras makes of it."
+    )
 
 
 def _is_image(entry: Mapping[str, Any]) -> bool:
@@ -205,14 +207,12 @@ def _opening(
 ) -> Iterator[str]:
     for consumer, verdict in report.consumers.items():
         program = CONSUMERS[consumer].NAME
-        found = [(finding.severity, f"{finding.found} {finding.why}") for finding in verdict.findings]
         if verdict.verdict == "fails":
-            serious = (Severity.CANNOT_OPEN, Severity.WRONG_RESULT)
-            reasons = dict.fromkeys(text for severity, text in found if severity in serious)
+            reasons = _reasons(verdict, Severity.CANNOT_OPEN, Severity.WRONG_RESULT)
             yield f"**{program}** cannot run this model. {' '.join(reasons)}"
         else:
             yield f"**{program}.** " + OPENING[consumer].format(name=description.name)
-            yield from dict.fromkeys(text for severity, text in found if severity == Severity.DEGRADED)
+            yield from _reasons(verdict, Severity.DEGRADED)
     usable = [name for name in agreement if not core.obstacle(name, len(inputs), len(outputs))]
     images = ", ".join(f'"{entry["id"]}": "{"image.tif" if _is_image(entry) else "sample.npy"}"' for entry in inputs)
     yield (
@@ -220,6 +220,15 @@ def _opening(
         "```python\nfrom bioimageio.core import predict\n\n"
         f'prediction = predict(model="bundle.zip", inputs={{{images}}})\n```'
     )
+
+
+def _reasons(verdict: Verdict, *severities: Severity) -> list[str]:
+    """What was found, by rule: all places, then once why they matter."""
+    found: dict[str, list[str]] = {}
+    for finding in verdict.findings:
+        if finding.severity in severities:
+            found.setdefault(finding.why, []).append(finding.found)
+    return [" ".join([*dict.fromkeys(places), why]) for why, places in found.items()]
 
 
 def _validation(description: Description) -> Iterator[str]:

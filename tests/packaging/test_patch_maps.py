@@ -24,6 +24,7 @@ from bmzpack.contract import check_facts, jdll
 from bmzpack.contract.facts import Facts
 from bmzpack.contract.receptive import receptive_radius
 from bmzpack.contract.wire import read_onnx
+from bmzpack.cover import COLOURS, INDENT, LINE, write_cover
 from bmzpack.engines import TensorNames
 from bmzpack.geometry import Geometry, measure, measure_axis
 from bmzpack.repairs.scales import scales
@@ -347,3 +348,30 @@ def test_a_pretrained_kind_of_network(tmp_path):
     assert file.opset <= 17
     assert file.ir_version <= 8
     assert receptive_radius(file, "probability", -1, (2, 2)) == 0
+
+
+def entry(name, channels, y, x):
+    axes = [{"id": "batch"}, *({"id": axis, "size": size} for axis, size in zip("yx", (y, x), strict=True))]
+    return {"id": name, "axes": [*axes, {"id": "channel", "channel_names": channels}]}
+
+
+@pytest.mark.parametrize("enlarged", [False, True])
+def test_the_cover_of_a_classifier_shows_one_colour_per_class(tmp_path, enlarged):
+    names = ["epithelium of the bronchus, with a long and winding name", "stroma", "background", "not there"]
+    truth = np.arange(16).reshape(4, 4) % 3
+    values = 0.3 + 0.1 * np.eye(4)[truth]  # far from sure
+    if enlarged:
+        values = values.repeat(128, axis=0).repeat(128, axis=1)
+    inputs, outputs = [entry("raw", ["red", "green", "blue"], 512, 512)], [entry("map", names, *values.shape[:2])]
+    tensors = {"raw": tissue((512, 512))[np.newaxis], "map": values[np.newaxis]}
+    write_cover(tmp_path / "cover.png", inputs, outputs, tensors, classes=True)
+    with Image.open(tmp_path / "cover.png") as cover:
+        right = np.asarray(cover)[:, 256:]
+    palette = np.uint8(np.rint(255 * np.array(COLOURS[:3])))
+    field = 64
+    above = right[: 2 * field]
+    np.testing.assert_array_equal(above, palette[truth[:2]].repeat(field, axis=0).repeat(field, axis=1))
+    box = right[256 - 3 * LINE - 2 * INDENT :, : 2 * INDENT + LINE - 6]
+    legend = [colour for colour in palette if (box == colour).all(axis=-1).sum() == (LINE - 6) ** 2]
+    assert len(legend) == 3  # the class that is not seen is not named
+    assert (right[-3 * LINE - 2 * INDENT :, INDENT + LINE :].min(axis=-1) > 128).sum() > 100  # letters

@@ -1,6 +1,7 @@
 """The notebooks run as they are committed, without outputs, and show their figures."""
 
 import asyncio
+import csv
 import io
 import os
 from base64 import b64decode
@@ -38,6 +39,7 @@ def executed(tmp_path_factory):
         async with free:
             client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}})
             await client.async_execute(env={**os.environ, "TMPDIR": str(folder)})
+        notebook.metadata["folder"] = str(folder)
         return notebook
 
     async def execute_all():
@@ -69,6 +71,26 @@ def test_they_are_lessons(name):
     assert "**Take home**" in texts[-1]
     sections = [text for text in "\n".join(texts).split("\n## ")[1:] if not text.startswith("Into Fiji")]
     assert [section for section in sections if "**Question.**" not in section] == []
+
+
+def test_the_lesson_on_transfer_shows_every_way_and_networks_of_others(executed):
+    notebook = executed["3_classification_and_transfer_learning"]
+    if isinstance(notebook, Exception):
+        raise notebook
+    text = "\n".join(cell.source for cell in notebook.cells)
+    assert all(
+        word in text for word in ("Cellpose", "BioImage Model Zoo", "guessing gets 0.5", "the same program drew")
+    )
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    (table,) = [output.data["text/markdown"] for output in outputs if "text/markdown" in output.get("data", {})]
+    assert "| 112 x 112 x 16 | bottleneck | 6 | 24 | 2 | 2 |" in table
+    folder = Path(notebook.metadata["folder"])
+    with next(folder.rglob("comparison.csv")).open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["score"] == "balanced_accuracy"]
+    assert [row["group"].rpartition(": ")[2] for row in rows] == ["from scratch", "initialise", "freeze", "all"]
+    scratch, *transferred = (float(row["mean"]) for row in rows)
+    assert abs(scratch - 0.5) < 0.1
+    assert min(transferred) > scratch + 0.1
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 from typing import Any
 
 from bmzpack.errors import UserError
-from kerazoo.config import DataConfig
+from kerazoo.config import DataConfig, SplitConfig
 from kerazoo.data.class_survey import PURITY, ClassSurvey, survey_classes
-from kerazoo.data.pairs import annotation_of
+from kerazoo.data.pairs import Pair, annotation_of, pairs_of
+from kerazoo.data.split import Split, group_column, split_pairs
 from kerazoo.init import as_yaml, counted, place_lines, publication_lines, sizes_of
 from kerazoo.models.registry import Model
+from kerazoo.recipe import Recipe
+from kerazoo.training.run import recipe_beside
 
 DIGIT = 28
 """Side in pixels of what lenet1989 takes."""
@@ -80,10 +84,10 @@ def classifier_text(
             "patches of at least 32: remove such images."
         )
     schedule = schedule_of(model, measured.patch)
+    division, split = _division(pairs_of(data), schedule.validation)
     of_masks = data.annotation == "classes"
     what = "patches" if of_masks else "images"
     counts = ", ".join(f"{name}: {count}" for name, count in zip(measured.classes, measured.counts, strict=True))
-    held_out = max(1, round(schedule.validation * measured.images))
     lines = [
         f"# Configuration for {model.name}, written by `kerazoo init`. Comments with numbers tell what was measured on "
         f"{counted(measured)}.",
@@ -108,12 +112,13 @@ def classifier_text(
         *_warnings(measured),
         "",
         "split:",
-        f"  validation: {schedule.validation}  # {measured.images - held_out} images to train, {held_out} to validate",
-        "  group: null  # a column of a CSV table, such as slide or patient: what belongs together stays on one side",
-        "  seed: 1",
+        f"  validation: {division.validation}  # {len(split.train)} images to train, "
+        f"{len(split.validation)} to validate",
+        f"  group: {as_yaml(division.group)}  # {_group_reason(division.group, split)}",
+        f"  seed: {division.seed}" + ("" if division.seed == 1 else "  # with it every class is on both sides"),
         "",
         "normalisation:",
-        *_normalisation_lines(backbone, measured),
+        *_normalisation_lines(backbone, recipe_beside(weights), measured),
         "",
         "augmentation:",
         *_augmentation_lines(model, measured),
@@ -166,18 +171,53 @@ def _warnings(measured: ClassSurvey) -> list[str]:
     if not measured.size_tells_class:
         return []
     return [
-        "  # WARNING: the images of every class have sizes of their own. Where a class follows from how images were",
-        "  # made (size, microscope, day), that is learned in place of what is on them.",
+        f"  # WARNING: the size of an image alone tells the class of {measured.told_by_size:.0%} of them, chance of "
+        f"{measured.by_chance:.0%}. Where a class follows from",
+        "  # how images were made (size, microscope, day), that is learned in place of what is on them.",
     ]
 
 
-def _normalisation_lines(backbone: str | None, measured: ClassSurvey) -> list[str]:
-    if measured.dtypes == ("uint8",):
-        reason = f"{backbone} takes 0 to 1" if backbone else "the same for patches and whole slides"
-        return [f"  method: scaling  # {reason}"]
-    if backbone:
-        return [f"  method: percentile  # {backbone} takes 0 to 1"]
-    return ["  method: standardisation", "  scope: dataset  # the same for patches and whole slides"]
+def _division(pairs: list[Pair], validation: float) -> tuple[SplitConfig, Split]:
+    """By what belongs together, with every class on both sides: the first seed that gives it, or else a larger part."""
+    first: UserError | None = None
+    for part, seed in itertools.product((validation, 0.3, 0.5), range(1, 100)):
+        config = SplitConfig(validation=part, group=group_column(pairs), seed=seed)
+        try:
+            return config, split_pairs(pairs, config)
+        except UserError as error:
+            first = first or error
+    assert first is not None
+    raise first
+
+
+def _group_reason(group: str | None, split: Split) -> str:
+    members = [{pair.group for pair in side} for side in (split.train, split.validation)]
+    if group is None and members == [{None}, {None}]:
+        return "a column of a CSV table, such as slide or patient: what belongs together stays on one side"
+    return (
+        f"images of one {group or 'group (the column of this name)'} stay on one side: {len(members[0])} of them to "
+        f"train, {len(members[1])} to validate"
+    )
+
+
+def _normalisation_lines(backbone: str | None, source: Recipe | None, measured: ClassSurvey) -> list[str]:
+    """Numbers of the data set, not of the image: a slide has others than a patch."""
+    method, scope = "standardisation", "dataset"
+    reason = "the same for patches and whole slides"
+    if source is not None:
+        method, scope = source.normalisation.method, source.normalisation.scope
+        reason = "as the run that the weights are from"
+    elif backbone or measured.dtypes == ("uint8",):
+        method, reason = "scaling", f"{backbone} takes 0 to 1" if backbone else reason
+    lines = [f"  method: {method}  # {reason}"]
+    if method == "standardisation":
+        lines.append(f"  scope: {scope}")
+    if method in ("scaling", "centering") and measured.dtypes != ("uint8",):
+        most = measured.brightest if measured.brightest > 0 else measured.intensity[1]
+        if most <= 0:
+            raise UserError("The images have no values above 0, as their scaling to 0..1 needs: save them with such.")
+        lines.append(f"  maximum: {float(f'{most:.4g}'):g}  # becomes 1: the largest percentile 99.8 of an image")
+    return lines
 
 
 def _augmentation_lines(model: Model, measured: ClassSurvey) -> list[str]:

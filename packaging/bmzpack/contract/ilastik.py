@@ -150,7 +150,8 @@ RULES = [
         "ilastik gives the result the size of the image, and cuts each block out of the output at the image's places. "
         "An output of another scale does not fit: the log says 'Failed to predict', and the block stays empty "
         "(lazyflow's operators/tiktorch/operators.py, read).",
-        "Enlarge the output to the size of the input inside the network, or use another program.",
+        "Enlarge the output to the size of the input inside the network (of a patch classifier of kerazoo: `kerazoo "
+        "export --enlarge`), or use another program.",
         tensors.outputs_of_another_scale,
     ),
 ]

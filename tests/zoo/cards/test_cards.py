@@ -11,7 +11,8 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from bmzpack.errors import UserError
-from kerazoo.cards.records import write_record
+from kerazoo.cards.records import read_records, write_record
+from kerazoo.cards.variants import compare_variants
 from kerazoo.cards.write import render_all, stale_cards, write_cards
 from kerazoo.cli import app
 from kerazoo.models.registry import get_model, list_models
@@ -129,6 +130,48 @@ def test_a_record_appears_on_its_card(trained, tmp_path):
     (tmp_path / "records" / "unet").mkdir()
     with pytest.raises(UserError, match="not in the registry"):
         stale_cards(tmp_path)
+
+
+def changed(record, variant, values, **settings):
+    """A record with other scores and settings."""
+    runs = []
+    for seed, value in enumerate(values):
+        scored = record.runs[0].validation.model_copy(update={"scores": {"balanced_accuracy": value}})
+        runs.append(record.runs[0].model_copy(update={"seed": seed, "validation": scored}))
+    return record.model_copy(update={"variant": variant, "settings": settings, "runs": runs})
+
+
+def test_variants_are_compared_with_a_doubt():
+    record = read_records(CARDS / "records", "classifier2d")[0]
+    still = {f"augmentation.{name}": False for name in ("flip", "quarter_turns")}
+    still |= {f"augmentation.{name}": 0.0 for name in ("rotation", "scale", "intensity", "gamma")}
+    good = changed(record, "a", [0.8, 0.9, 1.0])
+    others = [changed(record, "b", [0.6, 0.85]), changed(record, "c", [0.5, 0.7], **still), changed(record, "d", [0.2])]
+    elsewhere = good.model_copy(update={"dataset": "other images"})
+    (found,) = compare_variants([*others, good, elsewhere])
+    assert found.head == ["variant", "`balanced_accuracy`, validation", "augmentation", "runs"]
+    assert found.rows == [
+        ["b", f"0.725 ± {0.25 / 2**0.5:.3f}", "yes", "2"],
+        ["c", f"0.600 ± {0.2 / 2**0.5:.3f}", "none", "2"],
+        ["d", "0.200", "yes", "1"],
+        ["a", "0.900 ± 0.100", "yes", "3"],
+    ]
+    assert found.remarks == (
+        'By the mean of `balanced_accuracy` "a" is best. But its runs and those of "b" overlap: so few runs do not '
+        'tell which is better. Every run of "c" is below all of its runs. Of "d" there is one run only: its spread is '
+        'not known. "c" had no augmentation: that may be the difference, not what the name says.'
+    )
+
+
+def test_the_cards_of_classifiers_say_what_is_true(texts):
+    text = texts["classifier2d.md"]
+    assert text.count(": all variants\n") == 2
+    assert "overlap: so few runs do not tell which is better" in text
+    assert '"transfer freeze" had no augmentation' in text
+    assert "The class normal was ignored: it was neither learned nor scored." in text
+    for name in ("patch_cnn", "lenet1989", "classifier2d"):
+        assert "in every image" not in texts[f"{name}.md"]
+        assert "percentile" not in texts[f"{name}.md"]
 
 
 def test_check_says_which_card_and_what_to_do(tmp_path):

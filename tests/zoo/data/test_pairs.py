@@ -6,7 +6,7 @@ import tifffile
 
 from bmzpack.errors import UserError
 from kerazoo.config import DataConfig
-from kerazoo.data.pairs import Pair, find_pairs, load_pair, pairs_of
+from kerazoo.data.pairs import Pair, annotation_of, find_pairs, load_pair, pairs_of
 
 IMAGE = np.arange(30 * 40, dtype="uint16").reshape(30, 40)
 MASK = (IMAGE % 7 == 0).astype("uint8")
@@ -79,6 +79,54 @@ def test_by_table(folders):
     assert pairs[0].image == folders[0] / "a.tif"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image;mask;group\nimages/a.tif;masks/a.tif;mouse 1, left\nimages/b.tif;masks/b.tif;mouse2\n",
+        '"image","mask","group"\n"images/a.tif","masks/a.tif","mouse 1, left"\nimages/b.tif,masks/b.tif,mouse2\n',
+        "image\tmask\tgroup\nimages/a.tif\tmasks/a.tif\tmouse 1, left\nimages/b.tif\tmasks/b.tif\tmouse2\n",
+        ' image , mask,group \n\nimages/a.tif ,masks/a.tif, "mouse 1, left"\nimages/b.tif , masks/b.tif,mouse2 \n,,\n',
+        "\ufeffimage;mask;group\r\nimages/a.tif;masks/a.tif;mouse 1, left\r\nimages/b.tif;masks/b.tif;mouse2\r\n;;\r\n",
+    ],
+    ids=["semicolons", "quotes", "tabs", "spaces", "Excel"],
+)
+def test_tables_of_every_origin(folders, text):
+    path = folders[0].parent / "pairs.csv"
+    path.write_bytes(text.encode())
+    pairs = pairs_of(DataConfig(table=path))
+    assert [(pair.id, pair.group) for pair in pairs] == [("a", "mouse 1, left"), ("b", "mouse2")]
+    assert pairs[0].columns == {"image": "images/a.tif", "mask": "masks/a.tif", "group": "mouse 1, left"}
+
+
+@pytest.mark.parametrize(
+    ("heading", "kind"),
+    [
+        ("file,class", "image"),
+        ('"file";"class"', "image"),
+        ("file ; class ", "image"),
+        ("file,label", "image"),
+        ("image,mask", "classes"),
+        ("image;mask;file", "classes"),
+        ("", "classes"),
+    ],
+)
+def test_what_a_table_annotates(tmp_path, heading, kind):
+    (tmp_path / "table.csv").write_text(f"{heading}\n")
+    assert annotation_of({"table": tmp_path / "table.csv"}) == kind
+
+
+def test_a_table_without_classes_is_asked_for_them(tmp_path):
+    (tmp_path / "table.csv").write_text("file,label\na.png,tumour\n")
+    with pytest.raises(UserError, match=r"no column 'class' \(it has file, label\).*file, class"):
+        pairs_of(DataConfig(table=tmp_path / "table.csv", annotation="image"))
+
+
+def test_spaces_make_no_classes(folders):
+    table = folders[0].parent / "classes.csv"
+    table.write_text("file, class\nimages/a.tif, tumour \nimages/b.tif,tumour\n")
+    assert {pair.category for pair in pairs_of(DataConfig(table=table, annotation="image"))} == {"tumour"}
+
+
 def test_same_names_in_several_folders(tmp_path):
     rows = ["image,mask"]
     for day in ("day1", "day2"):
@@ -98,6 +146,10 @@ def test_same_names_in_several_folders(tmp_path):
         ("image,mask\nimages/a.tif\n", "line 2: the column 'mask' is empty"),
         ("image,mask\nimages/a.tif,masks/z.tif\n", r"line 2: there is no file .*z\.tif"),
         ("image,mask\n" + "images/a.tif,masks/a.tif\n" * 2, "line 3: .*twice"),
+        ("image,mask\n\nimages/a.tif,masks/z.tif\n", "line 3: there is no file"),
+        ("image,mask\nimages/a,b.tif,masks/a.tif\n", "line 2: there are 3 cells, but the first line names 2"),
+        ("image,mask,mask\nimages/a.tif,masks/a.tif,x\n", "has 2 columns 'mask'"),
+        ("path,label\na,b\n", "no column 'image' .*path, label.* image, mask or, of images .*file, class"),
     ],
 )
 def test_bad_tables(folders, text, message):

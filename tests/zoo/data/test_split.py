@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bmzpack.errors import UserError
 from kerazoo.config import SplitConfig
 from kerazoo.data.pairs import Pair
-from kerazoo.data.split import split_pairs
+from kerazoo.data.split import group_column, split_pairs
 
 
 def pairs(count, group=lambda number: None):
@@ -82,14 +82,65 @@ def test_every_class_is_divided():
 def test_groups_go_before_classes():
     split = split_pairs(classes(10, lambda name, n: f"patient{n // 2}"), SplitConfig(validation=0.4))
     assert not {pair.group for pair in split.train} & {pair.group for pair in split.validation}
-    with pytest.raises(UserError, match=r"no image of '[ab]' to"):
-        split_pairs(classes(10, lambda name, n: name), SplitConfig())
+    with pytest.raises(UserError, match=r"no image of '[ab]' to \w+: choose another split.seed"):
+        split_pairs(classes(4, lambda name, n: f"{name}{n > 0}"), SplitConfig(validation=0.01))
+
+
+def test_one_patient_per_class_cannot_be_divided_by_any_seed():
+    with pytest.raises(UserError, match=r"'a' have the group 'p-a': whatever split\.seed") as raised:
+        split_pairs(classes(10, lambda name, n: f"p-{name}"), SplitConfig())
+    assert "choose another split.seed" not in str(raised.value)
+
+
+def table(rows):
+    """Pairs of a table: one class and one dict of columns each."""
+    return [Pair(f"{n:02d}", Path("x.png"), category=name, columns=columns) for n, (name, columns) in enumerate(rows)]
+
+
+def test_a_column_that_is_not_there_is_named_with_those_that_are():
+    for setting in ("group", "column"):
+        with pytest.raises(
+            UserError, match=f"split.{setting} is 'patients', .* no such column: the table has side\\.$"
+        ):
+            split_pairs(classes(6), SplitConfig(**{setting: "patients"}))
+        with pytest.raises(UserError, match=r"no such column: list the images in a CSV file, data\.table"):
+            split_pairs([Pair(str(n), Path("x.png")) for n in range(4)], SplitConfig(**{setting: "patient"}))
+    with pytest.raises(UserError, match="01 has no entry in the column 'patient'"):
+        split_pairs(table([("a", {"patient": "p"}), ("b", {"patient": ""})]), SplitConfig(group="patient"))
+
+
+def test_a_given_division_may_not_divide_a_patient():
+    rows = [("ab"[n % 2], {"side": side(n // 2), "patient": f"p{n // 4}"}) for n in range(12)]
+    assert len(split_pairs(table(rows), SplitConfig(column="side")).validation) == 4
+    with pytest.raises(UserError, match=r"'side' puts images of one patient, 'p0' \(and 1 more\), on both sides"):
+        split_pairs(table(rows), SplitConfig(column="side", group="patient"))
+    whole = [(name, columns | {"patient": columns["side"] + name}) for name, columns in rows]
+    assert len(split_pairs(table(whole), SplitConfig(column="side", group="patient")).validation) == 4
+    own = [Pair(str(n), Path("x.png"), group="g", columns={"side": side(n)}) for n in range(4)]
+    with pytest.raises(UserError, match="one group, 'g', on both sides"):
+        split_pairs(own, SplitConfig(column="side"))
+
+
+@pytest.mark.parametrize(
+    ("columns", "found"),
+    [
+        ({"slide": "0011", "patient": "0011"}, "patient"),
+        ({"stain": "0011", "Slide ID": "0011"}, "Slide ID"),
+        ({"stain": "0011", "slideId": "0101"}, "slideId"),
+        ({"patient": "0123", "slide": "0011"}, "slide"),
+        ({"patient": "0000", "casein": "0011", "impatient": "0011"}, None),
+        ({"patient": ["a", "a", "b", ""]}, None),
+    ],
+)
+def test_columns_that_tell_what_belongs_together(columns, found):
+    rows = [("a", dict(zip(columns, entries, strict=True))) for entries in zip(*columns.values(), strict=True)]
+    assert group_column(table(rows)) == found
 
 
 def test_a_column_of_the_table_divides():
     split = split_pairs(classes(6), SplitConfig(column="side"))
     assert [pair.id for pair in split.validation] == ["a/00", "a/03", "b/00", "b/03"]
-    with pytest.raises(UserError, match="'no entry' in the column 'other'"):
-        split_pairs(classes(6), SplitConfig(column="other"))
+    with pytest.raises(UserError, match="'no entry' in the column 'side'"):
+        split_pairs(table([("a", {"side": "train"}), ("b", {"side": ""})]), SplitConfig(column="side"))
     with pytest.raises(UserError, match="No image has train"):
         split_pairs(classes(1), SplitConfig(column="side"))

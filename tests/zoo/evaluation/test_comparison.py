@@ -77,7 +77,7 @@ def test_repetitions_are_grouped_and_named_by_what_differs(transfers, tmp_path):
     assert [group["label"] for group in result["groups"]] == [
         "model.weights: imagenet, training.transfer: freeze",
         "model.weights: imagenet, training.transfer: all",
-        "model.weights: none, training.transfer: all",
+        "from scratch",
     ]
     assert [len(group["runs"]) for group in result["groups"]] == [3, 3, 1]
     freeze, _, scratch = (group["scores"]["balanced_accuracy"] for group in result["groups"])

@@ -10,7 +10,7 @@ from PIL import Image
 from bmzpack.errors import UserError
 from kerazoo.models.backbones import BACKBONES, encoder_of
 from kerazoo.models.unet import unet
-from kerazoo.models.weights import adapt_channels, load_weights, read_weights, width_of_weights
+from kerazoo.models.weights import adapt_channels, load_head, load_weights, read_weights, width_of_weights
 
 SMALL = "mobilenetv2_0.35_224_imagenet_notop.npz"
 FOLDED = "mobilenetv2_1.0_224_imagenet_tf2ptq_folded.npz"
@@ -174,13 +174,18 @@ def test_statistics_stay_when_a_pretrained_encoder_is_trained(weights):
 def test_weights_of_another_run(suffix, tmp_path):
     arguments = {"filters": 4, "depth": 2, "classes": 3}
     model, path = unet(**arguments), tmp_path / f"model{suffix}"
+    model.get_layer("probability").bias.assign([5.0, -5.0, 0.0])
     model.save(path)
-    same = unet(**arguments, weights=path)
+    as_many, other = unet(**arguments, weights=path), unet(**arguments | {"classes": 5}, weights=path)
+    for found in (as_many, other):
+        name = "decoder1_convolution2"
+        np.testing.assert_array_equal(array(found.get_layer(name).kernel), array(model.get_layer(name).kernel))
+        assert not array(found.get_layer("probability").bias).any(), "its classes may be others"
+    load_head(as_many, path)
     x = np.random.default_rng(1).normal(size=(1, 16, 16, 1)).astype("float32")
-    np.testing.assert_array_equal(model.predict_on_batch(x), same.predict_on_batch(x))
-    other = unet(**arguments | {"classes": 5}, weights=path)
-    name = "decoder1_convolution2"
-    np.testing.assert_array_equal(array(other.get_layer(name).kernel), array(model.get_layer(name).kernel))
+    np.testing.assert_array_equal(model.predict_on_batch(x), as_many.predict_on_batch(x))
+    with pytest.raises(UserError, match="have no probability of unet"):
+        load_head(other, path)
 
 
 def test_files_that_do_not_fit(tmp_path, weights):

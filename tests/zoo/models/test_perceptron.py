@@ -77,6 +77,16 @@ def test_xor_is_not_learned():
     assert min(losses) > 0
 
 
+def test_sample_weights_multiply_the_error():
+    model = perceptron()
+    loss = train(model, OR, epochs=1, sample_weight=np.array([1, 3, 1, 1], "float32")).history["loss"][0]
+    assert state(model) == (1.5, 0, 1.5)
+    assert loss == 3 / 4  # of four samples one is wrong, and counts three times
+    model = perceptron()
+    train(model, OR, epochs=1, class_weight={0: 1.0, 1: 0.0})
+    assert state(model) == (0, 0, 0)
+
+
 def test_zero_is_not_above_zero():
     model = perceptron(features=3, learning_rate=0.1)
     np.testing.assert_array_equal(model.predict_on_batch(np.ones((2, 3), "float32")), np.zeros((2, 1)))

@@ -12,8 +12,9 @@ from matplotlib.patches import Patch
 from skimage.segmentation import find_boundaries
 
 from kerazoo.course.style import name, new_figure
+from kerazoo.data.legend import CLASS_COLOURS
 from kerazoo.decoding.baseline import classical_steps
-from kerazoo.evaluation.figures import CLASS_COLOURS, displayed
+from kerazoo.evaluation.figures import displayed
 
 
 def draw_objects(image: np.ndarray, results: Mapping[str, np.ndarray]) -> Figure:

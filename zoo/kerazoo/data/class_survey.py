@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import math
 
 import numpy as np
 
@@ -38,12 +39,14 @@ class ClassSurvey:
     """(y, x) of the image with the shortest side."""
     largest: tuple[int, int]
     """(y, x) of the image with the longest side."""
-    sizes_by_class: list[set[tuple[int, int]]]
-    """Sizes of each class's images; empty for annotated images."""
+    told_by_size: float
+    """Part of the images whose class their size alone tells, see `guessed_by_size`; 0 for annotated images."""
     channels: int
     dtypes: tuple[str, ...]
     intensity: tuple[float, float]
     """Smallest and largest value of all images."""
+    brightest: float
+    """Largest of the images' percentiles 99.8: a few hot pixels do not count."""
     pixel_size: float | None
     """Micrometres, where all files state the same."""
     patch: int
@@ -52,10 +55,50 @@ class ClassSurvey:
     """A mask value that seems to mean: not annotated."""
 
     @property
+    def by_chance(self) -> float:
+        """Part of the images whose class is guessed where all are taken for the most frequent one."""
+        return max(self.counts) / sum(self.counts)
+
+    @property
     def size_tells_class(self) -> bool:
-        """Whether the size of an image tells its class: what is learned from it is of no use."""
-        known = [sizes for sizes in self.sizes_by_class if sizes]
-        return len(known) > 1 and len(set().union(*known)) > 1 and sum(map(len, known)) == len(set().union(*known))
+        """Whether the size of an image tells its class more often than chance: a network may learn that instead.
+
+        By a tenth of the images at least, and by two standard deviations of what chance gives.
+        """
+        spread = math.sqrt(self.by_chance * (1 - self.by_chance) / self.measured)
+        return self.told_by_size >= self.by_chance + max(0.1, 2 * spread)
+
+
+def guessed_by_size(sizes: np.ndarray, categories: np.ndarray) -> float:
+    """Part of the images whose class is that of most others of the same size, or of the nearest size where none has it.
+
+    Parameters
+    ----------
+    sizes
+        Int (image, 2), in pixels.
+    categories
+        Class indices, int (image,).
+
+    Returns
+    -------
+    float
+        Every image is left out where its own class is guessed; where several classes are equally frequent, it counts
+        in part.
+    """
+    present, size = np.unique(sizes, axis=0, return_inverse=True)
+    size = size.reshape(-1)
+    counts = np.zeros((len(present), categories.max() + 1), int)
+    np.add.at(counts, (size, categories), 1)
+    others = counts[size]
+    others[np.arange(len(others)), categories] -= 1
+    if len(present) > 1:
+        alone = others.sum(axis=1) == 0
+        apart = ((sizes[alone, None] - present) ** 2).sum(axis=2).astype(float)
+        apart[np.arange(len(apart)), size[alone]] = np.inf
+        nearest = apart == apart.min(axis=1, keepdims=True)
+        others[alone] = nearest.astype(int) @ counts
+    best = others == others.max(axis=1, keepdims=True)
+    return float((best[np.arange(len(best)), categories] / best.sum(axis=1)).mean())
 
 
 def survey_classes(data: DataConfig) -> ClassSurvey:
@@ -87,8 +130,7 @@ def _of_images(data: DataConfig) -> ClassSurvey:
     if len(classes) < 2:
         raise UserError(f"All images are of the class {classes[0]!r}: at least two classes are needed.")
     places = np.unique(np.linspace(0, len(pairs) - 1, _MOST_IMAGES).round().astype(int))
-    shapes, dtypes, low, high = [], set(), [], []
-    sizes: dict[str, set[tuple[int, int]]] = {name: set() for name in classes}
+    shapes, dtypes, low, bright, high = [], set(), [], [], []
     pixel_sizes: set[float | None] = set()
     channels = 0
     for pair in (pairs[place] for place in places):
@@ -100,9 +142,9 @@ def _of_images(data: DataConfig) -> ClassSurvey:
                 "to the same."
             )
         shapes.append(image.shape[:2])
-        sizes[str(pair.category)].add(image.shape[:2])
         dtypes.add(str(image.dtype))
         low.append(float(image.min()))
+        bright.append(float(np.percentile(image, 99.8)))
         high.append(float(image.max()))
         size = open_stack(pair.image, data.axes).pixel_size
         pixel_sizes.add(round(size[1], 4) if size is not None else None)
@@ -114,10 +156,13 @@ def _of_images(data: DataConfig) -> ClassSurvey:
         counts=[counted[name] for name in classes],
         smallest=min(shapes, key=min),
         largest=max(shapes, key=max),
-        sizes_by_class=[sizes[name] for name in classes],
+        told_by_size=guessed_by_size(
+            np.array(shapes), np.array([classes.index(str(pairs[place].category)) for place in places])
+        ),
         channels=channels,
         dtypes=tuple(sorted(dtypes)),
         intensity=(min(low), max(high)),
+        brightest=max(bright),
         pixel_size=pixel_sizes.pop() if len(pixel_sizes) == 1 else None,
         patch=shortest if shortest <= 256 else 224,
     )
@@ -153,10 +198,11 @@ def _of_masks(data: DataConfig) -> ClassSurvey:
         counts=best.tolist(),
         smallest=measured.smallest,
         largest=measured.largest,
-        sizes_by_class=[],
+        told_by_size=0.0,
         channels=measured.channels,
         dtypes=measured.dtypes,
         intensity=measured.intensity,
+        brightest=measured.brightest,
         pixel_size=measured.pixel_size,
         patch=patch,
         ignore=measured.ignore,

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import hashlib
+import io
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -148,6 +150,9 @@ def find_classes(folder: Path) -> list[Pair]:
 def read_table(table: Path, columns: tuple[str, str] = ("image", "mask")) -> list[Pair]:
     """Pairs of a CSV file.
 
+    Cells may be separated by commas, semicolons (as Excel writes them in many countries) or tabs, and be quoted; spaces
+    around them do not count.
+
     Parameters
     ----------
     table
@@ -163,27 +168,43 @@ def read_table(table: Path, columns: tuple[str, str] = ("image", "mask")) -> lis
     Raises
     ------
     UserError
-        The table or a file of it is missing, a column is missing, or an image is named twice.
+        The table or a file of it is missing, a column is missing or there twice, a line has more cells than the first
+        one, or an image is named twice.
     """
     first, second = columns
     if not table.is_file():
         raise UserError(f"There is no table {table}: write a CSV file with the columns {first}, {second}.")
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            present, rows = list(reader.fieldnames or []), list(reader)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{table} is not a CSV file in UTF-8 ({error}): save it as one.") from error
+    (_, present), *rows = _cells(table) or [(1, [])]
     for column in columns:
         if column not in present:
-            raise UserError(f"{table} has no column {column!r} (it has {', '.join(present) or 'none'}): add it.")
+            wanted = "file, class (one class per image)" if "class" in columns else "image, mask"
+            other = " or, of images with one class each, file, class" if "mask" in columns else ""
+            raise UserError(
+                f"{table} has no column {column!r} (it has {', '.join(present) or 'none'}): name the columns "
+                f"{wanted}{other} in its first line."
+            )
+        if present.count(column) > 1:
+            raise UserError(f"{table} has {present.count(column)} columns {column!r}: rename all but one.")
     if not rows:
         raise UserError(f"{table} has no rows: add one line per image.")
+    return list(_pairs_of_rows(table, columns, present, rows).values())
 
-    stems = [stem_of(Path(row[first] or "")) for row in rows]
+
+def _pairs_of_rows(
+    table: Path, columns: tuple[str, str], present: list[str], rows: list[tuple[int, list[str]]]
+) -> dict[str, Pair]:
+    first = columns[0]
+    for line, cells in rows:
+        if len(cells) > len(present):
+            raise UserError(
+                f"{table}, line {line}: there are {len(cells)} cells, but the first line names {len(present)} columns; "
+                "put names with a separator in them in quotes."
+            )
+    named = [(line, dict.fromkeys(present, "") | dict(zip(present, cells, strict=False))) for line, cells in rows]
+    stems = [stem_of(Path(row[first])) for _, row in named]
     unique = len(set(stems)) == len(stems)
     pairs: dict[str, Pair] = {}
-    for line, (stem, row) in enumerate(zip(stems, rows, strict=True), start=2):
+    for stem, (line, row) in zip(stems, named, strict=True):
         files = {}
         for column in columns:
             if not row[column]:
@@ -197,10 +218,23 @@ def read_table(table: Path, columns: tuple[str, str] = ("image", "mask")) -> lis
         name = stem if unique else row[first]
         if name in pairs:
             raise UserError(f"{table}, line {line}: {row[first]} is named twice; remove one of the lines.")
-        known = {column: row[column] or "" for column in present}
         category = row["class"] if "class" in columns else None
-        pairs[name] = Pair(name, files[first], files.get("mask"), row.get("group") or None, known, category)
-    return list(pairs.values())
+        pairs[name] = Pair(name, files[first], files.get("mask"), row.get("group") or None, row, category)
+    return pairs
+
+
+def _cells(table: Path) -> list[tuple[int, list[str]]]:
+    """The lines of a CSV file that are not empty: their numbers and their cells, without spaces around them."""
+    try:
+        text = table.read_text(encoding="utf-8-sig")
+        heading = text.lstrip().partition("\n")[0]
+        # That which makes most of the first line; csv.Sniffer guesses at names with spaces and underscores too.
+        separator = max(",;\t", key=lambda mark: len(next(csv.reader([heading], delimiter=mark), [])))
+        reader = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
+        rows = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{table} is not a CSV file in UTF-8 ({error}): save it as one.") from error
+    return [(line, cells) for line, cells in rows if any(cells)]
 
 
 def pairs_of(data: DataConfig) -> list[Pair]:
@@ -238,7 +272,7 @@ def pairs_of(data: DataConfig) -> list[Pair]:
 
 
 def annotation_of(places: Mapping[str, Path]) -> Literal["image", "classes"]:
-    """Whether images have one class each (`image`), or masks (`classes`): by what is named, or by a table's heading.
+    """Whether images have one class each (`image`), or masks (`classes`): by what is named, or by a table's columns.
 
     Parameters
     ----------
@@ -248,8 +282,8 @@ def annotation_of(places: Mapping[str, Path]) -> Literal["image", "classes"]:
     if "folder" in places:
         return "image"
     if "table" in places and places["table"].is_file():
-        with places["table"].open(encoding="utf-8-sig", errors="replace") as file:
-            return "image" if "class" in file.readline().strip().split(",") else "classes"
+        columns = next(iter(_cells(places["table"])), (1, []))[1]
+        return "image" if "class" in columns or ("file" in columns and "mask" not in columns) else "classes"
     return "classes"
 
 
@@ -327,6 +361,12 @@ def check_image(sample: Sample, config: Config, needed: int, margin: int = 0) ->
 def stem_of(path: Path) -> str:
     """The name without suffix, and without the `.ome` before it."""
     return path.stem.removesuffix(".ome")
+
+
+def sha256_of(path: Path) -> str:
+    """The hash by which a file is known again."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_values(path: Path, mask: np.ndarray, data: DataConfig) -> None:

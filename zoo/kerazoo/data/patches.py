@@ -154,13 +154,20 @@ def check_patches(patches: Patches, config: Config, side: str) -> None:
     Raises
     ------
     UserError
-        There is none at all, or on the training side fewer than two classes have any.
+        There is none at all, or on the training side a class has none.
     """
-    patch, present = patch_of(config), np.unique(patches.category)
-    if len(present) > (1 if side == "train" else 0):
+    patch, present = patch_of(config), set(patches.category.tolist())
+    absent = [name for index, name in enumerate(config.class_names) if index not in present]
+    if present and not (side == "train" and absent):
         return
-    have = f"only of {config.class_names[present[0]]!r}" if len(present) else "none"
+    if config.data.annotation == "image" and present:
+        raise UserError(
+            f"No image to train is of the class {' or '.join(map(repr, absent))}, which would never be learned: add "
+            "images, or take the name off data.classes."
+        )
+    of = f" of the class {' or '.join(map(repr, absent))}" if present else ""
     raise UserError(
-        f"Of the images to {side} there are {have} patches of {patch.size} pixels of which one class covers at least "
-        f"{patch.purity:.0%}: lower training.patch_size or targets.purity, or annotate larger regions."
+        f"The images to {side} have no patch{of} of {patch.size} pixels of which one class covers at least "
+        f"{patch.purity:.0%}: lower training.patch_size or targets.purity, annotate larger regions, or choose another "
+        "split.seed; a class that is in no mask has no place in data.classes."
     )

@@ -141,8 +141,8 @@ def open_stack(path: str | Path, axes: str | None = None, channels: int | None =
     found -= alpha
     if channels is not None and found != channels:
         raise UserError(
-            f"{path} has {found} channel{'s' * (found > 1)} instead of the expected {channels}: convert it, or set "
-            f"data.channels to {found} if all images have as many."
+            f"{path} has {found} channel{'s' * (found > 1)} instead of the expected {channels}: convert it (a "
+            f"training on such images has data.channels: {found})."
         )
     if layout.dtype.kind not in "biuf":
         raise UserError(f"{path} has values of type {layout.dtype}: save it with integer or float values.")
@@ -395,8 +395,8 @@ def _checked(plane: np.ndarray, path: Path, alpha: bool) -> np.ndarray:
         transparency = plane[..., -1]
         if (transparency != transparency.flat[0]).any():
             raise UserError(
-                f"{path} has a transparency channel that is not uniform: save it without transparency, or set "
-                f"data.channels to {plane.shape[-1]} if it is an image channel."
+                f"{path} has a transparency channel that is not uniform: save it without transparency (a "
+                f"training that takes it for an image channel has data.channels: {plane.shape[-1]})."
             )
         plane = plane[..., :-1]
     if plane.dtype == bool:

@@ -41,6 +41,8 @@ class Survey:
     """Smallest and largest value of all images."""
     percentiles: tuple[float, float]
     """Medians over the images of their percentiles 1 and 99.8."""
+    brightest: float
+    """Largest of the images' percentiles 99.8: a few hot pixels do not count."""
     pixel_size: float | None
     """Micrometres, where all files state the same."""
     annotation: Annotation
@@ -116,6 +118,7 @@ def survey(data: DataConfig) -> Survey:
         dtypes=tuple(sorted(images.dtypes)),
         intensity=(min(images.low), max(images.high)),
         percentiles=(float(np.median(images.dark)), float(np.median(images.bright))),
+        brightest=max(images.bright),
         pixel_size=images.pixel_sizes.pop() if len(images.pixel_sizes) == 1 else None,
         annotation=annotation,
         reason=reason,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import tifffile
 
 from bmzpack.errors import UserError
 from bmzpack.files import new_file
+from kerazoo.data.legend import image_info, lookup_table
 from kerazoo.data.read import Stack
 
 _IMAGEJ_ORDER = "TZCYX"
@@ -24,6 +26,7 @@ def create_tiff(
     dtype: Any,
     pixel_size: tuple[float, float] | None = None,
     metadata: dict[str, Any] | None = None,
+    classes: Sequence[str] | None = None,
 ) -> np.ndarray:
     """Create an uncompressed ImageJ TIFF on disk, to be filled part by part through the array that is returned.
 
@@ -42,6 +45,8 @@ def create_tiff(
         (y, x) in micrometres.
     metadata
         `spacing` in micrometres and `finterval` in seconds, as `kerazoo.data.read.Stack` gives them.
+    classes
+        Of a class map: the names of its values from 0 on. The file gets them and their colours.
 
     Returns
     -------
@@ -67,6 +72,8 @@ def create_tiff(
         resolution = (1 / pixel_size[1], 1 / pixel_size[0])
     elif "spacing" in described:
         del described["spacing"]
+    if classes is not None:
+        described |= image_info(classes)
     stored = tifffile.memmap(
         path,
         shape=tuple(shape[place] for place in order),
@@ -74,6 +81,7 @@ def create_tiff(
         imagej=True,
         metadata=described,
         resolution=resolution,
+        colormap=None if classes is None else lookup_table(len(classes)),
     )
     if hasattr(os, "posix_fallocate"):  # a full disk is an error now; later, writing to the map would kill the process
         with Path(path).open("r+b") as file:

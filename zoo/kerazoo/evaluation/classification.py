@@ -55,6 +55,10 @@ class Classified:
     """Of the image that each patch is from."""
     classes: Sequence[str]
     """Names of the classes."""
+    smaller: int = 0
+    """Images that are smaller than a patch, so that they were mirrored beyond their edges."""
+    unused: int = 0
+    """Images without a patch of which one class covers enough."""
 
     def __post_init__(self) -> None:
         if not len(self.truth) == len(self.ids) == len(self.scores) or self.scores.shape[1] != len(self.classes):

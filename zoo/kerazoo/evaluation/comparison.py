@@ -23,6 +23,7 @@ from kerazoo.training.run import Run
 SEEDS = ("training.seed", "split.seed")
 """Runs that differ in nothing else are repetitions of each other."""
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PINK, SKY, INK)
+_OF_WEIGHTS = ("model.weights", "training.transfer", "training.freeze_until")
 DEFAULT_SCORES = {"instances": "ap_50", "semantic": "iou", "classification": "balanced_accuracy"}
 
 
@@ -155,14 +156,20 @@ def _matters(name: str) -> bool:
 
 
 def _label(settings: Mapping[str, Any], names: Sequence[str], short: bool) -> str:
-    """Settings in one line; of a path its name only, where a short label is wanted."""
+    """Settings in one line; of a path its name only, where a short label is wanted. What would become of pretrained
+    weights is left out where there are none.
+    """
 
     def text(value: Any) -> str:
         if value is None:
             return "none"
         return Path(value).name if short and isinstance(value, str) else str(value)
 
-    return ", ".join(f"{name}: {text(settings.get(name))}" for name in names)
+    scratch = "model.weights" in names and settings.get("model.weights") is None
+    shown = [name for name in names if not (scratch and name in _OF_WEIGHTS)]
+    return ", ".join(
+        [*(["from scratch"] if scratch else []), *(f"{name}: {text(settings.get(name))}" for name in shown)]
+    )
 
 
 def _read(run: Run) -> Finished:

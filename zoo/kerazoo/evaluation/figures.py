@@ -10,30 +10,22 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from matplotlib import colormaps, ticker
+from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.colors import to_hex, to_rgba
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from skimage.measure import find_contours, regionprops
 
 from bmzpack.files import new_file
+from kerazoo.data.legend import CLASS_COLOURS, class_colours
 from kerazoo.evaluation.matching import match, overlaps
 from kerazoo.evaluation.scores import count
 from kerazoo.recipe import Recipe
 
-BLUE, SKY, GREEN, ORANGE, VERMILION, PINK, YELLOW = (
-    "#0072B2",
-    "#56B4E9",
-    "#009E73",
-    "#E69F00",
-    "#D55E00",
-    "#CC79A7",
-    "#F0E442",
-)
-CLASS_COLOURS = (SKY, ORANGE, GREEN, PINK, BLUE, VERMILION, YELLOW)
+SKY, ORANGE, GREEN, PINK, BLUE, VERMILION, _ = CLASS_COLOURS
 MATCHED, UNMATCHED = SKY, ORANGE
 INK, PAPER = "#222222", "white"
 WINDOW = 320
@@ -259,11 +251,7 @@ def _window(wrong: np.ndarray) -> tuple[slice, slice]:
 
 
 def _class_colours(recipe: Recipe) -> list[str]:
-    if recipe.targets == "foreground":
-        return [PAPER, SKY]
-    if len(recipe.classes) <= len(CLASS_COLOURS):
-        return list(CLASS_COLOURS[: len(recipe.classes)])
-    return [to_hex(colormaps["turbo"](place)) for place in np.linspace(0, 1, len(recipe.classes))]
+    return [PAPER, SKY] if recipe.targets == "foreground" else class_colours(len(recipe.classes))
 
 
 def _legend(recipe: Recipe) -> list[Line2D | Patch]:

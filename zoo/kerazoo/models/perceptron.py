@@ -22,25 +22,29 @@ class Perceptron(keras.Model):
     def train_step(self, data: Any) -> dict[str, Any]:
         """Add ``learning_rate * (y_real - y) * x`` to the weights and ``learning_rate * (y_real - y)`` to the bias.
 
+        Sample weights multiply the error of their samples.
+
         Parameters
         ----------
         data
-            x, float (batch, features), and y_real, 0 or 1, (batch,) or (batch, 1).
+            x, float (batch, features), and y_real, 0 or 1, (batch,) or (batch, 1); sample weights (batch,), if any.
 
         Returns
         -------
         dict
-            `loss`: the part of the samples that were answered wrongly, each before it changed anything; further metrics
-            as compiled.
+            `loss`: the part of the samples that were answered wrongly, each before it changed anything, by their
+            weights; further metrics as compiled.
         """
-        x, real, _ = keras.utils.unpack_x_y_sample_weight(data)
+        x, real, weight = keras.utils.unpack_x_y_sample_weight(data)
         x, real = ops.cast(x, "float32"), ops.reshape(ops.cast(real, "float32"), (-1, 1))
         y: Any = self(x, training=True)
         error = ops.subtract(y, real)  # an optimizer subtracts what it is given
+        if weight is not None:
+            error = ops.multiply(error, ops.reshape(ops.cast(weight, "float32"), (-1, 1)))
         self.optimizer.apply([ops.matmul(ops.transpose(x), error), ops.sum(error, axis=0)], self.trainable_weights)
         for metric in self.metrics:
             if metric.name == "loss":
-                metric.update_state(self.compute_loss(x, real, y))
+                metric.update_state(self.compute_loss(x, real, y, weight))
         return self.compute_metrics(x, real, y)
 
 

@@ -27,7 +27,7 @@ from bmzpack.errors import UserError
 from kerazoo.models.backbones import BACKBONES, encoder_of, get_backbone
 
 HEADS = ("probability", "output")
-"""The layers that may differ: another problem has other classes."""
+"""Last layers that answer one problem: another one has other classes."""
 
 
 def load_weights(
@@ -43,7 +43,8 @@ def load_weights(
         `imagenet`, or a file as above.
     backbone
         The encoder of the network; then its tensors must all be in the file, the decoder's may be. Without an encoder
-        all tensors must be there, except those of the last layer.
+        all tensors must be there. A last layer that gives classes is left as it is, as these may be others even where
+        there are as many of them; see `load_head`.
     alpha
         Width of the encoder, to choose among the `imagenet` weights.
 
@@ -60,10 +61,11 @@ def load_weights(
         arrays = read_weights(source)
 
     stem = f"{BACKBONES[backbone].stem}/kernel" if backbone else None
-    needed = encoder_of(model, backbone).layers if backbone else [x for x in model.layers if x.name not in HEADS]
+    general = [layer for layer in model.layers if layer not in _heads(model)]
+    needed = encoder_of(model, backbone).layers if backbone else general
     names = {layer.name for layer in needed}
     found, missing = [], []
-    for layer in model.layers:
+    for layer in general:
         tensors = _tensors_of(layer, arrays)
         for variable in _variables(layer):
             key = f"{layer.name}/{variable.name}"
@@ -82,6 +84,31 @@ def load_weights(
         )
     for variable, array in found:
         variable.assign(array)
+
+
+def load_head(model: keras.Model, source: str | os.PathLike[str]) -> None:
+    """Give a network the last layer of one that answers the same problem, with the same classes in the same order.
+
+    Parameters
+    ----------
+    model
+        A network of the zoo.
+    source
+        A file as above.
+
+    Raises
+    ------
+    UserError
+        There is no such file, it cannot be read, or it has no such layer.
+    """
+    arrays = read_weights(source)
+    for layer in _heads(model):
+        tensors = _tensors_of(layer, arrays)
+        for variable in _variables(layer):
+            array = tensors.get(variable.name)
+            if array is None or array.shape != tuple(variable.shape):
+                raise UserError(f"The weights {source} have no {layer.name} of {model.name}: choose another file.")
+            variable.assign(array)
 
 
 def read_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -125,8 +152,13 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 def below_head(model: keras.Model) -> keras.Model:
     """A network up to its last layer, which answers one problem; the layers are shared, not copied."""
-    head = next(layer for layer in model.layers if layer.name in HEADS)
+    head = next(layer for layer in model.layers if layer.name in (*HEADS, *model.output_names))
     return keras.Model(model.inputs, head.input)
+
+
+def _heads(model: keras.Model) -> list[keras.layers.Layer]:
+    """The last layer, where it gives classes."""
+    return [layer for layer in model.layers if layer.name in HEADS and layer.name in model.output_names]
 
 
 def is_folded(path: str | os.PathLike[str]) -> bool:

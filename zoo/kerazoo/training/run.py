@@ -29,6 +29,15 @@ from kerazoo.config import Config, make_config
 from kerazoo.recipe import Recipe
 
 
+def recipe_beside(weights: str | None) -> Recipe | None:
+    """The recipe of the run whose folder a weights file lies in; None where it lies elsewhere."""
+    if weights in (None, "imagenet"):
+        return None
+    run = Run(Path(weights).parent)
+    is_run = (run.path / "config.yaml").is_file() and (run.path / "recipe.json").is_file()
+    return run.recipe if is_run else None
+
+
 class Run:
     """A run folder; attributes read its files.
 

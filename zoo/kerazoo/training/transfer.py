@@ -9,6 +9,7 @@ from bmzpack.errors import UserError
 from kerazoo.config import Config
 from kerazoo.models.backbones import encoder_of, freeze_statistics, stages_of
 from kerazoo.models.weights import below_head, is_folded
+from kerazoo.training.run import recipe_beside
 
 WHOLE = "whole"
 """All of the backbone, its top included; without a backbone all but the last layer."""
@@ -93,14 +94,25 @@ def is_pretrained(config: Config) -> bool:
     return config.model.weights is not None
 
 
+def is_same_problem(config: Config) -> bool:
+    """Whether the weights are those of a run of the same network that gives the same classes: its last layer too."""
+    source = recipe_beside(config.model.weights)
+    return source is not None and (source.model, source.targets, source.classes) == (
+        config.model.name,
+        config.targets.kind,
+        config.class_names,
+    )
+
+
 def check_transfer(config: Config) -> None:
     """Refuse a transfer that the weights do not allow.
 
     Raises
     ------
     UserError
-        There are no pretrained weights, the normalisation is not that of the pretrained backbone, `initialise` with
-        folded batch normalisation, or ``freeze_until`` without `freeze` or without a backbone.
+        There are no pretrained weights, the normalisation is not that of the pretrained backbone or of the run that the
+        weights are from, `initialise` with folded batch normalisation, or ``freeze_until`` without `freeze` or without
+        a backbone.
     """
     training, model = config.training, config.model
     if training.transfer != "all" and not is_pretrained(config):
@@ -118,11 +130,20 @@ def check_transfer(config: Config) -> None:
             f"training.freeze_until is {training.freeze_until}, the stage of a backbone, but {model.name} has none: "
             "leave it out, and all but the last layer is fixed."
         )
-    if is_pretrained(config) and model.backbone and config.normalisation.method not in ("scaling", "percentile"):
+    normalisation, source = config.normalisation, recipe_beside(model.weights)
+    if is_pretrained(config) and model.backbone and normalisation.method not in ("scaling", "percentile"):
+        possible = "scaling" if config.data.annotation == "image" else "scaling or percentile"
         raise UserError(
-            f"normalisation.method is {config.normalisation.method}, but the pretrained {model.backbone} takes values "
-            "between 0 and 1: set it to scaling or percentile."
+            f"normalisation.method is {normalisation.method}, but the pretrained {model.backbone} takes values "
+            f"between 0 and 1: set it to {possible}."
         )
+    if source is not None:
+        for key in ("method", "scope"):
+            before, now = getattr(source.normalisation, key), getattr(normalisation, key)
+            if before != now and (key == "method" or normalisation.method == "standardisation"):
+                raise UserError(
+                    f"normalisation.{key} is {now}, but {model.weights} was trained with {before}: set it to {before}."
+                )
     if training.transfer == "initialise" and model.weights != "imagenet" and is_folded(str(model.weights)):
         raise UserError(
             f"{model.weights} has folded batch normalisation, without the statistics that training.transfer initialise "
