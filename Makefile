@@ -3,12 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help install demo notebooks test test-slow lint format bench clean
+.PHONY: help install demo notebooks test test-slow parity lint format bench clean
 
 help:
 	@echo "make demo   train, evaluate, pack, check and predict on the built-in example"
 	@echo "make notebooks   open the five lessons"
 	@echo "make test   run the test suite (make test-slow: everything, with the old engines)"
+	@echo "make parity   compare with the official packages, each in an environment of its own"
 	@echo "make lint   formatting, lint and types        make bench   ratios against peers"
 
 install: $(STAMP)
@@ -35,6 +36,16 @@ test-slow: install
 bench: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[bench]'
 	$(BIN)/python -m pytest -m bench -s
+
+PEERS := stardist cellpose omnipose
+
+parity: install $(PEERS:%=.venv/parity/%/.installed)
+	$(BIN)/python -m pytest -m parity tests/parity
+
+.venv/parity/%/.installed: .ci/parity/%.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 lint: install
 	$(BIN)/ruff format --check zoo packaging tests

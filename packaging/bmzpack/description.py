@@ -209,6 +209,7 @@ class Description(Section):
     outputs: list[Output] = []
     """In the network's order; may be left out."""
     task: str | None = None
+    """In words, such as `instance segmentation`; of a `classification` the cover shows one colour per class."""
     modality: str | None = None
     target_structure: list[str] = []
     architecture: Annotated[str, Field(max_length=32)] | None = None
@@ -216,6 +217,8 @@ class Description(Section):
     """Where the model should not be used."""
     training: Training = Training()
     validation: list[Validation] = []
+    attachments: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$")], str] = {}
+    """Further text files of the bundle, such as macros: their content by name."""
     config: dict[str, Any] = {}
     """Further entries for the bundle's ``config``, for programs that look for their own."""
 

@@ -155,12 +155,17 @@ def _write_folder(model_path: Path, description: Description, folder: Path, form
         _write_test_tensor(entry, tensors[entry["id"]], folder)
     visible = visible_part(images, windows[0])
     without_rim = 1 - 2 * rim / min(windows[0][reference].shape[1:-1]) if reference and rim else 1.0
-    write_cover(folder / "cover.png", input_entries, output_entries, tensors, min(visible, without_rim))
+    classes = "classification" in (description.task or "")
+    write_cover(folder / "cover.png", input_entries, output_entries, tensors, min(visible, without_rim), classes)
     agreement, pixels = agreement_of(written, test_inputs), pixel_sizes(inputs)
+    _write_attachments(description, folder)
 
     def write_rdf(consumers: Sequence[str]) -> None:
         parameters = model.count_params()
-        content = rdf.build(description, input_entries, output_entries, written, consumers, parameters, pixels)
+        attachments = [folder / name for name in description.attachments]
+        content = rdf.build(
+            description, input_entries, output_entries, written, consumers, parameters, pixels, attachments
+        )
         rdf.write(content, folder / "rdf.yaml")
 
     (folder / "README.md").touch()
@@ -272,6 +277,13 @@ def _write_test_tensor(entry: dict[str, Any], tensor: np.ndarray, folder: Path) 
     path = folder / f"test_{entry['id']}.npy"
     np.save(path, tensor)
     entry["test_tensor"] = {"source": path.name, "sha256": rdf.sha256(path)}
+
+
+def _write_attachments(description: Description, folder: Path) -> None:
+    for name, text in description.attachments.items():
+        if (folder / name).exists() or name in ("rdf.yaml", "README.md"):
+            raise UserError(f"The attachment {name} has the name of a file of the bundle: rename it.")
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 def _wanting(description: Description, programs: Sequence[str]) -> list[str]:

@@ -36,6 +36,7 @@ def build(
     consumers: Sequence[str],
     parameters: int,
     pixel_sizes: Mapping[str, Mapping[str, Any]],
+    attachments: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """The content of rdf.yaml.
 
@@ -53,6 +54,8 @@ def build(
         Count of the network's weights.
     pixel_sizes
         By tensor id; that of the first input is kept in ``config.bmzpack.pixel_size``.
+    attachments
+        Further files in the folder of the bundle.
     """
     original = written[0]
     content: dict[str, Any] = {
@@ -75,6 +78,7 @@ def build(
         "timestamp": description.timestamp and description.timestamp.isoformat(),
         "documentation": "README.md",
         "covers": ["cover.png"],
+        "attachments": [{"source": path.name, "sha256": sha256(path)} for path in attachments],
         "inputs": list(inputs),
         "outputs": list(outputs),
         "weights": {entry.format: _weights(entry, original) for entry in written},

@@ -1,6 +1,7 @@
 """A run becomes a bundle: what the run knows is said, and its normalisation is computed alike everywhere."""
 
 import json
+import shutil
 import zipfile
 
 import keras
@@ -18,7 +19,7 @@ from kerazoo.config import make_config
 from kerazoo.data.normalise import Normalisation
 from kerazoo.data.synthetic import write_nuclei
 from kerazoo.models.registry import create_model
-from kerazoo.packing import data_set_name, describe, export, operations
+from kerazoo.packing import data_set_name, describe, export, operations, title
 from kerazoo.training.run import Run
 
 
@@ -149,6 +150,30 @@ def test_bundle_computes_the_normalisation_of_the_training(content, channels):
     assert not any(
         isinstance(value, list) for op in declared["raw"] for key, value in op.kwargs.items() if key != "axes"
     )
+
+
+def test_no_folder_of_the_machine_is_published(run, tmp_path):
+    other = Run(shutil.copytree(run.path, tmp_path / "run"))
+    config = yaml.safe_load((run.path / "config.yaml").read_text(encoding="utf-8"))
+    config["model"]["weights"] = str(tmp_path / "other_run" / "best.keras")
+    (other.path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    description = describe(other)
+    assert description.training.data is not None
+    assert description.training.data.endswith(", starting from the weights best.keras.")
+    assert str(tmp_path) not in description.model_dump_json(exclude={"inputs"})
+
+
+def test_a_name_says_the_task_once():
+    names = {}
+    for model in ("classifier2d", "patch_cnn", "unet2d"):
+        whole = {"folder": "tissue", "annotation": "image"}
+        data = {"images": "tissue", "masks": "masks"} if model == "unet2d" else whole
+        names[model] = title(make_config({"model": {"name": model}, "data": data}))
+    assert names == {
+        "classifier2d": "Patch classifier of tissue",
+        "patch_cnn": "Patch CNN patch classification of tissue",
+        "unet2d": "U-Net instance segmentation of tissue",
+    }
 
 
 def test_data_sets_are_named_after_the_folder_that_says_something():

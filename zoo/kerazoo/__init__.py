@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kerazoo.checkpoints.convert import convert as convert
     from kerazoo.evaluation.comparison import compare as compare
     from kerazoo.evaluation.evaluate import evaluate as evaluate
     from kerazoo.evaluation.report import report as report
@@ -24,6 +25,7 @@ _HOMES = {
     "create_model": "kerazoo.models.registry",
     "list_models": "kerazoo.models.registry",
     "train": "kerazoo.training.fit",
+    "convert": "kerazoo.checkpoints.convert",
     "predict": "kerazoo.inference.predict",
     "evaluate": "kerazoo.evaluation.evaluate",
     "export": "kerazoo.packing",

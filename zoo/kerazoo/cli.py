@@ -136,6 +136,7 @@ def evaluate(
     """Score a trained network, or what needs no training, on annotated images."""
     import_tensorflow()
     from kerazoo.evaluation.evaluate import evaluate as score
+    from kerazoo.evaluation.evaluate import remarks
 
     result = score(
         source,
@@ -149,6 +150,11 @@ def evaluate(
         progress=True,
     )
     _print_scores(result["scores"], f"{len(result['per_image'])} images")
+    _print_classes(result.get("per_class", {}))
+    if "confusion" in result:
+        _print_confusion(list(result["per_class"]), result["confusion"])
+    for sentence in remarks(result):
+        typer.echo(sentence, err=True)
 
 
 @app.command()
@@ -161,6 +167,10 @@ def predict(
     stride: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(help="Of a classifier's map: distance of the patches in pixels, by default their size."),
+    ] = None,
+    diameter: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="Of cellpose2d: median diameter of the objects in pixels, by default as in the training."),
     ] = None,
     axes: Axes = None,
     overwrite: Overwrite = False,
@@ -176,12 +186,34 @@ def predict(
         probabilities=probabilities,
         tile=tile,
         stride=stride,
+        diameter=diameter,
         axes=axes,
         overwrite=overwrite,
         progress=True,
     )
     for path in written:
         typer.echo(str(path))
+
+
+@app.command()
+def convert(
+    kind: Annotated[str, typer.Argument(help="cellpose, omnipose or stardist.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(help="A file that the package saved, or the folder of a StarDist model.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The run folder to write.")],
+    channels: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Of the images; by default 1, where Cellpose and Omnipose take one or two."),
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Make a run of official weights of Cellpose, Omnipose or StarDist."""
+    import_tensorflow()
+    from kerazoo.checkpoints.convert import convert as run_conversion
+
+    run = run_conversion(kind, checkpoint, output, channels=channels, overwrite=overwrite)
+    typer.echo(f"{run.path} is ready. Next: kerazoo predict {run.path} IMAGE... -o DIR")
 
 
 @app.command()
@@ -304,6 +336,33 @@ def _print_scores(scores: dict[str, object], what: str) -> None:
             table.add_row(name, f"{value:.4f}")
     if table.row_count:
         Console().print(table)
+
+
+def _print_classes(classes: dict[str, dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    if not classes:
+        return
+    names = list(next(iter(classes.values())))
+    table = Table("class", *names)
+    for name, scores in classes.items():
+        values = (scores[column] for column in names)
+        table.add_row(
+            name,
+            *("-" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value) for value in values),
+        )
+    Console().print(table)
+
+
+def _print_confusion(classes: list[str], counts: list[list[int]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("is, taken for", *classes, title="confusion")
+    for name, row in zip(classes, counts, strict=True):
+        table.add_row(name, *map(str, row))
+    Console().print(table)
 
 
 def _print_groups(result: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from bmzpack.errors import UserError
 from bmzpack.settings import Section, read_yaml, validate
-from kerazoo.models.registry import list_models
+from kerazoo.models.registry import Model, list_models
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -88,7 +88,8 @@ class NormalisationConfig(Section):
     """`scaling` to 0..1 by the data type's maximum; `centering`: scaling, then minus the mean of the training set;
     `standardisation`: zero mean and unit variance; `percentile`: `low` to 0 and `high` to 1."""
     scope: Literal["image", "dataset"] = "image"
-    """Whether mean and deviation are those of each image or of the training set (`standardisation` only)."""
+    """Whether mean and deviation are those of each image or of the training set (`standardisation` only); by default of
+    the training set where every image has one class, as a slide has other numbers than a patch."""
     low: Annotated[float, Field(ge=0, lt=100)] = 1.0
     high: Annotated[float, Field(gt=0, le=100)] = 99.8
     maximum: Annotated[float, Field(gt=0)] | None = None
@@ -124,12 +125,15 @@ class AugmentationConfig(Section):
 class TargetsConfig(Section):
     """What a mask becomes for the network."""
 
-    kind: Literal["classes", "foreground", "border", "patch"] = "border"
+    kind: Literal["classes", "foreground", "border", "stars", "flows", "fields", "patch"] = "border"
     """`classes`: one class per mask value; `foreground`: object or not; `border`: background, interior and border of
-    every object, from which instances are found; `patch`: one class per patch, that of its image or that which covers
-    most of it."""
+    every object, from which instances are found; `stars`, `flows`, `fields`: what StarDist, Cellpose and Omnipose find
+    objects by; `patch`: one class per patch, that of its image or that which covers most of it."""
     border_width: Annotated[int, Field(ge=1)] = 2
     """Width of the border class in pixels, inside the object."""
+    diameter: Annotated[float, Field(gt=0)] | None = None
+    """Of `flows` and `fields`: images are rescaled so that their objects have this median diameter in pixels (official
+    Cellpose networks: 30); none: the network sees images as they are."""
     stride: Annotated[int, Field(ge=1)] | None = None
     """Distance in pixels of the patches that are cut out of annotated images; by default half a patch."""
     purity: Annotated[float, Field(gt=0, le=1)] = 0.85
@@ -177,8 +181,9 @@ class TrainingConfig(Section):
     """What becomes of pretrained weights, those of the backbone where there is one, else of all but the last layer.
     `initialise`: training starts from them, everything is estimated, the statistics of batch normalisation included;
     `freeze`: they are fixed, of a backbone those up to ``freeze_until``, the rest is estimated; `all`: all weights are
-    estimated, the statistics stay those of the pretraining; `staged`: one third of the epochs each for the head, then
-    also the last stages of a backbone, then all, at falling learning rates."""
+    estimated but those of the pretrained batch normalisation, which stays as it was, its scales and offsets (gamma and
+    beta) as well as its statistics; `staged`: one third of the epochs each for the head, then also the last stages of a
+    backbone, then all as with `all`, at falling learning rates."""
     freeze_until: Literal["stride2", "stride4", "stride8", "stride16", "stride32"] | None = None
     """With `freeze`: the last stage of the backbone that is fixed, named by how much smaller than the image its maps
     are; by default all of the backbone."""
@@ -198,12 +203,20 @@ class DecodingConfig(Section):
     validation images."""
 
     threshold: Probability = 0.5
-    """Foreground probability above which a pixel belongs to an object."""
+    """Foreground probability above which a pixel belongs to an object; of `stars`, object probability above which a
+    polygon is one."""
     seed_threshold: Probability = 0.5
     """Interior probability above which a pixel belongs to an object's seed (`border` targets)."""
     neck: Probability = 0.8
     """Two bodies are separate objects where the neck between them is narrower than this part of the smaller one's width
     (`border` targets); 0: never."""
+    overlap: Probability = 0.4
+    """Of two polygons that share more than this part of the smaller one, the less probable is dropped (`stars`)."""
+    flow_error: Annotated[float, Field(ge=0)] = 0.4
+    """Objects whose flows differ by more from those of their shape are dropped (mean squared error, `flows` and
+    `fields`); 0: none is."""
+    distance: float = 0.0
+    """Distance field above which a pixel belongs to an object, in pixels (`fields`)."""
     minimum_size: Annotated[int, Field(ge=0)] = 0
     """Smaller objects are removed, in pixels."""
 
@@ -257,9 +270,22 @@ class Config(Section):
                 self.targets.kind = "patch"
             if model.backbones and self.model.backbone is None:
                 self.model.backbone = model.backbones[0]
-        if model is not None and (model.task == "classification") != (self.targets.kind == "patch"):
-            possible = "patch" if model.task == "classification" else "classes, foreground or border"
-            raise ValueError(f"targets.kind {self.targets.kind} is not what {model.name} learns: set it to {possible}")
+        if self.data.annotation == "image" and "scope" not in self.normalisation.model_fields_set:
+            self.normalisation = self.normalisation.model_copy(update={"scope": "dataset"})
+        if model is not None and model.targets is not None:
+            if "kind" not in self.targets.model_fields_set:
+                self.targets.kind = model.targets
+            if self.data.annotation == "classes":
+                raise ValueError(
+                    f"{model.name} learns single objects, but data.annotation is classes: set it to labels or binary"
+                )
+            if self.augmentation.elastic and model.targets == "flows":
+                raise ValueError("augmentation.elastic would bend the objects away from their flows: set it to 0")
+        if model is not None and self.targets.kind not in (possible := _kinds(model)):
+            listed = " or ".join(filter(None, [", ".join(possible[:-1]), possible[-1]]))
+            raise ValueError(f"targets.kind {self.targets.kind} is not what {model.name} learns: set it to {listed}")
+        if self.targets.diameter is not None and self.targets.kind not in ("flows", "fields"):
+            raise ValueError(f"targets.diameter is for flows and fields, not for {self.targets.kind}: leave it out")
         if self.targets.kind == "patch" and self.data.annotation not in ("image", "classes"):
             raise ValueError(
                 f"data.annotation is {self.data.annotation}, but patches get their class from the whole image or from "
@@ -284,7 +310,7 @@ class Config(Section):
         else `semantic`."""
         if self.targets.kind == "patch":
             return "classification"
-        return "instances" if self.targets.kind == "border" else "semantic"
+        return "semantic" if self.targets.kind in ("classes", "foreground") else "instances"
 
     @property
     def class_names(self) -> list[str]:
@@ -293,7 +319,20 @@ class Config(Section):
             return ["background", "interior", "border"]
         if self.targets.kind == "foreground":
             return ["background", "foreground"]
+        if self.targets.kind == "stars":
+            return ["probability", *(f"distance{ray}" for ray in range(self.model.arguments.get("rays", 32)))]
+        if self.targets.kind == "flows":
+            return ["flow_y", "flow_x", "cell"]
+        if self.targets.kind == "fields":
+            return ["flow_y", "flow_x", "distance", "boundary"]
         return list(self.data.classes)
+
+
+def _kinds(model: Model) -> tuple[str, ...]:
+    """The targets that a network can learn."""
+    if model.targets is not None:
+        return (model.targets,)
+    return ("patch",) if model.task == "classification" else ("classes", "foreground", "border")
 
 
 def read_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Config:

@@ -13,8 +13,10 @@ import yaml
 from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
 from kerazoo.config import DataConfig, make_config
+from kerazoo.data.pairs import pairs_of
+from kerazoo.data.split import group_column
 from kerazoo.data.survey import Survey, survey
-from kerazoo.models.registry import get_model
+from kerazoo.models.registry import Model, get_model
 
 if TYPE_CHECKING:
     from kerazoo.data.class_survey import ClassSurvey
@@ -29,6 +31,9 @@ STEPS_PER_EPOCH = (50, 100)
 _PATCHES = {"unet2d_2015": (188, 16, 184)}
 """Smallest patch, step and loss of size of the networks whose output is smaller than their input."""
 _LARGEST_PATCH = 192
+_LEARNING_RATES = {"stardist2d": 0.0003}
+CELLPOSE_DIAMETER = 30
+"""Median diameter in pixels to which official Cellpose networks have images brought."""
 _VALIDATION = 0.2
 
 
@@ -79,7 +84,7 @@ def write_config(
     output = Path(output)
     refuse_existing(output, overwrite)
     entry = get_model(model)
-    if entry.task not in ("segmentation", "classification"):
+    if entry.task not in ("segmentation", "instances", "classification"):
         raise UserError(
             f"{model} is not trained on images. "
             + (
@@ -112,7 +117,10 @@ def write_config(
         text = classifier_text(entry, backbone, weights, places, axes, output)
     else:
         data = DataConfig(**places, axes=axes)
-        text = _text(model, backbone, weights, data, survey(data), output)
+        measured = survey(data)
+        if entry.targets is not None and measured.annotation == "classes":
+            raise UserError(f"{model} learns single objects, but the masks are of classes: {measured.reason}.")
+        text = _text(entry, backbone, weights, data, measured, output)
     make_config(yaml.safe_load(text), str(output))
     with new_file(output, overwrite) as new:
         new.write_text(text, encoding="utf-8")
@@ -120,16 +128,19 @@ def write_config(
 
 
 def _text(
-    model: str, backbone: str | None, weights: str | None, data: DataConfig, measured: Survey, output: Path
+    entry: Model, backbone: str | None, weights: str | None, data: DataConfig, measured: Survey, output: Path
 ) -> str:
-    folder = output.parent.absolute()
-    patch = _patch_size(model, measured)
+    folder, model = output.parent.absolute(), entry.name
+    group = group_column(pairs_of(data))
+    patch = _patch_size(entry, measured)
     images = measured.images - max(1, round(_VALIDATION * measured.images))
     once = math.ceil(images / BATCH_SIZE)
     steps = min(max(once, STEPS_PER_EPOCH[0]), STEPS_PER_EPOCH[1])
     arguments: dict[str, Any] = {}
     if model == "unet2d":
         arguments = {"batch_norm": False} | ({"filters": FILTERS, "depth": 4} if backbone is None else {})
+    if entry.targets == "stars":
+        arguments = {"rays": 32, "grid": _star_grid(measured)}
     lines = [
         f"# Configuration for {model}, written by `kerazoo init`. Comments with numbers tell what was measured on "
         f"{counted(measured)}.",
@@ -140,7 +151,12 @@ def _text(
         f"  backbone: {as_yaml(backbone)}",
         f"  weights: {as_yaml(weights)}",
         f"  arguments: {as_yaml(arguments)}"
-        + ("  # half the filters: a third of the time" if "filters" in arguments else ""),
+        + ("  # half the filters: a third of the time" if "filters" in arguments else "")
+        + (
+            "  # grid 4 sees objects of twice the size in half the time, grid 1 smaller ones"
+            if "grid" in arguments
+            else ""
+        ),
         "",
         "data:",
         *place_lines(data, folder),
@@ -154,6 +170,7 @@ def _text(
         "",
         "split:",
         f"  validation: {_VALIDATION}  # {images} images to train, {measured.images - images} to validate",
+        *([f"  group: {as_yaml(group)}  # its images stay on one side"] if group else []),
         "  seed: 1",
         "",
         "normalisation:",
@@ -172,14 +189,14 @@ def _text(
         "  gaussian: 0",
         "",
         "targets:",
-        *_target_lines(measured),
+        *(_target_lines(measured) if entry.targets is None else _object_lines(entry, measured)),
         "",
         "training:",
         f"  epochs: {max(5, round(TOTAL_STEPS / steps))}",
         f"  steps_per_epoch: {steps}  # {once} would show every training image once",
         f"  batch_size: {BATCH_SIZE}",
         f"  patch_size: {patch}  # the shortest side of an image is {min(measured.smallest)} pixels",
-        "  learning_rate: 0.001",
+        f"  learning_rate: {_LEARNING_RATES.get(entry.name, 0.001)}",
         "  seed: 1",
         "",
         "decoding:",
@@ -243,9 +260,30 @@ def _target_lines(measured: Survey) -> list[str]:
     ]
 
 
-def _patch_size(model: str, measured: Survey) -> int:
+def _object_lines(entry: Model, measured: Survey) -> list[str]:
+    about = {"stars": "object probability and star distances", "flows": "flows and cell probability"}
+    lines = [f"  kind: {entry.targets}  # {about.get(str(entry.targets), 'distance field, its flows and boundaries')}"]
+    if entry.targets == "flows":
+        found = "" if measured.diameter is None else f", on these images {measured.diameter:.0f}"
+        lines.append(
+            f"  diameter: {CELLPOSE_DIAMETER}  # pixels; the objects are brought to it{found}; null: images as they are"
+        )
+    return lines
+
+
+def _star_grid(measured: Survey) -> list[int]:
+    """Objects should not be larger than the receptive field, which grows with the grid."""
+    large = 0.0 if measured.areas is None else 2 * math.sqrt(measured.areas[2] / math.pi)
+    grid = 1 if large < 20 else 2 if large < 80 else 4
+    return [grid, grid]
+
+
+def _patch_size(entry: Model, measured: Survey) -> int:
+    model = entry.name
     smallest, step, lost = _PATCHES.get(model, (32, 32, 0))
     side = min(measured.smallest)
+    if entry.targets == "flows" and measured.diameter:
+        side = int(side * CELLPOSE_DIAMETER / measured.diameter)
     if side + lost < smallest:
         raise UserError(
             f"The smallest image is {measured.smallest[1]} x {measured.smallest[0]} pixels, but {model} needs at least "

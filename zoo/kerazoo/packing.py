@@ -25,6 +25,17 @@ from kerazoo.training.run import Run
 
 LOSS_TERMS = ("cross_entropy", "dice", "focal", "tversky", "squared_error")
 WHOLE_IMAGE = ["channel", "y", "x"]
+_OUTPUTS = {
+    "stars": "Object probability, then star distances in pixels",
+    "flows": "Flow along y, flow along x, logit of the cell probability",
+    "fields": "Flow along y, flow along x, distance field, logit of the boundary",
+}
+_LOSSES = {
+    "stars": {"binary cross entropy of the probability": 1.0, "mean absolute error of the distances": 0.2},
+    "flows": {"mean squared error of the flows": 0.5, "binary cross entropy of the cells": 1.0},
+    "fields": {"weighted errors of flows, distance and boundary (Cutler et al. 2022)": 1.0},
+}
+"""Terms and weights of the losses that are those of a paper."""
 PLAIN_FOLDERS = {"image", "images", "img", "imgs", "train", "training", "val", "validation", "data", "raw"}
 """Names of folders that say nothing about what is on the images."""
 TASKS = {
@@ -37,8 +48,19 @@ USES = {
     "by `kerazoo predict`, or in another program as connected regions of the interior, grown into the border.",
     "foreground": "Each pixel gets the probabilities of background and foreground; a threshold gives a mask.",
     "classes": "Each pixel gets one probability per class; the largest one gives a class map.",
+    "stars": "Each pixel gets the probability that it is near the centre of an object, and the distances in pixels "
+    "from there to the object's outline, along rays at equal angles, the first to the right, the next ones clockwise. "
+    "Between the pixels of the network's grid the probability is 0. Objects are found by `kerazoo predict`, or in "
+    "another program by the non-maximum suppression of StarDist.",
+    "flows": "Each pixel gets a flow (y, x) that leads to the centre of its cell, five times a unit vector, and the "
+    "logit of the probability that it lies in a cell. Cells are found by `kerazoo predict`, or in another program by "
+    "the flow dynamics of Cellpose.",
+    "fields": "Each pixel gets a flow (y, x) that leads to the middle line of its object, five times its length, the "
+    "distance to its outline, and the logit of the probability that it lies on the outline. Objects are found by "
+    "`kerazoo predict`, or in another program by the Euler integration of Omnipose.",
     "patch": "The image is cut into square patches that lie side by side, and each of them gets one value per class, "
-    "independently of the others: the output is a map with one pixel per patch.",
+    "independently of the others: the output is a map of the patches. The test image is put together from "
+    "validation patches of all classes.",
 }
 
 
@@ -93,6 +115,13 @@ def export(
         from kerazoo.models.patch_map import patch_map
 
         model = patch_map(load_model(run.model_path), enlarge)
+    elif run.recipe.targets == "stars":
+        from kerazoo import star_bundle
+        from kerazoo.inference.network import load_model
+
+        model = star_bundle.full_resolution(load_model(run.model_path), run.recipe.geometry.grid)
+        description.config["stardist"] = star_bundle.config(run.recipe)
+        description.attachments[star_bundle.MACRO] = star_bundle.macro(run.recipe)
     packed = pack(model, description, output, formats=formats, overwrite=overwrite)
     run.write("agreement", packed.agreement)
     return packed.path
@@ -108,8 +137,8 @@ def describe(run: Run) -> Description:
     content = {
         "name": title(config),
         "description": publication.description
-        or f"{model.title} for {task} of {data_set}: {', '.join(recipe.classes)}.",
-        "documentation": USES[recipe.targets],
+        or f"{_headline(config, 'for ')}{'' if model.targets else ': ' + ', '.join(recipe.classes)}.",
+        "documentation": USES[recipe.targets] + _seen_size(recipe),
         "authors": [author.model_dump() for author in publication.authors],
         "cite": [{"text": model.citation, "doi": model.doi}, *publication.cite],
         "licence": publication.licence,
@@ -127,8 +156,11 @@ def describe(run: Run) -> Description:
         ],
         "outputs": [
             {
+                "id": model.output if model.targets else None,
                 "channel_names": recipe.classes,
-                "description": f"{model.output.capitalize()} of {', '.join(recipe.classes)}"[:128],
+                "description": _OUTPUTS.get(
+                    recipe.targets, f"{model.output.capitalize()} of {', '.join(recipe.classes)}"[:128]
+                ),
             }
         ],
         "task": task,
@@ -138,6 +170,15 @@ def describe(run: Run) -> Description:
         "config": {"kerazoo": recipe.model_dump(mode="json")},
     }
     return validate(Description, content, f"publication in {run.path / 'config.yaml'}")
+
+
+def _seen_size(recipe: Recipe) -> str:
+    if recipe.scale is None:
+        return ""
+    return (
+        f" The network knows objects of a diameter of {recipe.scale.network:g} pixels: rescale images so that theirs "
+        f"is that. On the training images it was {recipe.scale.images:.0f} pixels; `kerazoo predict` rescales itself."
+    )
 
 
 def operations(normalisation: Normalisation, channels: int) -> list[Processing]:
@@ -195,9 +236,18 @@ def data_set_name(config: Config) -> str:
 def title(config: Config) -> str:
     """The name of the bundle, by default made of model, task and images, in the characters that the zoo allows."""
     if config.publication.name is not None:
-        return config.publication.name
-    text = f"{get_model(config.model.name).title} {TASKS[config.task]} of {data_set_name(config)}"
+        # deepImageJ knows StarDist by the name
+        known = config.targets.kind != "stars" or "stardist" in config.publication.name.lower()
+        return config.publication.name + ("" if known else " (StarDist)")
+    text = _headline(config)
     return "".join(c if c.isascii() and (c.isalnum() or c in "_+- ()") else "-" for c in text)[:128]
+
+
+def _headline(config: Config, link: str = "") -> str:
+    """Model, task and images; a model that is named by its task needs it only once."""
+    name = get_model(config.model.name).title
+    task = "" if "classifier" in name else f" {link}{TASKS[config.task]}"
+    return f"{name}{task} of {data_set_name(config)}"
 
 
 def _test_image(run: Run, config: Config) -> tuple[np.ndarray, dict[str, float] | None]:
@@ -261,10 +311,11 @@ def _turns(
 
 def _training(config: Config, recipe: Recipe, record: dict[str, Any], data_set: str, images: int) -> Training:
     training, loss = config.training, config.training.loss
-    terms = {name: getattr(loss, name) for name in LOSS_TERMS if getattr(loss, name)}
+    terms = _LOSSES.get(recipe.targets) or {name: getattr(loss, name) for name in LOSS_TERMS if getattr(loss, name)}
     schedule = training.schedule + (f", {training.warmup_epochs:g} epochs of warm-up" if training.warmup_epochs else "")
     regularisation = f"weight decay {training.weight_decay:g}" if training.optimizer == "adamw" else None
-    start = f", starting from {config.model.weights} weights" if config.model.weights else ""
+    # the folder is of no interest to others, and may name the author
+    start = f", starting from the weights {Path(config.model.weights).name}" if config.model.weights else ""
     return Training(
         data=f"Trained on {images} images of {data_set} in patches of {training.patch_size} pixels{start}.",
         training_preprocessing=f"{recipe.normalisation.method}; {_augmentation(config.augmentation)}",

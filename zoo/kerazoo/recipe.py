@@ -20,6 +20,17 @@ class TileGeometry(Section):
     """The output is smaller than the input by this on each side (valid convolutions)."""
     minimum: int
     """Smallest input size."""
+    grid: int = 1
+    """The output has one pixel for so many pixels of the input, along y and x."""
+
+
+class Scale(Section):
+    """To which size images are brought for the network."""
+
+    network: float
+    """Median diameter in pixels of the objects that the network sees."""
+    images: float
+    """Median diameter in pixels of the objects on the training images."""
 
 
 class Patch(Section):
@@ -42,10 +53,12 @@ class Recipe(Section):
     channels: int
     channel_names: list[str]
     classes: list[str]
-    """Names of the output channels; of pixels the background first."""
-    targets: Literal["classes", "foreground", "border", "patch"]
+    """Names of the output channels; of classes of pixels the background first."""
+    targets: Literal["classes", "foreground", "border", "stars", "flows", "fields", "patch"]
     patch: Patch | None = None
     """How patches are cut, for `patch` targets."""
+    scale: Scale | None = None
+    """Where images are rescaled, for `flows` and `fields` targets."""
     annotation: Literal["labels", "classes", "binary", "image"] = "labels"
     """What the values of the masks mean; those that a bundle is evaluated on are read alike."""
     axes: str | None = None

@@ -5,8 +5,14 @@ import numpy as np
 import pytest
 
 from kerazoo.config import DecodingConfig
-from kerazoo.decoding.blocks import find_objects_in_blocks
+from kerazoo.decoding.blocks import objects_in_blocks
 from kerazoo.decoding.decode import find_objects
+
+
+def in_blocks(regions, decoding, *sizes):
+    return objects_in_blocks(
+        regions.shape, lambda rows, columns: find_objects(regions[rows, columns], decoding), *sizes
+    )
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +36,7 @@ def regions():
 def test_objects_equal_those_found_at_once(regions, block):
     decoding = DecodingConfig(minimum_size=10)
     expected = find_objects(regions, decoding)
-    found = find_objects_in_blocks(regions, decoding, block, context=40)
+    found = in_blocks(regions, decoding, block, 40)
     assert found.dtype == np.int32
     # The same partition: every label of one corresponds to one of the other.
     pairs = np.unique(np.stack([expected.ravel(), found.ravel()]), axis=1)
@@ -40,11 +46,11 @@ def test_objects_equal_those_found_at_once(regions, block):
 
 def test_small_images_are_not_cut(regions):
     decoding = DecodingConfig()
-    np.testing.assert_array_equal(find_objects_in_blocks(regions, decoding), find_objects(regions, decoding))
+    np.testing.assert_array_equal(in_blocks(regions, decoding), find_objects(regions, decoding))
 
 
 def test_nothing_found():
-    assert not find_objects_in_blocks(np.zeros((300, 300), np.uint8), DecodingConfig(), 100, 20).any()
+    assert not in_blocks(np.zeros((300, 300), np.uint8), DecodingConfig(), 100, 20).any()
 
 
 def test_result_does_not_depend_on_threads(regions):

@@ -75,6 +75,7 @@ def test_truth_and_prediction_may_change_places(labels):
 def test_an_image_matches_itself(labels):
     truth, _ = labels
     scores = count_instances(truth, truth).scores()
+    assert {scores.pop("splits"), scores.pop("merges")} == ({0} if truth.any() else {None})
     assert set(scores.values()) == ({1.0} if len(np.unique(truth)) > 1 else {None} if not truth.any() else {1.0, None})
 
 

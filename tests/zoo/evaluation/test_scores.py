@@ -43,6 +43,21 @@ def test_instances_by_hand():
     assert scores["iou"] == pytest.approx(180 / 420)
 
 
+def test_splits_and_merges():
+    """One object in two halves with a speck in it, two joined objects, and one that is found."""
+    truth = squares((0, 0), (20, 20), (30, 20), (50, 50))
+    prediction = np.zeros_like(truth)
+    prediction[0:5, 0:10], prediction[5:10, 0:10], prediction[2:3, 2:3] = 1, 2, 3
+    prediction[20:40, 20:30], prediction[50:60, 50:60] = 4, 5
+    scores = count_instances(truth, prediction).scores()
+    assert (scores["splits"], scores["merges"]) == (1, 1)
+    swapped = count_instances(prediction, truth).scores()
+    assert (swapped["splits"], swapped["merges"]) == (1, 1)
+    # A speck of less than a tenth splits nothing.
+    prediction[5:10, 0:10] = 1
+    assert count_instances(truth, prediction).scores()["splits"] == 0
+
+
 def test_data_set_scores_are_those_of_all_objects():
     good, bad = squares((0, 0), (20, 0), (40, 0)), squares((0, 0))
     counts = [count_instances(good, good), count_instances(bad, squares((30, 30)))]
@@ -63,7 +78,8 @@ def test_ignored_pixels_count_nowhere():
     truth, prediction = squares((0, 0), (20, 20)), squares((0, 0), (40, 40))
     valid = np.ones(truth.shape, bool)
     valid[20:] = False
-    assert set(count_instances(truth, prediction, valid).scores().values()) == {1.0}
+    scores = count_instances(truth, prediction, valid).scores()
+    assert scores == dict.fromkeys(scores, 1.0) | {"splits": 0, "merges": 0}
     assert count_classes(truth, prediction, 3, valid).confusion.sum() == valid.sum()
 
 

@@ -2,6 +2,9 @@
 
 import csv
 import json
+import shutil
+import zipfile
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -9,13 +12,16 @@ import pytest
 import tifffile
 import yaml
 from PIL import Image
+from typer.testing import CliRunner
 
 import bmzpack
 from bmzpack.errors import UserError
+from kerazoo.cli import app
 from kerazoo.config import make_config
 from kerazoo.data.normalise import Normalisation
+from kerazoo.data.pairs import sha256_of
 from kerazoo.data.tissue import CLASSES, write_tissue, write_tissue_patches
-from kerazoo.evaluation.evaluate import evaluate
+from kerazoo.evaluation.evaluate import evaluate, remarks
 from kerazoo.inference.classifier import PatchClassifier
 from kerazoo.inference.predict import predict
 from kerazoo.models.classifiers import patch_cnn
@@ -144,10 +150,33 @@ def test_programs_open_the_bundles(bundles):
     ]
 
 
+def test_what_is_said_of_a_program_that_cannot_run_the_map(bundles):
+    findings = bmzpack.check(bundles[0]).consumers["ilastik"].findings
+    assert [finding.rule for finding in findings] == ["N1", "T9", "T9"]  # it has no TorchScript either
+    assert all("`kerazoo export --enlarge`" in finding.remedy for finding in findings[1:])
+    with zipfile.ZipFile(bundles[0]) as archive:
+        text = archive.read("README.md").decode()
+    assert text.count("ilastik gives the result the size of the image") == 1
+    assert "y of probability has one pixel for 32 of the input. x of probability has one pixel for 32" in text
+    assert "The test image is put together from validation patches of all classes." in text
+    assert "real image" not in text
+
+
 @pytest.mark.slow
 def test_a_bundle_in_every_format(run, tmp_path):
     export(run, tmp_path / "map.zip")
     assert bmzpack.test(tmp_path / "map.zip").passed
+
+
+def shown_by_imagej(path):
+    """The colours in which ImageJ shows the values 0, 1, ...: it scales the display range to 256 entries, rounded."""
+    with tifffile.TiffFile(path) as file:
+        low, high = file.imagej_metadata["min"], file.imagej_metadata["max"]
+        table = file.pages[0].tags["ColorMap"].value
+    values = np.arange(low, high + 1)
+    entries = ((values - low) * 256 / (high - low + 1) + 0.5).astype(int).clip(max=255)
+    colours = np.reshape(table, (3, 256))[:, entries].T >> 8
+    return ["#" + bytes(colour.astype("uint8")).hex().upper() for colour in colours]
 
 
 def test_files(run, folder, tmp_path):
@@ -166,7 +195,15 @@ def test_files(run, folder, tmp_path):
         assert row["class"] == CLASSES[int(np.argmax(values))]
     assert rows[0]["background"] == rows[5]["background"]
     # images of one patch have no map
-    assert len(written) == 1 + 2 * 3
+    assert len(written) == 1 + 2 * 3 + 1
+    with (tmp_path / "out" / "classes.csv").open(newline="", encoding="utf-8") as file:
+        legend = list(csv.DictReader(file))
+    assert [(row["value"], row["class"]) for row in legend] == [(str(n), name) for n, name in enumerate(CLASSES)]
+    for path in written[1:7:2]:
+        assert shown_by_imagej(path) == [row["colour"] for row in legend]
+        with tifffile.TiffFile(path) as file:
+            info = file.imagej_metadata["Info"].splitlines()
+        assert info[1:] == [f"{n}: {name}" for n, name in enumerate(CLASSES)]
     labels, scores = (tifffile.imread(tmp_path / "out" / f"stack{part}.tif") for part in ("", "_probabilities"))
     assert (labels.shape, scores.shape) == ((2, 5, 5), (2, 3, 5, 5))
     np.testing.assert_array_equal(labels, scores.argmax(axis=1))
@@ -175,6 +212,11 @@ def test_files(run, folder, tmp_path):
     assert denominator / numerator == pytest.approx(0.5 * SIZE, rel=1e-3)
     with pytest.raises(UserError, match="exists already"):
         predict(run, images, tmp_path / "out")
+    for path in set(written) - {tmp_path / "out" / "classes.csv"}:
+        path.unlink()
+    with pytest.raises(UserError, match=r"classes\.csv exists already"):
+        predict(run, images, tmp_path / "out")
+    assert [path.name for path in predict(run, images[2:], tmp_path / "out")] == ["predictions.csv"]
 
 
 def test_evaluate_on_masks_folders_and_tables(run, bundles, folder, tmp_path):
@@ -191,6 +233,92 @@ def test_evaluate_on_masks_folders_and_tables(run, bundles, folder, tmp_path):
     lines = [f"{path.relative_to(table.parent)},{path.parent.name}" for path in paths]
     table.write_text("\n".join(["file,class", *lines]), encoding="utf-8")
     assert evaluate(bundles[0], table=table)["confusion"] == images["confusion"]
+
+
+def test_evaluate_shows_classes_and_confusion(run, folder, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    result = evaluate(run, folder=folder / "patches")
+    shown = CliRunner().invoke(app, ["evaluate", str(run.path), "--folder", str(folder / "patches")])
+    assert shown.exit_code == 0, shown.output
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in shown.output.splitlines()]
+    for name, counts in zip(CLASSES, result["confusion"], strict=True):
+        assert [name, *map(str, counts)] in rows
+        scores = result["per_class"][name].values()
+        assert [name, *("-" if x is None else f"{x:.4f}" if isinstance(x, float) else str(x) for x in scores)] in rows
+
+
+def test_images_smaller_than_a_patch_are_evaluated_as_they_are_predicted(run, folder, image, tmp_path):
+    small = np.ascontiguousarray(image[:20, :27])
+    for name, pixels in (("stroma", small), ("epithelium", image[:SIZE, :SIZE])):
+        (tmp_path / "folder" / name).mkdir(parents=True)
+        Image.fromarray(pixels).save(tmp_path / "folder" / name / "a.png")
+    result = evaluate(run, folder=tmp_path / "folder")
+    assert [(entry["id"], entry["patches"]) for entry in result["per_image"]] == [("epithelium/a", 1), ("stroma/a", 1)]
+    assert (result["smaller_than_patch"], result["without_patch"]) == (1, 0)
+    expected = PatchClassifier.load(run).whole(small)[CLASSES.index("stroma")]
+    assert result["per_image"][1]["true_score"] == pytest.approx(float(expected), abs=1e-5)
+    assert "Images smaller than a patch, mirrored beyond their edges: 1." in remarks(result)
+
+    masks = {"small": np.full((20, 27), 1), "mixed": np.arange(SIZE * SIZE).reshape(SIZE, SIZE) % 3}
+    for part in ("images", "masks"):
+        (tmp_path / part).mkdir()
+    for name, mask in masks.items():
+        Image.fromarray(image[: mask.shape[0], : mask.shape[1]]).save(tmp_path / "images" / f"{name}.png")
+        Image.fromarray(mask.astype("uint8")).save(tmp_path / "masks" / f"{name}.png")
+    result = evaluate(run, tmp_path / "images", tmp_path / "masks")
+    assert [entry["id"] for entry in result["per_image"]] == ["small"]
+    assert (result["smaller_than_patch"], result["without_patch"]) == (1, 1)
+
+
+def test_evaluation_on_training_images_is_told(run, bundles, folder, tmp_path):
+    """Known by their content, under whatever name; the bundle has no list of them."""
+    trained = Run(shutil.copytree(run.path, tmp_path / "run"))
+    split = trained.read("split")
+    for entry in (*split["train"], *split["validation"]):
+        entry["sha256"] = {name: sha256_of(Path(entry[name])) for name in ("image", "mask")}
+    trained.write("split", split)
+    for part in ("images", "masks"):
+        shutil.copytree(folder / part, tmp_path / part)
+        for path in sorted((tmp_path / part).iterdir()):
+            path.rename(path.with_name(f"renamed_{path.name}"))
+    words = ["--images", str(tmp_path / "images"), "--masks", str(tmp_path / "masks")]
+    shown = CliRunner().invoke(app, ["evaluate", str(trained.path), *words, "--json", str(tmp_path / "scores.json")])
+    assert shown.exit_code == 0
+    assert "trained on 2 of these images" in shown.output
+    assert json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))["trained_on"] == 2
+    for path in sorted((tmp_path / "images").iterdir())[:2]:
+        path.unlink()
+        (tmp_path / "masks" / path.name).unlink()
+    result = evaluate(trained, tmp_path / "images", tmp_path / "masks")
+    assert result["trained_on"] == 0
+    assert remarks(result) == []
+    assert evaluate(bundles[0], tmp_path / "images", tmp_path / "masks")["trained_on"] is None
+
+
+def test_images_of_one_name_in_several_folders(run, image, tmp_path):
+    """Patches have no maps that could overwrite each other; larger images have."""
+    for name, side in (("a", SIZE), ("b", SIZE), ("c", 2 * SIZE)):
+        (tmp_path / name).mkdir()
+        Image.fromarray(image[:side, :side]).save(tmp_path / name / "x.png")
+    patches = [tmp_path / "a" / "x.png", tmp_path / "b" / "x.png"]
+    assert predict(run, patches, tmp_path / "out") == [tmp_path / "out" / "predictions.csv"]
+    with (tmp_path / "out" / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        assert [row["file"] for row in csv.DictReader(file)] == [path.as_posix() for path in patches]
+    predict(run, [*patches, tmp_path / "c" / "x.png"], tmp_path / "more")
+    assert (tmp_path / "more" / "x.tif").is_file()
+    shutil.copytree(tmp_path / "c", tmp_path / "d")
+    with pytest.raises(UserError, match="would both be written to"):
+        predict(run, [tmp_path / "c" / "x.png", tmp_path / "d" / "x.png"], tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_images_with_other_channels_are_to_be_converted(run, image, tmp_path):
+    """`data.channels` is a setting of a training; neither command has it."""
+    Image.fromarray(image[..., 0]).save(tmp_path / "grey.png")
+    with pytest.raises(UserError, match="1 channel instead of the expected 3: convert it") as raised:
+        predict(run, tmp_path / "grey.png", tmp_path / "out")
+    assert "or set" not in str(raised.value)
+    assert "a training on such images has data.channels: 1" in str(raised.value)
 
 
 @pytest.mark.parametrize(

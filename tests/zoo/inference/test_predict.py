@@ -1,5 +1,7 @@
 """Files in, files out: what Fiji needs is kept, and a mistake leaves nothing behind."""
 
+import shutil
+
 import numpy as np
 import pytest
 import tifffile
@@ -63,6 +65,19 @@ def test_single_plane(run, tmp_path):
     assert labels.dtype == np.uint16
     np.testing.assert_array_equal(labels, image > image.mean())
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["a.tif"]
+
+
+def test_a_map_of_classes_names_them_and_a_mask_does_not(run, tmp_path):
+    Image.fromarray(plane()).save(tmp_path / "a.png")
+    classes = Run(shutil.copytree(run.path, tmp_path / "classes"))
+    classes.write("recipe", run.read("recipe") | {"targets": "classes", "classes": ["muscle", "bone"]})
+    (named,) = predict(classes, tmp_path / "a.png", tmp_path / "named")
+    (mask,) = predict(run, tmp_path / "a.png", tmp_path / "mask")
+    with tifffile.TiffFile(named) as file:
+        assert file.imagej_metadata["Info"].splitlines()[1:] == ["0: muscle", "1: bone"]
+    with tifffile.TiffFile(mask) as file:
+        assert "Info" not in file.imagej_metadata
+    np.testing.assert_array_equal(tifffile.imread(named), tifffile.imread(mask))
 
 
 def test_probabilities_are_written_too(run, tmp_path):

@@ -20,7 +20,8 @@ def geometries(draw, fading=False):
     halo = None if fading else draw(st.integers(0, 100))
     # A network of valid convolutions accepts sizes such as 188 + 16 k, which are no multiples of the step.
     minimum = step * draw(st.integers(1, 3)) + 2 * margin
-    return TileGeometry(step=step, halo=halo, margin=margin, minimum=minimum)
+    grid = draw(st.sampled_from([grid for grid in (1, 2, 4) if step % grid == 0 and margin == 0] or [1]))
+    return TileGeometry(step=step, halo=halo, margin=margin, minimum=minimum, grid=grid)
 
 
 @given(geometries(), st.integers(1, 3000), st.data())
@@ -31,6 +32,7 @@ def test_cores_cover_every_pixel_once(geometry, length, data):
     assert [span.start for span in spans] == [0, *(span.stop for span in spans[:-1])]
     assert spans[-1].stop == length
     assert all(span.start < span.stop for span in spans)
+    assert all(span.start % geometry.grid == 0 for span in spans)
 
 
 @given(geometries(), st.integers(1, 3000), st.data())
@@ -61,6 +63,7 @@ def test_fading_weights_add_up_to_one(geometry, length, data):
         assert span.origin <= span.start
         assert span.stop <= span.origin + span.size
         total[span.start : span.stop] += span.weights
+        assert span.start % geometry.grid == 0
         assert span.fade_in in (0, 2 * FADE) or span.stop == length
     np.testing.assert_allclose(total, 1, atol=1e-6)
 
@@ -83,8 +86,8 @@ def convolve(image, kernel, padding):
     return np.einsum("yxij,ij->yx", windows, kernel)
 
 
-def network(tile, kernels, padding, levels):
-    """A small encoder and decoder: convolution, 2x2 maximum, ..., repetition; float64 (y, x, 1)."""
+def network(tile, kernels, padding, levels, grid=1):
+    """A small encoder and decoder: convolution, 2x2 maximum, ..., repetition; every grid-th pixel, float64."""
     values = tile[..., 0]
     for level in range(levels):
         values = np.tanh(convolve(values, kernels[level], padding))
@@ -92,7 +95,7 @@ def network(tile, kernels, padding, levels):
         values = values.reshape(height // 2, 2, width // 2, 2).max(axis=(1, 3))
     for level in range(levels):
         values = np.tanh(convolve(values.repeat(2, 0).repeat(2, 1), kernels[levels + level], padding))
-    return values[..., None]
+    return values[::grid, ::grid, None]
 
 
 def geometry_of(padding, levels):
@@ -127,14 +130,15 @@ def test_tiled_equals_untiled(height, width, padding, levels, seed, data):
     random = np.random.default_rng(seed)
     image = random.normal(size=(height, width, 1))
     kernels = random.normal(size=(2 * levels, 3, 3))
-    geometry = geometry_of(padding, levels)
+    grid = data.draw(st.sampled_from([1, 2])) if padding == "same" else 1
+    geometry = geometry_of(padding, levels).model_copy(update={"grid": grid})
     extended = [Axis(length, geometry).extended for length in (height, width)]
     pad = [
         (geometry.margin, size - length - geometry.margin)
         for size, length in zip(extended, (height, width), strict=True)
     ]
-    run = functools.partial(network, kernels=kernels, padding=padding, levels=levels)
-    expected = run(np.pad(image, [*pad, (0, 0)], mode="reflect"))[:height, :width]
+    run = functools.partial(network, kernels=kernels, padding=padding, levels=levels, grid=grid)
+    expected = run(np.pad(image, [*pad, (0, 0)], mode="reflect"))[: -(-height // grid), : -(-width // grid)]
     area = data.draw(st.integers(1, 90 * 90))
     tiling = Tiling((height, width), geometry, area)
     np.testing.assert_allclose(predict(tiling, run, image), expected, atol=1e-12)

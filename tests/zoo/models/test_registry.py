@@ -1,19 +1,29 @@
 """Every model of the registry: parameters, names, shapes at two sizes, saving, one training step."""
 
+import math
+
 import keras
 import numpy as np
 import pytest
 
 from bmzpack.errors import UserError
 from bmzpack.geometry import measure
+from kerazoo.config import make_config
 from kerazoo.models.backbones import BACKBONES
 from kerazoo.models.registry import IMAGENET_BACKBONES, create_model, get_model, list_models
-from kerazoo.training.losses import ClassLoss
+from kerazoo.targets import target_of
+from kerazoo.training.losses import ClassLoss, loss_of
 
 NAMES = [entry.name for entry in list_models() if entry.builder is not None]
 PIXELS = [entry.name for entry in list_models() if entry.task == "segmentation"]
+OBJECTS = [entry.name for entry in list_models() if entry.task == "instances"]
 PATCHES = [entry.name for entry in list_models() if entry.task == "classification"]
-SMALL = {"unet2d": {"filters": 4}, "patch_cnn": {"filters": 4}, "classifier2d": {"alpha": 0.35}}
+SMALL = {
+    "unet2d": {"filters": 4},
+    "stardist2d": {"filters": 4, "features": 8},
+    "patch_cnn": {"filters": 4},
+    "classifier2d": {"alpha": 0.35},
+}
 """Arguments that keep the tests short."""
 PATCH = {"lenet1989": (28, 28, 1)}
 """Shapes of the patches of networks that have no choice."""
@@ -54,7 +64,10 @@ def test_layer_names_are_stable():
 def test_stock_layers_only(model):
     operations = [layer for layer in model.operations if layer is not model]
     assert all(type(layer).__module__.startswith("keras.") for layer in operations)
-    assert not [layer for layer in model.layers if isinstance(layer, keras.layers.Lambda | keras.layers.UpSampling2D)]
+    assert not [layer for layer in model.layers if isinstance(layer, keras.layers.Lambda)]
+    # a bilinear one of dynamic sizes cannot be exported
+    upsampling = [layer for layer in model.layers if isinstance(layer, keras.layers.UpSampling2D)]
+    assert {layer.interpolation for layer in upsampling} <= {"nearest"}
 
 
 @pytest.mark.parametrize("name", PIXELS)
@@ -67,6 +80,31 @@ def test_sizes_saving_and_a_step(name, tmp_path):
 
     x = np.random.default_rng(1).normal(size=(1, geometry.minimum, geometry.minimum, 1)).astype("float32")
     assert_trains(model, x, ClassLoss(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "trained"), [("stardist2d", 1_425_185), ("cellpose2d", 6_600_843), ("omnipose2d", 6_600_876)]
+)
+def test_official_parameters(name, trained):
+    """Those that are learned; torch does not count the statistics of batch normalisation."""
+    assert sum(math.prod(weight.shape) for weight in create_model(name).trainable_weights) == trained
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_networks_for_objects_save_and_learn(name, tmp_path):
+    config = make_config({"model": {"name": name}, "data": {"channels": 2}})
+    target, model = target_of(config), create_model(name, input_shape=(None, None, 2), **SMALL.get(name, {}))
+    geometry, channels = measure(model), len(config.class_names)
+    for size in (geometry.minimum, geometry.minimum + geometry.step):
+        output = model.compute_output_shape((2, size, size + geometry.step, 2))
+        assert output == (2, size // target.grid, (size + geometry.step) // target.grid, channels)
+
+    size = 2 * geometry.minimum
+    labels = np.zeros((size, size), np.int32)
+    labels[2 : size - 4, 3 : size // 2] = 1
+    y = target.of_patch(target.of_image(labels), ((1, 0), (0, 1)))[None]
+    x = np.random.default_rng(1).normal(size=(1, size, size, 2)).astype("float32")
+    assert_trains(model, x, loss_of(config, np.zeros(0)), tmp_path, y)
 
 
 @pytest.mark.parametrize("name", PATCHES)
@@ -86,15 +124,15 @@ def test_classifiers_take_any_size(name):
         assert model.compute_output_shape((2, size, size + 7, 3)) == (2, 3)
 
 
-def assert_trains(model, x, loss, tmp_path):
+def assert_trains(model, x, loss, tmp_path, y=None):
     before = model.predict_on_batch(x)
-    if loss.cross_entropy:
+    if getattr(loss, "cross_entropy", 0):
         np.testing.assert_allclose(before.sum(axis=-1), 1, atol=1e-5)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False)
     np.testing.assert_array_equal(loaded.predict_on_batch(x), before)
 
-    y = np.zeros((*before.shape[:-1], 1), "uint8")
+    y = np.zeros((*before.shape[:-1], 1), "uint8") if y is None else y
     model.compile(keras.optimizers.SGD(1e-3), loss, jit_compile=False)
     model.train_on_batch(x, y)
     after = model.predict_on_batch(x)

@@ -1,22 +1,29 @@
 """Training of classifiers: modes of transfer, features computed once, and what a run says."""
 
 import csv
+import shutil
 
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from bmzpack.errors import UserError
-from kerazoo.config import make_config
-from kerazoo.data.tissue import CLASSES, write_tissue_patches
+from kerazoo.config import DecodingConfig, make_config
+from kerazoo.data.normalise import Normalisation
+from kerazoo.data.tissue import CLASSES, write_tissue, write_tissue_patches
 from kerazoo.models.backbones import encoder_of
 from kerazoo.models.classifiers import classifier
 from kerazoo.models.registry import create_model
-from kerazoo.models.weights import load_weights, read_weights
+from kerazoo.models.weights import below_head, load_weights, read_weights
+from kerazoo.recipe import Recipe, TileGeometry
 from kerazoo.training import fit
-from kerazoo.training.transfer import WHOLE, Phase, choose_trainable, phases_of
+from kerazoo.training.transfer import WHOLE, Phase, check_transfer, choose_trainable, phases_of
 
 CALM = {"flip": False, "quarter_turns": False, "rotation": 0, "scale": 0, "intensity": 0, "gamma": 0}
+
+
+PATCH_CNN = {"name": "patch_cnn", "backbone": None, "weights": None}
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +199,66 @@ def test_an_own_network_is_transferred(make, tmp_path):
         fit.train(make(own, transfer="freeze", freeze_until="stride8"), tmp_path / "other", progress=False)
 
 
+@pytest.mark.parametrize("model", ["patch_cnn", "unet2d", "cellpose2d"])
+def test_every_network_has_something_below_its_head(model):
+    network = create_model(model, **({} if model == "cellpose2d" else {"filters": 2}))
+    below = below_head(network)
+    assert network.layers[-1].weights
+    assert {layer.name for layer in below.layers} == {layer.name for layer in network.layers} - {
+        layer.name for layer in network.layers if layer.name in ("probability", "flows")
+    }
+
+
+def run_folder(folder, classes, normalisation=None, model="patch_cnn"):
+    """As much of a run as its weights need: a network with a head of its own, configuration and recipe."""
+    folder.mkdir()
+    network = create_model(model, classes=len(classes), filters=2)
+    network.get_layer("probability").bias.assign([7.0, 8.0, 9.0])
+    network.save(folder / "best.keras")
+    (folder / "config.yaml").touch()
+    recipe = Recipe(
+        model=model,
+        task="classification",
+        channels=3,
+        channel_names=["r", "g", "b"],
+        classes=list(classes),
+        targets="patch",
+        annotation="image",
+        normalisation=normalisation or Normalisation(method="scaling", maximum=255),
+        decoding=DecodingConfig(),
+        geometry=TileGeometry(step=32, halo=0, minimum=32),
+    )
+    (folder / "recipe.json").write_text(recipe.model_dump_json(), encoding="utf-8")
+    return folder / "best.keras"
+
+
+@pytest.mark.parametrize(
+    ("classes", "same"), [(sorted(CLASSES), True), (sorted(CLASSES)[::-1], False), (["cat", "cow", "dog"], False)]
+)
+def test_the_head_is_taken_over_where_its_classes_are_the_same(make, tmp_path, classes, same):
+    weights = run_folder(tmp_path / "other", classes)
+    settings = make({"name": "patch_cnn", "weights": str(weights), "arguments": {"filters": 2}})
+    settings.data.classes = sorted(CLASSES)
+    network = fit._network(settings)
+    bias = keras.ops.convert_to_numpy(network.get_layer("probability").bias)
+    assert bias.tolist() == ([7, 8, 9] if same else [0, 0, 0])
+    source = keras.saving.load_model(weights).get_layer("level1_convolution1").kernel
+    np.testing.assert_array_equal(network.get_layer("level1_convolution1").kernel, source)
+
+
+def test_a_network_of_a_run_gets_what_it_was_trained_on(make, tmp_path):
+    weights = run_folder(tmp_path / "other", CLASSES, Normalisation(method="standardisation", scope="dataset"))
+    own = {"name": "patch_cnn", "weights": str(weights), "arguments": {"filters": 2}}
+    with pytest.raises(UserError, match=r"method is scaling, but .*best\.keras was trained with standardisation: set"):
+        check_transfer(make(own))
+    settings = make(own)
+    settings.normalisation.method = "standardisation"
+    check_transfer(settings)
+    settings.normalisation.scope = "image"
+    with pytest.raises(UserError, match=r"normalisation\.scope is image, but .* trained with dataset"):
+        check_transfer(settings)
+
+
 def test_statistics_stay_where_they_are_frozen(make, encoder_weights):
     x, y = np.random.default_rng(1).uniform(size=(8, 32, 32, 3)).astype("float32"), np.arange(8)[:, None] % 3
     for transfer, same in (("all", True), ("initialise", False)):
@@ -261,6 +328,12 @@ def test_an_interrupted_head_continues(make, monkeypatch, tmp_path):
         ({"normalisation": {"method": "standardisation"}}, "takes values between 0 and 1"),
         ({"data": {"channels": 1}}, "3 channels"),
         ({"data": {"classes": ["epithelium", "stroma"]}}, "has the class 'background'"),
+        ({"data": {"classes": [*CLASSES, "fat"]}}, "No image to train is of the class 'fat'"),
+        ({"normalisation": {"method": "percentile"}}, "percentile measures every image, which is a patch in training"),
+        (
+            {"model": PATCH_CNN, "normalisation": {"method": "standardisation", "scope": "image"}},
+            r"standardisation measures every image.*normalisation\.scope dataset",
+        ),
     ],
 )
 def test_unusable(make, tmp_path, change, message):
@@ -270,3 +343,59 @@ def test_unusable(make, tmp_path, change, message):
     with pytest.raises(UserError, match=message):
         fit.train(make_config(content), tmp_path / "run", progress=False)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_image_on_both_sides(make, tissue, tmp_path):
+    """Under another name, as when a folder was copied into another one."""
+    shutil.copytree(tissue, tmp_path / "tissue")
+    for path in sorted((tmp_path / "tissue" / "stroma").iterdir()):
+        shutil.copy(path, path.with_name(f"copy of {path.name}"))
+    settings = make(PATCH_CNN)
+    settings.data.folder = tmp_path / "tissue"
+    with pytest.raises(
+        UserError, match=r"stroma.*, to train, and .*stroma.*, to validate, are the same image.*split\.group"
+    ):
+        fit.train(settings, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def masks_folder(folder, ignored=255):
+    """Slides with their masks; of the first a part is not annotated."""
+    write_tissue(folder, images=4, seed=3, size=96)
+    for path in sorted((folder / "masks").iterdir())[:1]:
+        mask = np.array(Image.open(path))
+        mask[:8] = ignored
+        Image.fromarray(mask).save(path)
+    return {"images": str(folder / "images"), "masks": str(folder / "masks"), "channels": 3, "annotation": "classes"}
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (
+            {"classes": [*CLASSES, "fat"]},
+            r"images to train have no patch of the class 'fat' of 32 pixels .*data\.classes",
+        ),
+        ({"classes": list(CLASSES), "ignore": 2}, r"data\.ignore is 2, the value of the class 'stroma'.*255"),
+    ],
+)
+def test_a_class_that_would_never_be_learned(tmp_path, data, message):
+    places = masks_folder(tmp_path)
+    content = {
+        "model": PATCH_CNN,
+        "data": places | {"ignore": 255} | data,
+        "normalisation": {"method": "scaling"},
+        "training": {"patch_size": 32},
+    }
+    with pytest.raises(UserError, match=message):
+        fit.train(make_config(content), tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_normalisation_is_of_the_data_set_where_images_have_classes():
+    for given, scope in (({}, "dataset"), ({"method": "standardisation"}, "dataset"), ({"scope": "image"}, "image")):
+        config = make_config({"model": PATCH_CNN, "data": {"annotation": "image"}, "normalisation": given})
+        assert config.normalisation.scope == scope
+        assert make_config(config.model_dump(mode="json")) == config
+    masks = make_config({"model": PATCH_CNN, "data": {"annotation": "classes", "classes": ["a", "b"]}})
+    assert masks.normalisation.scope == "image"

@@ -9,7 +9,8 @@ import keras
 
 from kerazoo.cards.facts import Facts
 from kerazoo.cards.records import Record, mean_and_deviation
-from kerazoo.cards.texts import COMMANDS, PYTHON, TASKS, WARNINGS
+from kerazoo.cards.texts import COMMANDS, PYTHON, TASKS, VALUES, WARNINGS
+from kerazoo.cards.variants import compare_variants
 from kerazoo.models.registry import Model
 
 NOTICE = "<!-- Rendered by `kerazoo cards` from the registry and the records: change those, not this file. -->"
@@ -45,6 +46,7 @@ def render_card(entry: Model, facts: Facts | None, records: Sequence[Record]) ->
         PYTHON.get(entry.name) or _commands(entry),
         *_arguments(entry),
         "## What was measured",
+        *_variants(records),
         *(_record(record) for record in records),
         *([] if records else ["No run is recorded."]),
         "## Limits",
@@ -134,17 +136,24 @@ def _tensors(entry: Model, facts: Facts) -> Iterator[str]:
     lines = [
         f"- `{given.name}` ({AXES[len(given.shape)].format(last='feature')}; float32): {_input_values(entry, facts)}"
     ]
-    axes = AXES[len(made.shape)].format(last="class").replace("channel", "class")
+    axes = AXES[len(made.shape)].format(last="class")
+    axes = axes if entry.targets else axes.replace("channel", "class")
     name = made._keras_history.operation.name
     lines.append(f"- `{name}` ({axes}; float32): {_output_values(entry, facts, made.shape[-1])}")
     if (geometry := facts.geometry) is not None:
         sizes = f"{geometry.minimum} pixels or any multiple of {geometry.step} more"
         if geometry.halo is None:
+            seen = "all of the image decides on every pixel" if entry.targets else "all of a patch decides on its class"
             lines.append(
-                f"- Sizes: {geometry.minimum} pixels or more on each side; all of a patch decides on its class."
+                f"- Sizes: {sizes} on each side; {seen}."
+                if entry.targets
+                else f"- Sizes: {geometry.minimum} pixels or more on each side; {seen}."
             )
         else:
-            lines.append(f"- Sizes: {sizes} on each side; a pixel's class depends on {geometry.halo} pixels around it.")
+            lines.append(
+                f"- Sizes: {sizes} on each side; a pixel's {'values depend' if entry.targets else 'class depends'} on "
+                f"{geometry.halo} pixels around it."
+            )
             if geometry.margin:
                 lines[-1] += f" The output is {2 * geometry.margin} pixels smaller than the input."
     elif len(given.shape) == 4:
@@ -156,7 +165,13 @@ def _input_values(entry: Model, facts: Facts) -> str:
     if len(facts.model.inputs[0].shape) == 2:
         return "measurements, any numbers."
     if any(layer.name == "backbone_scaling" for layer in facts.model.layers):
-        return "values between 0 and 1 (`normalisation.method` `scaling` or `percentile`); the rest is in the graph."
+        methods = "`scaling`" if entry.task == "classification" else "`scaling` or `percentile`"
+        return f"values between 0 and 1 (`normalisation.method` {methods}); the rest is in the graph."
+    if entry.task == "classification":
+        return (
+            "as normalised by the run; `kerazoo init` chooses what is the same for a patch and a whole slide: one "
+            "range (`scaling`), or mean and deviation of all training images."
+        )
     text = "as normalised by the run, by default to zero mean and unit variance in every image"
     return text + ("; with a backbone between 0 and 1 (`scaling` or `percentile`)." if entry.backbones else ".")
 
@@ -164,6 +179,8 @@ def _input_values(entry: Model, facts: Facts) -> str:
 def _output_values(entry: Model, facts: Facts, classes: int) -> str:
     if entry.output == "activation":
         return "0 or 1."
+    if entry.targets is not None:
+        return VALUES[entry.targets]
     if entry.output == "score":
         return f"{_count(classes, 'score')} around +1 for the class and -1 for the others; the largest decides."
     activation = getattr(facts.model.layers[-1], "activation", None)
@@ -188,7 +205,7 @@ def _commands(entry: Model) -> str:
 
 
 def _arguments(entry: Model) -> Iterator[str]:
-    if entry.task in ("segmentation", "classification"):
+    if entry.task in ("segmentation", "instances", "classification"):
         yield f'In Python, `kerazoo.create_model("{entry.name}")` is a plain `keras.Model`.'
     if entry.backbones:
         yield (
@@ -196,6 +213,13 @@ def _arguments(entry: Model) -> Iterator[str]:
             "encoder that was trained on ImageNet; `training.transfer` says what becomes of its weights. They are "
             "those of `keras.applications`: mind its licence (Apache 2.0) and the terms of ImageNet."
         )
+
+
+def _variants(records: Sequence[Record]) -> Iterator[str]:
+    for comparison in compare_variants(records):
+        yield f"### {comparison.dataset}: all variants"
+        yield _table(comparison.head, comparison.rows)
+        yield comparison.remarks
 
 
 def _record(record: Record) -> str:
@@ -207,7 +231,7 @@ def _record(record: Record) -> str:
     return "\n\n".join(
         [
             f"### {record.dataset}" + (f": {record.variant}" if record.variant else ""),
-            f"Licence of the images: {record.licence}{source}. Classes: {', '.join(record.classes)}.",
+            f"Licence of the images: {record.licence}{source}. {_learned(record)}",
             _scores(record),
             f"Mean ± standard deviation of {_count(len(record.runs), 'run')} (seed {seeds})"
             if len(record.runs) > 1
@@ -223,6 +247,19 @@ def _record(record: Record) -> str:
         f"Trained {machine.date} in {_durations(record)} on {_hardware(record)} ({machine.system}, Python "
         f"{machine.python}, {', '.join(f'{name} {version}' for name, version in machine.packages.items())}, "
         f"{machine.precision})." + _formats(record)
+    )
+
+
+def _learned(record: Record) -> str:
+    """The classes, or the first outputs of a network for single objects."""
+    objects = record.task == "instances" and record.classes[0] != "background"
+    if objects:
+        return "Objects are learned."
+    ignored = record.settings.get("data.ignore")
+    learned = [name for value, name in enumerate(record.classes) if value != ignored]
+    left_out = [name for value, name in enumerate(record.classes) if value == ignored]
+    return f"Classes: {', '.join(learned)}." + (
+        f" The class {left_out[0]} was ignored: it was neither learned nor scored." if left_out else ""
     )
 
 

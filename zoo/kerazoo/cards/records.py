@@ -244,11 +244,8 @@ def _common_settings(runs: Sequence[Run], configs: Sequence[Config]) -> dict[str
         )
     config = configs[0]
     # What a configuration of this kind holds where nothing else was chosen: patches have another default loss.
-    kind = "patch" if config.task == "classification" else "border"
     given = {"annotation": config.data.annotation}
-    default = _flat(
-        make_config({"model": {"name": config.model.name}, "data": given, "targets": {"kind": kind}}).model_dump()
-    )
+    default = _flat(make_config({"model": {"name": config.model.name}, "data": given}).model_dump())
     changed = {
         name: value
         for name, value in flat[0].items()

@@ -6,6 +6,7 @@ TASKS = {
     "measurements": "one answer per vector of measurements",
     "classification": "one class per image or patch",
     "segmentation": "one class per pixel, or single objects from their interior and border",
+    "instances": "single objects",
     "objects": "single objects, without any training",
 }
 """By `kerazoo.models.registry.Model.task`."""
@@ -17,6 +18,13 @@ COMMANDS = {
         ("kerazoo evaluate run --images test/images --masks test/masks --json scores.json", ""),
         ("kerazoo predict run new/*.tif -o predicted", ""),
         ("kerazoo export run -o {name}.zip", "the bundle for Fiji, ilastik and QuPath"),
+    ),
+    "instances": (
+        ("kerazoo init {name} --images images --masks masks -o {name}.yaml", "measures your data"),
+        ("kerazoo train {name}.yaml -o run", ""),
+        ("kerazoo evaluate run --images test/images --masks test/masks --json scores.json", ""),
+        ("kerazoo predict run new/*.tif -o predicted", "label images"),
+        ("kerazoo export run -o {name}.zip", "the bundle"),
     ),
     "classification": (
         ("kerazoo init {name} --folder images -o {name}.yaml", "one folder per class; or --table, or --images --masks"),
@@ -31,6 +39,16 @@ COMMANDS = {
     ),
 }
 """By task: how a model is created, trained and applied, with comments. Those of `measurements` are used in Python."""
+
+VALUES = {
+    "stars": "the object probability between 0 and 1, then the distance to the object's outline along each ray, in "
+    "pixels of the image.",
+    "flows": "the flow along y and x that leads to the centre of the cell, five times a unit vector, and the logit of "
+    "the cell probability.",
+    "fields": "the flow along y and x that leads to the middle of the object, the distance to its outline, and the "
+    "logit of the boundary.",
+}
+"""By `kerazoo.models.registry.Model.targets`: what the output's channels are."""
 
 PYTHON = {
     "perceptron": """\
@@ -85,6 +103,7 @@ _LEAKS = (
 
 WARNINGS = {
     "segmentation": (_SHIFT, _GROUPS, _TUNED, _RARE.format(what="pixels")),
+    "instances": (_SHIFT, _GROUPS, _TUNED),
     "classification": (_SHIFT, _GROUPS, _LEAKS, _RARE.format(what="patches"), _TUNED),
     "measurements": (_GROUPS, _LEAKS, _RARE.format(what="samples")),
     "objects": (

@@ -58,25 +58,30 @@ class Map:
     """Further displacement (2, size, size) in pixels of the image, x before y."""
 
     def resample(self, image: np.ndarray, target: np.ndarray, margin: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Read an image and its target at the patch's pixels.
+        """Read an image and what is kept of its annotation at the patch's pixels.
 
         Parameters
         ----------
         image
             (y, x, channel), any integer or float dtype.
         target
-            (y, x), uint8.
+            (y, x), uint8 or uint16, read at the nearest pixel; or (y, x, value), float32, read between the pixels.
         margin
             So many pixels at every side of the patch have no target.
 
         Returns
         -------
         tuple of np.ndarray
-            (size, size, channel) float32 and (size - 2 margin, size - 2 margin) uint8.
+            (size, size, channel) float32, and (size - 2 margin, size - 2 margin) or the same with values, of the
+            target's dtype.
         """
+        if target.ndim == 3:
+            inner = slice(margin, self.size - margin)
+            kept = self.resample_image(target)[inner, inner].copy()
+            return self.resample_image(image), kept
         first, last = self._corners()
         size = self.size - 2 * margin
-        labels = np.empty((size, size), np.uint8)
+        labels = np.empty((size, size), target.dtype)
         self._read(_mirrored(target[..., None], first, last), first, cv2.INTER_NEAREST, margin, labels)
         return self.resample_image(image), labels
 

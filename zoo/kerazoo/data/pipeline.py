@@ -22,7 +22,7 @@ from kerazoo.config import Config
 from kerazoo.data.augment import Intensities, change_intensities, intensities_of, random_map
 from kerazoo.data.normalise import Normalisation
 from kerazoo.data.pairs import Sample, check_image
-from kerazoo.targets import IGNORED, make_target
+from kerazoo.targets import Target, target_of
 
 _ALIGNMENT = 64
 """TensorFlow takes over NumPy memory without a copy if it starts at such an address."""
@@ -30,6 +30,7 @@ _ALIGNMENT = 64
 
 _WORKERS = min(os.cpu_count() or 1, 8)
 """Batches that are made at once; more would wait for each other in Python."""
+_UNTURNED = ((1.0, 0.0), (0.0, 1.0))
 _AHEAD = 2
 """Batches that are ready before they are needed."""
 
@@ -66,36 +67,39 @@ def training_dataset(
     Returns
     -------
     tf.data.Dataset
-        Of (x, y): normalised patches (batch, patch, patch, channel) float32, and class indices (batch,
-        patch - 2 output_margin, patch - 2 output_margin, 1) uint8, 255 where ignored.
+        Of (x, y): normalised patches (batch, patch, patch, channel) float32, and their targets, see
+        `kerazoo.targets.kinds`; of classes, indices (batch, patch - 2 output_margin, patch - 2 output_margin, 1) uint8.
 
     Raises
     ------
     UserError
         An image is smaller than the patches or has another number of channels.
     """
-    sources = _sources(samples, config, normalisation, output_margin)
+    target = target_of(config)
+    sources = _sources(samples, config, normalisation, output_margin, target)
     batch, seed = config.training.batch_size, config.training.seed
-    shapes = _shapes(config, output_margin)
+    shapes = _shapes(config, output_margin, target)
 
     @functools.lru_cache(maxsize=4)
     def order(epoch: int) -> np.ndarray:
         return np.random.default_rng((seed, epoch)).permutation(len(sources))
 
     def make(step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        x, y = aligned((batch, *shapes[0]), np.float32), aligned((batch, *shapes[1]), np.uint8)
+        x, y = aligned((batch, *shapes[0]), np.float32), aligned((batch, *shapes[1]), target.dtype)
         for position in range(batch):
             epoch, place = divmod(int(step) * batch + position, len(sources))
             random = np.random.default_rng((seed, int(step), position, 0))
             source = sources[order(epoch)[place]]
             place = random_map(
-                random, config.augmentation, source.target.shape, config.training.patch_size, output_margin
+                random, config.augmentation, source.image.shape[:2], config.training.patch_size, output_margin
             )
-            patch, y[position, ..., 0] = place.resample(source.image, source.target, output_margin)
+            patch, kept = place.resample(source.image, source.kept, output_margin)
+            y[position] = target.of_patch(kept, place.matrix)
             change_intensities(random, config.augmentation, patch, source.intensities, out=x[position])
         return x, y
 
-    return batches(tf.data.Dataset.range(start_step, np.iinfo(np.int64).max), make, shapes)
+    steps = tf.data.Dataset.range(start_step, np.iinfo(np.int64).max)
+    return batches(steps, make, shapes, tf.as_dtype(np.dtype(target.dtype)))
 
 
 def validation_dataset(
@@ -123,18 +127,20 @@ def validation_dataset(
     UserError
         As for `training_dataset`.
     """
-    sources = _sources(samples, config, normalisation, output_margin)
-    batch, shapes = config.training.batch_size, _shapes(config, output_margin)
+    target = target_of(config)
+    sources = _sources(samples, config, normalisation, output_margin, target)
+    batch, shapes = config.training.batch_size, _shapes(config, output_margin, target)
     tiles = [tile for source in sources for tile in source.tiles(config.training.patch_size, output_margin)]
 
     def make(step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         chosen = tiles[int(step) * batch : (int(step) + 1) * batch]
-        x, y = aligned((len(chosen), *shapes[0]), np.float32), aligned((len(chosen), *shapes[1]), np.uint8)
+        x, y = aligned((len(chosen), *shapes[0]), np.float32), aligned((len(chosen), *shapes[1]), target.dtype)
         for position, tile in enumerate(chosen):
-            x[position], y[position, ..., 0] = tile()
+            x[position], y[position] = tile(target)
         return x, y
 
-    return batches(tf.data.Dataset.range(math.ceil(len(tiles) / batch)), make, shapes)
+    steps = tf.data.Dataset.range(math.ceil(len(tiles) / batch))
+    return batches(steps, make, shapes, tf.as_dtype(np.dtype(target.dtype)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,18 +148,19 @@ class _Source:
     """A sample, ready to be cut."""
 
     image: np.ndarray
-    target: np.ndarray
+    kept: np.ndarray
+    """Of the annotation."""
     intensities: Intensities
 
-    def tiles(self, size: int, margin: int) -> Iterator[Callable[[], tuple[np.ndarray, np.ndarray]]]:
+    def tiles(self, size: int, margin: int) -> Iterator[Callable[[Target], tuple[np.ndarray, np.ndarray]]]:
         inner = size - 2 * margin
-        height, width = self.target.shape
+        height, width = self.image.shape[:2]
         for top in range(0, height, inner):
             for left in range(0, width, inner):
                 yield functools.partial(self._tile, top, left, inner, margin)
 
-    def _tile(self, top: int, left: int, inner: int, margin: int) -> tuple[np.ndarray, np.ndarray]:
-        height, width = self.target.shape
+    def _tile(self, top: int, left: int, inner: int, margin: int, target: Target) -> tuple[np.ndarray, np.ndarray]:
+        height, width = self.image.shape[:2]
         row, column = min(top, height - inner), min(left, width - inner)
         first, last = (max(0, row - margin), max(0, column - margin)), (row + inner + margin, column + inner + margin)
         patch = (self.image[first[0] : last[0], first[1] : last[1]] - self.intensities.offset) / self.intensities.scale
@@ -166,13 +173,14 @@ class _Source:
                 max(0, last[1] - width),
                 cv2.BORDER_REFLECT_101,
             )
-        target = self.target[row : row + inner, column : column + inner].copy()
-        target[: top - row] = IGNORED
-        target[:, : left - column] = IGNORED
-        return patch.reshape(inner + 2 * margin, inner + 2 * margin, -1), target
+        y = target.of_patch(self.kept[row : row + inner, column : column + inner].copy(), _UNTURNED)
+        target.ignore(y, top - row, left - column)
+        return patch.reshape(inner + 2 * margin, inner + 2 * margin, -1), y
 
 
-def _sources(samples: Sequence[Sample], config: Config, normalisation: Normalisation, margin: int) -> list[_Source]:
+def _sources(
+    samples: Sequence[Sample], config: Config, normalisation: Normalisation, margin: int, target: Target
+) -> list[_Source]:
     needed = config.training.patch_size - 2 * margin
     if needed < 1:
         raise UserError(
@@ -183,13 +191,14 @@ def _sources(samples: Sequence[Sample], config: Config, normalisation: Normalisa
     for sample in samples:
         check_image(sample, config, needed, margin)
         intensities = intensities_of(sample.image, normalisation)
-        sources.append(_Source(sample.image, make_target(sample.mask, config), intensities))
+        sources.append(_Source(sample.image, target.of_image(sample.mask), intensities))
     return sources
 
 
-def _shapes(config: Config, margin: int) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+def _shapes(config: Config, margin: int, target: Target) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     size = config.training.patch_size
-    return (size, size, config.data.channels), (size - 2 * margin, size - 2 * margin, 1)
+    inner = (size - 2 * margin) // target.grid
+    return (size, size, config.data.channels), (inner, inner, target.channels)
 
 
 def aligned(shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:
@@ -204,11 +213,12 @@ def batches(
     steps: tf.data.Dataset,
     make: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
     shapes: tuple[tuple[int, ...], tuple[int, ...]],
+    dtype: tf.DType = tf.uint8,
 ) -> tf.data.Dataset:
-    """Make batches (x float32, y uint8) of elements of two shapes, in parallel and in the order of the steps."""
+    """Make batches (x float32, y of a dtype) of elements of two shapes, in parallel and in the order of the steps."""
 
     def batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        x, y = tf.numpy_function(make, [step], (tf.float32, tf.uint8))
+        x, y = tf.numpy_function(make, [step], (tf.float32, dtype))
         x.set_shape((None, *shapes[0]))
         y.set_shape((None, *shapes[1]))
         return x, y

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
-
-from kerazoo.config import DecodingConfig
-from kerazoo.decoding.decode import find_objects
 
 BLOCK = 2048
 """Side of the blocks in pixels."""
@@ -15,10 +13,10 @@ CONTEXT = 256
 """So many pixels around a block are decoded with it. Objects smaller than this come out as if decoded at once."""
 
 
-def find_objects_in_blocks(
-    regions: np.ndarray, decoding: DecodingConfig, block: int = BLOCK, context: int = CONTEXT
+def objects_in_blocks(
+    shape: tuple[int, int], objects: Callable[[slice, slice], np.ndarray], block: int = BLOCK, context: int = CONTEXT
 ) -> np.ndarray:
-    """Find objects as `kerazoo.decoding.decode.find_objects` does, with the memory of one block.
+    """Find objects with the memory of one block.
 
     Each block is decoded together with its surroundings, part of which has been decided by the blocks before it. An
     object that shares there more than half of its pixels with a known one, and more than half of the known one's, is
@@ -26,10 +24,10 @@ def find_objects_in_blocks(
 
     Parameters
     ----------
-    regions
-        Background, core and rim of objects as 0, 1 and 2, uint8 (y, x).
-    decoding
-        How objects are found.
+    shape
+        Height and width of the image in pixels.
+    objects
+        From rows and columns of the image to the label image of this part, int32 without gaps.
     block, context
         Pixels, see `BLOCK` and `CONTEXT`.
 
@@ -38,14 +36,14 @@ def find_objects_in_blocks(
     numpy.ndarray
         Labels without gaps, int32 (y, x).
     """
-    height, width = regions.shape
+    height, width = shape
     if height * width <= (block + 2 * context) ** 2:
-        return find_objects(regions, decoding)
-    labels = np.zeros(regions.shape, np.int32)
+        return objects(slice(0, height), slice(0, width))
+    labels = np.zeros(shape, np.int32)
     count = 0
     for top, left in itertools.product(range(0, height, block), range(0, width, block)):
         y, x = max(top - context, 0), max(left - context, 0)
-        found = find_objects(regions[y : top + block + context, x : left + block + context], decoding)
+        found = objects(slice(y, min(top + block + context, height)), slice(x, min(left + block + context, width)))
         core = np.s_[top - y : top - y + block, left - x : left - x + block]
         decided = [np.s_[: top - y], np.s_[top - y : top - y + block, : left - x]]
         known = labels[y:, x:][: found.shape[0], : found.shape[1]]

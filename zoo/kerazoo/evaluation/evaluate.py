@@ -14,12 +14,24 @@ import numpy as np
 from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
 from kerazoo.config import DataConfig
-from kerazoo.data.pairs import Pair, Sample, annotation_of, load_pair, pairs_of
+from kerazoo.data.pairs import Pair, Sample, annotation_of, load_pair, pairs_of, sha256_of
 from kerazoo.data.patches import patches_of_mask
 from kerazoo.data.survey import survey
 from kerazoo.decoding.watershed import components
 from kerazoo.evaluation.classification import Classified, class_summary
-from kerazoo.evaluation.scores import ClassCounts, Counts, count, dice, iou, mean_scores, precision, recall, total
+from kerazoo.evaluation.scores import (
+    THRESHOLDS,
+    ClassCounts,
+    Counts,
+    InstanceCounts,
+    count,
+    dice,
+    iou,
+    mean_scores,
+    precision,
+    recall,
+    total,
+)
 from kerazoo.recipe import Recipe
 from kerazoo.training.run import Run
 
@@ -66,9 +78,12 @@ def evaluate(
     -------
     dict
         ``task``; ``scores`` of all images together (see `kerazoo.evaluation.scores` for the names and how they are
-        pooled); ``mean_scores`` over images; ``per_class`` for classes; ``per_image``: ``id`` and scores of every
-        image. A score that is not defined is None. For a classifier see
-        `kerazoo.evaluation.classification.class_summary`; patches are cut out of annotated images as in its training.
+        pooled); ``mean_scores`` over images; ``per_class`` for classes; ``average_precision`` of objects at every IoU
+        from 0.50 to 0.95; ``per_image``: ``id`` and scores of every
+        image; ``trained_on``: how many of the images a run was trained on, None for what keeps no list of them. A score
+        that is not defined is None. For a classifier see `kerazoo.evaluation.classification.class_summary`; patches are
+        cut out of annotated images as in its training; ``smaller_than_patch``: how many images were mirrored beyond
+        their edges, as in prediction; ``without_patch``: of how many no patch has one class.
 
     Raises
     ------
@@ -93,13 +108,43 @@ def evaluate(
     data = _data_of(source, predictor.recipe, given, axes)
     pairs = pairs_of(data)
     if isinstance(predictor, PatchClassifier):
-        result = class_summary(classify(predictor, _shown(pairs, progress), data))
+        classified = classify(predictor, _shown(pairs, progress), data)
+        result = class_summary(classified)
+        result |= {"smaller_than_patch": classified.smaller, "without_patch": classified.unused}
     else:
         result = _evaluate_pixels(predictor, _shown(pairs, progress), data, str(masks or table))
+    result["trained_on"] = _trained_on(source, pairs) if isinstance(source, Run) else None
     if json is not None:
         with new_file(json, overwrite=overwrite) as path:
             path.write_text(json_module.dumps(result, indent=2) + "\n", encoding="utf-8")
     return result
+
+
+def remarks(result: dict[str, Any]) -> list[str]:
+    """What must be known to judge the scores, in sentences.
+
+    Parameters
+    ----------
+    result
+        As `evaluate` returns it.
+    """
+    trained, smaller, unused = (result.get(name) for name in ("trained_on", "smaller_than_patch", "without_patch"))
+    sentences = []
+    if trained:
+        sentences.append(
+            f"Warning: the network was trained on {trained} of these images, the same byte by byte. The scores are too "
+            "good: evaluate on images that it has not seen."
+        )
+    if smaller:
+        sentences.append(f"Images smaller than a patch, mirrored beyond their edges: {smaller}.")
+    if unused:
+        sentences.append(f"Images that are not scored, as no patch has enough of one class: {unused}.")
+    return sentences
+
+
+def _trained_on(run: Run, pairs: Iterable[Pair]) -> int | None:
+    known = {entry.get("sha256", {}).get("image") for entry in run.read("split").get("train", [])} - {None}
+    return sum(sha256_of(pair.image) in known for pair in pairs) if known else None
 
 
 def _data_of(
@@ -131,6 +176,8 @@ def _data_of(
 def classify(classifier: PatchClassifier, pairs: Iterable[Pair], data: DataConfig) -> Classified:
     """Classify the patches of annotated images, cut as in the training.
 
+    Images smaller than a patch, which the training refuses, are mirrored beyond their lower and right edge.
+
     Parameters
     ----------
     classifier
@@ -152,9 +199,15 @@ def classify(classifier: PatchClassifier, pairs: Iterable[Pair], data: DataConfi
     """
     recipe, classes = classifier.recipe, len(classifier.recipe.classes)
     truth, scores, ids = [], [], []
+    smaller = unused = 0
     for pair in pairs:
         sample = load_pair(pair, data)
-        found = patches_of_mask(sample.mask, classifier.patch, classes, data.ignore)
+        beyond = [(0, max(0, classifier.patch.size - length)) for length in sample.mask.shape]
+        is_smaller = any(after for _, after in beyond)
+        mask = np.pad(sample.mask, beyond, mode="reflect") if is_smaller else sample.mask
+        found = patches_of_mask(mask, classifier.patch, classes, data.ignore)
+        smaller += is_smaller
+        unused += not len(found)
         truth.append(found[:, 2])
         scores.append(classifier.scores(sample.image, found[:, :2]))
         ids += [sample.id] * len(found)
@@ -163,7 +216,7 @@ def classify(classifier: PatchClassifier, pairs: Iterable[Pair], data: DataConfi
             f"No image has a patch of {classifier.patch.size} pixels of which one class covers at least "
             f"{classifier.patch.purity:.0%}: choose larger images, or annotate larger regions."
         )
-    return Classified(np.concatenate(truth), np.concatenate(scores), ids, recipe.classes)
+    return Classified(np.concatenate(truth), np.concatenate(scores), ids, recipe.classes, smaller, unused)
 
 
 def _evaluate_pixels(
@@ -231,6 +284,9 @@ def summary(counts: dict[str, Counts], recipe: Recipe) -> dict[str, Any]:
         "mean_scores": mean_scores(per_image),
         "per_image": [{"id": name} | scores for name, scores in zip(counts, per_image, strict=True)],
     }
+    if isinstance(together, InstanceCounts):
+        by_threshold = zip(THRESHOLDS, together.average_precision(), strict=True)
+        result["average_precision"] = {f"{threshold:.2f}": value for threshold, value in by_threshold}
     if isinstance(together, ClassCounts):
         columns = [function(together.confusion) for function in (iou, dice, precision, recall)]
         result["per_class"] = {

@@ -8,6 +8,9 @@ import numpy as np
 import scipy.optimize
 import scipy.sparse
 
+PART = 0.1
+"""A part of a split or merged object has at least so much of its pixels: specks within an object split nothing."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Overlaps:
@@ -23,6 +26,10 @@ class Overlaps:
     """Index of the predicted object of every pair, int (pairs,)."""
     iou: np.ndarray
     """Intersection over union of every pair, float64 (pairs,)."""
+    of_truth: np.ndarray
+    """Part of the true object that the predicted one covers, of every pair, float64 (pairs,)."""
+    of_prediction: np.ndarray
+    """Part of the predicted object that lies in the true one, of every pair, float64 (pairs,)."""
 
     def matrix(self) -> np.ndarray:
         """The IoU of every true (row) with every predicted object (column), dense."""
@@ -62,7 +69,15 @@ def overlaps(truth: np.ndarray, prediction: np.ndarray) -> Overlaps:
     row, column = row - 1, column - 1
     intersection = histogram.data.astype(np.float64)
     union = true_area[row] + predicted_area[column] - intersection
-    return Overlaps(true_labels, predicted_labels, row, column, intersection / union)
+    return Overlaps(
+        true_labels,
+        predicted_labels,
+        row,
+        column,
+        iou=intersection / union,
+        of_truth=intersection / true_area[row],
+        of_prediction=intersection / predicted_area[column],
+    )
 
 
 def match(pairs: Overlaps, threshold: float = 0.5) -> np.ndarray:
@@ -99,6 +114,30 @@ def match(pairs: Overlaps, threshold: float = 0.5) -> np.ndarray:
     position[row, column] = contested
     chosen = position[scipy.optimize.linear_sum_assignment(gain, maximize=True)]
     return np.sort(np.concatenate([free, chosen[chosen >= 0]]))
+
+
+def splits(pairs: Overlaps) -> int:
+    """True objects that are split: two or more predicted ones lie in them.
+
+    Parameters
+    ----------
+    pairs
+        What `overlaps` returns.
+
+    Returns
+    -------
+    int
+        How many there are. A part has more than half of its own pixels in the object, and at least `PART` of those of
+        the object.
+    """
+    parts = (pairs.of_prediction > 0.5) & (pairs.of_truth >= PART)
+    return int((np.bincount(pairs.truth[parts]) > 1).sum())
+
+
+def merges(pairs: Overlaps) -> int:
+    """Predicted objects that are merged: two or more true ones lie in them, by the same rule as `splits`."""
+    parts = (pairs.of_truth > 0.5) & (pairs.of_prediction >= PART)
+    return int((np.bincount(pairs.prediction[parts]) > 1).sum())
 
 
 def _consecutive(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -19,6 +19,8 @@ NAMES = {
     "recall_50": "recall at IoU 0.5",
     "f1_50": "F1 at IoU 0.5",
     "mean_matched_iou": "mean IoU of matches",
+    "splits": "split objects",
+    "merges": "merged objects",
     "dice": "Dice",
     "iou": "IoU",
     "accuracy": "pixel accuracy",
@@ -46,6 +48,8 @@ MEANINGS = {
     "recall_50": "real objects that are predicted",
     "f1_50": "harmonic mean of precision and recall",
     "mean_matched_iou": "how well the outlines of found objects fit",
+    "splits": "real objects that are found in two or more parts",
+    "merges": "predicted objects in which two or more real ones lie",
     "dice": "overlap of the pixels of all objects, 2 TP / (2 TP + FP + FN)",
     "iou": "overlap of the pixels of all objects, TP / (TP + FP + FN)",
     "accuracy": "pixels of the right class",
@@ -57,6 +61,7 @@ TILES = {
     "foreground": ("dice", "iou", "boundary_f", "accuracy"),
     "classes": ("iou", "dice", "accuracy", "balanced_accuracy"),
 }
+TILES |= dict.fromkeys(("stars", "flows", "fields"), TILES["border"])
 
 
 def pixel_tiles(run: Run) -> Markup:
@@ -110,6 +115,7 @@ def pixel_sections(run: Run) -> dict[str, list[Markup]]:
                 "`kerazoo evaluate` on images that were never used."
             ),
             _scores(record.get("scores", {}), validation, recipe),
+            _thresholds(validation.get("average_precision", {})),
             _classes(validation.get("per_class", {})),
             _images(validation.get("per_image", []), recipe),
         ],
@@ -140,6 +146,15 @@ def _scores(scores: Mapping[str, Any], validation: Mapping[str, Any], recipe: Re
     if baseline:
         note += " Otsu and watershed: blur, threshold and watershed without any training, on the same images."
     return Markup(table(header, rows) + paragraph(note))
+
+
+def _thresholds(average_precision: Mapping[str, Any]) -> Markup:
+    if not average_precision:
+        return Markup("")
+    note = (
+        "Objects found, of all objects in truth or prediction, where found means an overlap (IoU) of at least so much:"
+    )
+    return Markup(paragraph(note) + table(["IoU", *average_precision], [["AP", *average_precision.values()]]))
 
 
 def _classes(per_class: Mapping[str, Mapping[str, Any]]) -> Markup:

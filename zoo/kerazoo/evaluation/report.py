@@ -93,17 +93,21 @@ def _agreement(run: Run) -> Markup:
 
 def _opening(config: Config, recipe: Recipe) -> list[Markup]:
     from bmzpack.documentation import OPENING
-    from kerazoo.packing import title
+    from kerazoo.packing import USES, title
 
     name = title(config)
     parts = [Markup("<h3>Opening it</h3><dl>")]
     for program, text in OPENING.items():
         parts.append(Markup(f"<dt>{html.escape(program)}</dt><dd>{inline(text.replace('{name}', name))}</dd>"))
-    channels = ", ".join(recipe.classes)
+    channels = ", ".join(recipe.classes[:3]) + (
+        ", ..." if len(recipe.classes) > 5 else "".join(f", {name}" for name in recipe.classes[3:])
+    )
     scores = get_model(recipe.model).output == "score"
     values = "scores, the highest of which decides" if scores else "probabilities between 0 and 1"
     after = f"The output has the channels {channels}: {values}."
-    if recipe.targets == "border":
+    if recipe.targets in USES and get_model(recipe.model).targets:
+        after = f"The output has the channels {channels}. {USES[recipe.targets]}"
+    elif recipe.targets == "border":
         after += (
             f" For objects in Fiji, take the channel interior, set *Image > Adjust > Threshold* to "
             f"{recipe.decoding.seed_threshold:g} and above, and count with *Analyze > Analyze Particles*. The label "
@@ -125,7 +129,7 @@ def _opening(config: Config, recipe: Recipe) -> list[Markup]:
 
 
 def _made(run: Run, config: Config, recipe: Recipe, record: Mapping[str, Any], split: Mapping[str, Any]) -> Markup:
-    training, decoding = config.training, recipe.decoding
+    training = config.training
     images = config.data.images or config.data.table or config.data.folder
     facts: dict[str, Any] = {
         "network": f"{config.model.name}, {record['parameters']:,} parameters"
@@ -141,13 +145,12 @@ def _made(run: Run, config: Config, recipe: Recipe, record: Mapping[str, Any], s
         "optimizer": f"{training.optimizer}, learning rate {training.learning_rate:g}, {training.schedule}",
         "batch": f"{training.batch_size} patches of {training.patch_size} x {training.patch_size} pixels",
     }
-    if recipe.targets == "border":
-        facts["decoding, chosen on the validation images"] = (
-            f"foreground above {decoding.threshold:g}, seeds above {decoding.seed_threshold:g}, "
-            f"neck {decoding.neck:g}, at least {decoding.minimum_size} pixels"
+    if decided := _decoding(recipe):
+        facts["decoding, chosen on the validation images"] = decided
+    if recipe.scale is not None:
+        facts["rescaled"] = (
+            f"from a median diameter of {recipe.scale.images:.0f} pixels to {recipe.scale.network:g} pixels"
         )
-    if recipe.targets == "foreground":
-        facts["decoding, chosen on the validation images"] = f"foreground above {decoding.threshold:g}"
     if recipe.patch is not None:
         facts["patches"] = f"of {recipe.patch.size} x {recipe.patch.size} pixels, every {recipe.patch.stride} pixels"
         if config.model.backbone is not None:
@@ -160,6 +163,27 @@ def _made(run: Run, config: Config, recipe: Recipe, record: Mapping[str, Any], s
         table(["", ""], facts.items(), "facts")
         + (f"<h3>Environment</h3>{table(['', ''], environment, 'facts')}" if environment else "")
     )
+
+
+def _decoding(recipe: Recipe) -> str:
+    """The values by which the output becomes a mask or objects, in words."""
+    decoding = recipe.decoding
+    smallest = f"at least {decoding.minimum_size} pixels"
+    match recipe.targets:
+        case "foreground":
+            return f"foreground above {decoding.threshold:g}"
+        case "border":
+            seeds = f"seeds above {decoding.seed_threshold:g}, neck {decoding.neck:g}"
+            return f"foreground above {decoding.threshold:g}, {seeds}, {smallest}"
+        case "stars":
+            return f"object probability above {decoding.threshold:g}, overlap up to {decoding.overlap:g}"
+        case "flows":
+            return (
+                f"cell probability above {decoding.threshold:g}, flow error up to {decoding.flow_error:g}, {smallest}"
+            )
+        case "fields":
+            return f"distance above {decoding.distance:g} pixels, {smallest}"
+    return ""
 
 
 def _repeat(run: Run, config: Config) -> Markup:

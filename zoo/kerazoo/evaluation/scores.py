@@ -14,6 +14,7 @@ is not defined (no object in truth and prediction, a class in neither) is None, 
 | ap_50_95 | mean of the ten at 0.50, 0.55, ..., 0.95 | - |
 | precision_50, recall_50, f1_50 | at IoU 0.5 | - |
 | mean_matched_iou | mean IoU of the pairs matched at 0.5 | - |
+| splits, merges | true objects found in parts, predicted ones that join several (`kerazoo.evaluation.matching`) | - |
 | panoptic_quality | sum of that IoU / (TP + FP / 2 + FN / 2) at 0.5 (Kirillov et al. 2019) | - |
 """
 
@@ -28,7 +29,7 @@ from typing import TYPE_CHECKING, Self
 import cv2
 import numpy as np
 
-from kerazoo.evaluation.matching import match, overlaps
+from kerazoo.evaluation.matching import match, merges, overlaps, splits
 
 if TYPE_CHECKING:
     from kerazoo.recipe import Recipe
@@ -84,6 +85,10 @@ class InstanceCounts(Counts):
     """Objects matched at each of `THRESHOLDS`, int (10,)."""
     matched_iou: float
     """Sum of the IoU of the pairs matched at 0.5."""
+    splits: int
+    """True objects that are found in parts."""
+    merges: int
+    """Predicted objects that join several true ones."""
     confusion: np.ndarray
     """Pixels by truth (row) and prediction (column), background and foreground, int (2, 2)."""
     boundary: BoundaryCounts
@@ -94,6 +99,8 @@ class InstanceCounts(Counts):
             self.prediction + other.prediction,
             self.matches + other.matches,
             self.matched_iou + other.matched_iou,
+            self.splits + other.splits,
+            self.merges + other.merges,
             self.confusion + other.confusion,
             self.boundary + other.boundary,
         )
@@ -113,6 +120,8 @@ class InstanceCounts(Counts):
             "recall_50": _ratio(found, self.truth),
             "f1_50": _ratio(2 * found, self.truth + self.prediction),
             "mean_matched_iou": _ratio(self.matched_iou, found),
+            "splits": self.splits if self.truth else None,
+            "merges": self.merges if self.prediction else None,
             "boundary_f": self.boundary.score(),
         }
 
@@ -190,6 +199,8 @@ def count_instances(truth: np.ndarray, prediction: np.ndarray, valid: np.ndarray
         prediction=len(pairs.prediction_labels),
         matches=np.array([len(found) for found in matched]),
         matched_iou=float(pairs.iou[matched[0]].sum()),
+        splits=splits(pairs),
+        merges=merges(pairs),
         confusion=confusion_matrix(truth > 0, prediction > 0, 2, valid),
         boundary=count_boundaries(truth, prediction, valid),
     )

@@ -25,8 +25,20 @@ TUNING_PIXELS = 4_000_000
 EXAMPLES = 4
 """Images in a figure."""
 THRESHOLDS = (0.5, 0.4, 0.6, 0.3, 0.7, 0.8, 0.9)
-SEED_THRESHOLDS = (0.5, 0.4, 0.6, 0.3, 0.7, 0.8, 0.9)
-NECKS = (0.8, 0.85, 0.75, 0.7, 0.6, 0.0)
+GRIDS: dict[str, dict[str, Sequence[float]]] = {
+    "border": {
+        "threshold": THRESHOLDS,
+        "seed_threshold": (0.5, 0.4, 0.6, 0.3, 0.7, 0.8, 0.9),
+        "neck": (0.8, 0.85, 0.75, 0.7, 0.6, 0.0),
+    },
+    "stars": {
+        "threshold": (0.5, 0.45, 0.55, 0.4, 0.6, 0.35, 0.65, 0.3, 0.7, 0.25, 0.75, 0.2, 0.8),
+        "overlap": (0.4, 0.3, 0.5, 0.2),
+    },
+    "flows": {"threshold": THRESHOLDS, "flow_error": (0.4, 0.6, 0.8, 0.3, 0.2, 0.0)},
+    "fields": {"distance": (0.0, 0.5, -0.5, 1.0, -1.0, 1.5, 2.0)},
+}
+"""Values of the decoding that are tried for each kind of target, the default first."""
 SIZES = (1 / 32, 0, 1 / 64, 1 / 16, 1 / 8, 1 / 4)
 """Minimum sizes that are tried, as part of the median object's area."""
 
@@ -44,12 +56,14 @@ def validate(run: Run) -> None:
     run
         A run with its best.keras, recipe.json, split.json and history.csv.
     """
+    from kerazoo.inference.load import load_predictor
     from kerazoo.inference.predictor import Predictor
 
     if run.recipe.task == "classification":
         _validate_classifier(run)
         return
-    predictor, data = Predictor.load(run), run.config.data
+    predictor, data = load_predictor(run), run.config.data
+    assert isinstance(predictor, Predictor)
     recipe = run.recipe.model_copy(update={"decoding": run.config.decoding})
     pairs = validation_pairs(run)
 
@@ -65,7 +79,7 @@ def validate(run: Run) -> None:
         else:
             sample = load_truth(pair, data, recipe)
             probabilities = predictor.probabilities(sample.image)
-        return sample, decode(probabilities, recipe)
+        return sample, decode(probabilities, recipe, sample.mask.shape)
 
     counts, baseline = {}, {}
     for pair in pairs:
@@ -127,7 +141,7 @@ def choose_decoding(predicted: Sequence[tuple[Sample, np.ndarray]], recipe: Reci
     Parameters
     ----------
     predicted
-        Samples with the network's probabilities (y, x, classes).
+        Samples with the network's output (y, x, channel).
     recipe
         The recipe whose decoding is the start.
 
@@ -139,10 +153,10 @@ def choose_decoding(predicted: Sequence[tuple[Sample, np.ndarray]], recipe: Reci
     grid: dict[str, Sequence[float]] = {}
     if recipe.targets == "foreground":
         criterion, grid["threshold"] = "dice", THRESHOLDS
-    elif recipe.targets == "border":
+    elif recipe.targets in GRIDS:
+        criterion, grid = "ap_50_95", dict(GRIDS[recipe.targets])
         area = np.concatenate([_areas(sample.mask, recipe.ignore) for sample, _ in predicted])
-        criterion, grid = "ap_50_95", {"threshold": THRESHOLDS, "seed_threshold": SEED_THRESHOLDS, "neck": NECKS}
-        if area.size:
+        if area.size and recipe.targets != "stars":  # a polygon that is too small is improbable already
             grid["minimum_size"] = [round(part * float(np.median(area))) for part in SIZES]
     else:
         return recipe.decoding
@@ -152,7 +166,10 @@ def choose_decoding(predicted: Sequence[tuple[Sample, np.ndarray]], recipe: Reci
 
     def score(decoding: DecodingConfig) -> float:
         trial = recipe.model_copy(update={"decoding": decoding})
-        counts = (count(sample.mask, decode(probabilities, trial), trial) for sample, probabilities in predicted)
+        counts = (
+            count(sample.mask, decode(probabilities, trial, sample.mask.shape), trial)
+            for sample, probabilities in predicted
+        )
         return total(counts).scores()[criterion] or 0.0
 
     # Each search starts at the first value of those that come after it.

@@ -16,6 +16,7 @@ from kerazoo.config import DecodingConfig
 from kerazoo.data.normalise import EPSILON, Normalisation
 from kerazoo.inference.network import load_model
 from kerazoo.recipe import Recipe, TileGeometry
+from kerazoo.star_bundle import FULL_RESOLUTION
 
 
 def load_bundle(path: Path) -> tuple[keras.Model, Recipe]:
@@ -44,7 +45,7 @@ def load_bundle(path: Path) -> tuple[keras.Model, Recipe]:
         if weights is None:
             known = ", ".join(described) or "none"
             raise UserError(f"{path} has no keras_v3 weights ({known}): use a bundle of a Keras 3 network.")
-        model = _without_rim(load_model(folder / str(weights["source"])))
+        model = _as_trained(load_model(folder / str(weights["source"])))
     own = (description.get("config") or {}).get("kerazoo")
     if own is None:
         return model, derived_recipe(description, model, str(path))
@@ -96,13 +97,15 @@ def derived_recipe(description: dict[str, Any], model: keras.Model, name: str) -
     )
 
 
-def _without_rim(model: keras.Model) -> keras.Model:
-    """The network without the zeros that the packer puts around an output that is smaller than the input.
+def _as_trained(model: keras.Model) -> keras.Model:
+    """The network without what the packer puts behind it for other programs.
 
-    The tiling here places such an output, and has something better than zeros for the border of an image.
+    That is zeros around an output that is smaller than the input: the tiling here places such an output, and has
+    something better than zeros for the border of an image. And the enlargement of an output on a grid.
     """
     last = model.layers[-1]
-    return keras.Model(model.inputs, last.input) if isinstance(last, keras.layers.ZeroPadding2D) else model
+    behind = isinstance(last, keras.layers.ZeroPadding2D) or last.name == FULL_RESOLUTION
+    return keras.Model(model.inputs, last.input) if behind else model
 
 
 def _channel_names(tensor: dict[str, Any], name: str) -> list[str]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from bmzpack.errors import UserError
 from kerazoo.inference.classical import ClassicalPredictor
 from kerazoo.inference.classifier import PatchClassifier
+from kerazoo.inference.objects import OBJECTS, ObjectPredictor
 from kerazoo.inference.predictor import Predictor
 from kerazoo.inference.source import open_source
 from kerazoo.training.run import Run
@@ -14,7 +16,9 @@ from kerazoo.training.run import Run
 AnyPredictor = Predictor | PatchClassifier | ClassicalPredictor
 
 
-def load_predictor(source: Run | str | os.PathLike[str], *, tile: int | None = None) -> AnyPredictor:
+def load_predictor(
+    source: Run | str | os.PathLike[str], *, tile: int | None = None, diameter: float | None = None
+) -> AnyPredictor:
     """Load what a user names.
 
     Parameters
@@ -22,7 +26,10 @@ def load_predictor(source: Run | str | os.PathLike[str], *, tile: int | None = N
     source
         A run, its folder, a bundle, or `classical2d`, which needs no training.
     tile
-        Largest side of the tiles in pixels, for networks that give a class per pixel.
+        Largest side of the tiles in pixels, for networks that give something for every pixel.
+    diameter
+        Median diameter in pixels of the objects on the images, for networks to which images are rescaled; by default
+        as on the training images.
 
     Returns
     -------
@@ -32,13 +39,21 @@ def load_predictor(source: Run | str | os.PathLike[str], *, tile: int | None = N
     Raises
     ------
     UserError
-        There is no such run or bundle, or the bundle does not say what is needed.
+        There is no such run or bundle, or the bundle does not say what is needed; or a diameter is given where images
+        are not rescaled.
     """
     if is_classical(source):
+        model, recipe = None, ClassicalPredictor().recipe
+    else:
+        model, recipe = open_source(source)
+    if diameter is not None and recipe.scale is None:
+        raise UserError(f"{source} takes images as they are, without a diameter: leave --diameter out.")
+    if model is None:
         return ClassicalPredictor()
-    model, recipe = open_source(source)
     if recipe.task == "classification":
         return PatchClassifier(model, recipe)
+    if recipe.targets in OBJECTS:
+        return ObjectPredictor(model, recipe, tile=tile, diameter=diameter)
     return Predictor(model, recipe, tile=tile)
 
 

@@ -12,13 +12,15 @@ import numpy as np
 
 from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
+from kerazoo.data.legend import LEGEND
 from kerazoo.data.pairs import stem_of
 from kerazoo.data.read import Stack, open_stack
 from kerazoo.data.write import create_tiff, label_dtype
 from kerazoo.inference.classical import ClassicalPredictor
 from kerazoo.inference.classifier import PatchClassifier
-from kerazoo.inference.classify import TABLE, classify_stacks
+from kerazoo.inference.classify import TABLE, classify_stacks, has_map
 from kerazoo.inference.load import load_predictor
+from kerazoo.inference.objects import ObjectPredictor
 from kerazoo.inference.predictor import Predictor
 from kerazoo.training.run import Run
 
@@ -31,6 +33,7 @@ def predict(
     probabilities: bool = False,
     tile: int | None = None,
     stride: int | None = None,
+    diameter: float | None = None,
     axes: str | None = None,
     overwrite: bool = False,
     progress: bool = False,
@@ -60,6 +63,9 @@ def predict(
         it, unless the network sees the whole image (global pooling).
     stride
         Of a classifier's map: distance of the patches in pixels, by default their size.
+    diameter
+        Of networks to which images are rescaled: median diameter in pixels of the objects on these images, by default
+        as on the training images.
     axes
         The axes of the image files, such as ``CYX``, where their metadata do not state them.
     overwrite
@@ -81,16 +87,20 @@ def predict(
     """
     output = Path(output)
     images = [Path(image) for image in ([images] if isinstance(images, str | os.PathLike) else images)]
-    targets = _targets(images, output, probabilities, overwrite)
-    predictor = load_predictor(source, tile=tile)
+    targets = _targets(images, output, probabilities)
+    predictor = load_predictor(source, tile=tile, diameter=diameter)
     classifies = isinstance(predictor, PatchClassifier)
     if stride is not None and not (classifies and stride > 0):
         raise UserError("The stride is a distance in pixels of the patches of a classifier: leave --stride out.")
-    if probabilities and isinstance(predictor, ClassicalPredictor):
+    if probabilities and isinstance(predictor, ClassicalPredictor | ObjectPredictor):
         raise UserError(f"{source} gives no probabilities: leave --probabilities out.")
     if classifies:
         refuse_existing(output / TABLE, overwrite)
     stacks = [open_stack(image, axes, predictor.channels) for image in images]
+    mapped = [not isinstance(predictor, PatchClassifier) or has_map(predictor, stack) for stack in stacks]
+    if classifies and any(mapped):
+        refuse_existing(output / LEGEND, overwrite)
+    _check_targets(images, list(itertools.compress(zip(images, targets, strict=True), mapped)), overwrite)
     for stack in stacks:
         if isinstance(predictor, Predictor):
             predictor.tiling(stack.plane_shape)
@@ -111,22 +121,25 @@ def predict(
     return list(itertools.chain(*targets))
 
 
-def _targets(images: list[Path], output: Path, probabilities: bool, overwrite: bool) -> list[list[Path]]:
-    """The files that will be written for every image, checked."""
+def _targets(images: list[Path], output: Path, probabilities: bool) -> list[list[Path]]:
+    """The files for every image."""
     if not images:
         raise UserError("There are no images to predict: name at least one file.")
     suffixes = [".tif", "_probabilities.tif"] if probabilities else [".tif"]
-    targets = [[output / (stem_of(image) + suffix) for suffix in suffixes] for image in images]
+    return [[output / (stem_of(image) + suffix) for suffix in suffixes] for image in images]
+
+
+def _check_targets(images: list[Path], written: list[tuple[Path, list[Path]]], overwrite: bool) -> None:
+    """Refuse files that exist, or that two images would be written to; of every image that any is written for."""
     sources = {image.resolve() for image in images}
     seen: dict[Path, Path] = {}
-    for image, target in ((image, target) for image, files in zip(images, targets, strict=True) for target in files):
+    for image, target in ((image, target) for image, files in written for target in files):
         if target in seen:
             raise UserError(f"{seen[target]} and {image} would both be written to {target}: predict them separately.")
         if target.resolve() in sources:
             raise UserError(f"{target} is an image to be predicted: choose another output folder with -o.")
         refuse_existing(target, overwrite)
         seen[target] = image
-    return targets
 
 
 def _predict_stack(
@@ -161,7 +174,13 @@ def _predict_stack(
                 earlier = None if written is None else np.array(written)
                 written = None
                 written = create_tiff(
-                    path, leading + "YX", (*stack.leading_shape, height, width), dtype, stack.pixel_size, stack.metadata
+                    path,
+                    leading + "YX",
+                    (*stack.leading_shape, height, width),
+                    dtype,
+                    stack.pixel_size,
+                    stack.metadata,
+                    predictor.recipe.classes if predictor.recipe.targets == "classes" else None,
                 )
                 if earlier is not None:
                     written[...] = earlier

@@ -10,8 +10,8 @@ import numpy as np
 
 from bmzpack.errors import UserError
 from kerazoo.data.normalise import scaled
-from kerazoo.decoding.blocks import find_objects_in_blocks
-from kerazoo.decoding.decode import classify
+from kerazoo.decoding.blocks import objects_in_blocks
+from kerazoo.decoding.decode import classify, find_objects
 from kerazoo.inference.network import compiled, memory_per_pixel
 from kerazoo.inference.source import open_source
 from kerazoo.inference.tiling import Tiling
@@ -115,14 +115,17 @@ class Predictor:
         UserError
             The number of channels is not the network's.
         """
-        regions = np.empty(image.shape[:2], np.uint8)
+        height, width = image.shape[:2]
+        regions = np.empty((height, width), np.uint8)
         for rows, band in self.bands(image):
             regions[rows] = classify(band, self.recipe)
             if probabilities is not None:
                 probabilities[rows] = band
             del band
         if self.recipe.targets == "border":
-            return find_objects_in_blocks(regions, self.recipe.decoding)
+            return objects_in_blocks(
+                (height, width), lambda rows, columns: find_objects(regions[rows, columns], self.recipe.decoding)
+            )
         return regions.astype(np.int32)
 
     def bands(self, image: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
@@ -133,13 +136,15 @@ class Predictor:
         tuple of slice and numpy.ndarray
             The next rows of the image and their class probabilities (y, x, class), float32.
         """
-        tiling = self.tiling(image.shape, image.nbytes)
-        offset, scale = self.recipe.normalisation.offset_and_scale(image)
+        yield from self._bands(image, *self.recipe.normalisation.offset_and_scale(image))
+
+    def _bands(self, image: np.ndarray, offset: np.ndarray, scale: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        """The same with a given normalisation."""
 
         def network(tile: np.ndarray) -> np.ndarray:
             return self._network(scaled(tile, offset, scale))
 
-        yield from tiling.apply(network, image)
+        yield from self.tiling(image.shape, image.nbytes).apply(network, image)
 
     def tiling(self, shape: tuple[int, ...], nbytes: int = 0) -> Tiling:
         """The tiles for images of a shape (y, x, channel).

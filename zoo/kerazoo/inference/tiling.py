@@ -84,7 +84,10 @@ class Axis:
         count = self._count(size)
         origins = [index * (self.extended - size) // max(count - 1, 1) // step * step for index in range(count)]
         # Both are right from the beginning of the second plus the rim to the end of the first minus the rim.
-        middles = [(after + before + size - 2 * margin) // 2 for before, after in itertools.pairwise(origins)]
+        middles = [
+            (after + before + size - 2 * margin) // 2 // self.geometry.grid * self.geometry.grid
+            for before, after in itertools.pairwise(origins)
+        ]
         fade = FADE if self.geometry.halo is None else 0
         starts = [0, *(max(middle - fade, 0) for middle in middles)]
         stops = [*(min(middle + fade, self.length) for middle in middles), self.length]
@@ -109,7 +112,9 @@ class Axis:
     @property
     def _rim(self) -> int:
         """Output pixels at a tile's inner edges that are not used."""
-        return FADE if self.geometry.halo is None else max(0, self.geometry.halo - self.geometry.margin)
+        if self.geometry.halo is None:
+            return FADE
+        return math.ceil(max(0, self.geometry.halo - self.geometry.margin) / self.geometry.grid) * self.geometry.grid
 
     def _accepted(self, size: int) -> int:
         """The smallest size of at least ``size`` pixels that the network accepts."""
@@ -184,35 +189,45 @@ class Tiling:
         Parameters
         ----------
         network
-            Takes a tile (y, x, channel) and returns (y, x, class), smaller by the margin on each side.
+            Takes a tile (y, x, channel) and returns (y, x, class), smaller by the margin on each side, and then by the
+            grid.
         image
             The image (y, x, channel).
 
         Yields
         ------
         tuple of slice and numpy.ndarray
-            The next rows of the image, and the network's output (y, x, class) for them.
+            The next rows of the output, and the network's output (y, x, class) for them. Without a grid they are the
+            rows of the image.
         """
+        grid = self.geometry.grid
         unfinished: np.ndarray | float = 0
         for y in self.rows:
             band = self._row(network, image, y)
-            finished = len(band) - y.fade_out
+            finished = len(band) - -(-y.fade_out // grid)
             if self.geometry.halo is None:
-                band = band * y.weights[:, None, None]
-                band[: y.fade_in] += unfinished
+                band = band * y.weights[::grid, None, None]
+                band[: -(-y.fade_in // grid)] += unfinished
                 unfinished = band[finished:]
-            yield slice(y.start, y.start + finished), band[:finished]
+            yield slice(y.start // grid, y.start // grid + finished), band[:finished]
 
     def _row(self, network: Callable[[np.ndarray], np.ndarray], image: np.ndarray, y: Span) -> np.ndarray:
         """The output (y, x, class) of one row of tiles, all that they contribute along y and faded along x."""
-        row = None
+        grid = self.geometry.grid
+        row, width = None, -(-self.shape[1] // grid)
         for x in self.columns:
             result = network(image[self._axes[0].pixels(y)][:, self._axes[1].pixels(x)])
-            part = result[y.start - y.origin : y.stop - y.origin, x.start - x.origin : x.stop - x.origin]
-            if part.shape[1] == self.shape[1]:
+            part = result[self._output(y)][:, self._output(x)]
+            if part.shape[1] == width:
                 return part
             if row is None:
-                row = np.zeros((len(part), self.shape[1], part.shape[2]), part.dtype)
-            row[:, x.start : x.stop] += part * x.weights[:, None] if self.geometry.halo is None else part
+                row = np.zeros((len(part), width, part.shape[2]), part.dtype)
+            place = slice(x.start // grid, x.start // grid + part.shape[1])
+            row[:, place] += part * x.weights[::grid, None] if self.geometry.halo is None else part
         assert row is not None
         return row
+
+    def _output(self, span: Span) -> slice:
+        """What a tile contributes, in pixels of its output."""
+        grid = self.geometry.grid
+        return slice((span.start - span.origin) // grid, -((span.origin - span.stop) // grid))

@@ -24,13 +24,14 @@ class Model:
 
     name: str
     title: str
-    task: Literal["segmentation", "classification", "measurements", "objects"]
-    """`segmentation`: one probability per pixel and class; `classification`: one per patch and class; `measurements`:
-    one answer per vector of numbers; `objects`: a label image, without any training."""
+    task: Literal["segmentation", "instances", "classification", "measurements", "objects"]
+    """`segmentation`: one probability per pixel and class; `instances`: what single objects are decoded from;
+    `classification`: one probability per patch and class; `measurements`: one answer per vector of numbers; `objects`:
+    a label image, without any training."""
     builder: str | None
     """`module:function`; the function returns a `keras.Model`. None where there is no network."""
     parameters: int
-    """Count with the builder's default arguments; 0 without a network."""
+    """Count with the builder's default arguments, statistics of batch normalisation included; 0 without a network."""
     paper: str
     """Authors and year, for tables."""
     citation: str
@@ -43,6 +44,8 @@ class Model:
     backbones: tuple[str, ...] = ()
     output: str = "probability"
     """Name of the output; `score` where its values lie around +1 and -1 and are trained with squared errors."""
+    targets: Literal["stars", "flows", "fields"] | None = None
+    """What a network for `instances` learns, see `kerazoo.targets.kinds`."""
 
     def build(self, **arguments: Any) -> keras.Model:
         """Call the builder.
@@ -125,7 +128,7 @@ _MODELS = (
         doi="10.48550/arXiv.1409.1556",
         purpose="A deep convolutional network trained from scratch: one class per patch, such as epithelium, stroma or "
         "background.",
-        limits=("With few annotated images a pretrained `classifier2d` usually does better.",),
+        limits=("With few annotated images a pretrained `classifier2d` may do better: compare both.",),
     ),
     Model(
         name="classifier2d",
@@ -136,10 +139,11 @@ _MODELS = (
         paper="Sandler et al. 2018",
         citation="Sandler et al. (2018), MobileNetV2: Inverted Residuals and Linear Bottlenecks",
         doi="10.1109/CVPR.2018.00474",
-        purpose="One class per patch, by an ImageNet encoder and a softmax: transfer learning from few annotations.",
+        purpose="One class per patch, by an ImageNet encoder and a softmax: pretrained, or from scratch.",
         limits=(
             "Pretrained encoders take values between 0 and 1 and patches of at least 32 pixels.",
             "The encoder has seen photographs: what photographs never show has to be learned from your images.",
+            "Pretraining is no guarantee: compare with training from scratch, several seeds of each.",
         ),
         backbones=IMAGENET_BACKBONES,
     ),
@@ -190,6 +194,61 @@ _MODELS = (
             "The output is 184 pixels smaller than the input, and sizes are 188 + 16 n.",
             "It needs several times the time and memory of `unet2d` with fewer filters.",
         ),
+    ),
+    Model(
+        name="stardist2d",
+        title="StarDist",
+        task="instances",
+        builder="kerazoo.models.stardist:stardist",
+        parameters=1_425_185,
+        paper="Schmidt et al. 2018",
+        citation="Schmidt, Weigert, Broaddus and Myers (2018), Cell Detection with Star-Convex Polygons",
+        doi="10.1007/978-3-030-00934-2_30",
+        purpose="Single objects as star-convex polygons, such as nuclei, also where they are crowded and touch.",
+        limits=(
+            "An object has to be star-convex: all of its outline is seen from its centre. Long or bent cells are not.",
+            "Objects much larger than the receptive field, or than those of the training images, fall apart: bring "
+            "images to one pixel size, or choose a larger grid.",
+        ),
+        backbones=IMAGENET_BACKBONES,
+        output="stars",
+        targets="stars",
+    ),
+    Model(
+        name="cellpose2d",
+        title="Cellpose",
+        task="instances",
+        builder="kerazoo.models.cellpose:cellpose",
+        parameters=6_610_387,
+        paper="Stringer et al. 2021",
+        citation="Stringer, Wang, Michaelos and Pachitariu (2021), Cellpose: a generalist algorithm for cellular "
+        "segmentation",
+        doi="10.1038/s41592-020-01018-x",
+        purpose="Single cells of many shapes, by flows that lead every pixel to the centre of its cell.",
+        limits=(
+            "Objects should have the diameter that it was trained with: images are rescaled for that.",
+            "Very long or bent cells are split, as their flows lead to several centres: see `omnipose2d`.",
+        ),
+        output="flows",
+        targets="flows",
+    ),
+    Model(
+        name="omnipose2d",
+        title="Omnipose",
+        task="instances",
+        builder="kerazoo.models.omnipose:omnipose",
+        parameters=6_610_420,
+        paper="Cutler et al. 2022",
+        citation="Cutler et al. (2022), Omnipose: a high-precision morphology-independent solution for bacterial cell "
+        "segmentation",
+        doi="10.1038/s41592-022-01639-4",
+        purpose="Single objects of any shape, such as long and bent bacteria, by a distance field and its gradient.",
+        limits=(
+            "Objects thinner than about three pixels have no distance field to follow.",
+            "It is trained at the pixel size of the images: bring new images to the same.",
+        ),
+        output="flows",
+        targets="fields",
     ),
 )
 

@@ -13,7 +13,8 @@ from kerazoo.data import patch_batches, pipeline
 from kerazoo.data.normalise import Normalisation
 from kerazoo.data.pairs import Sample
 from kerazoo.data.patches import check_patches, cut_patches
-from kerazoo.targets import make_target
+from kerazoo.targets import make_target, target_of
+from kerazoo.targets.kinds import PixelClasses
 
 
 class Feed(Protocol):
@@ -22,7 +23,7 @@ class Feed(Protocol):
     steps: int
     """Batches per epoch."""
     counts: np.ndarray
-    """Training pixels or patches of each class."""
+    """Training pixels or patches of each class; none where single objects are learned."""
     about: str
     """What is trained on, in words."""
 
@@ -61,8 +62,10 @@ class PixelFeed:
         self._train, self._validation, self._config = train, validation, config
         self._normalisation, self._margin = normalisation, margin
         self.steps = pipeline.steps_per_epoch(train, config)
-        counts = [np.bincount(make_target(sample.mask, config).ravel(), minlength=256) for sample in train]
-        self.counts = np.sum(counts, axis=0)[: len(config.class_names)]
+        self.counts = np.zeros(0, np.int64)
+        if isinstance(target_of(config), PixelClasses):
+            counts = [np.bincount(make_target(sample.mask, config).ravel(), minlength=256) for sample in train]
+            self.counts = np.sum(counts, axis=0)[: len(config.class_names)]
         self.about = f"{len(train)} images to train and {len(validation)} to validate"
 
     def training(self, config: Config, step: int) -> tf.data.Dataset:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import os
 import shutil
 import time
@@ -22,27 +21,31 @@ from bmzpack.files import new_file, refuse_existing
 from bmzpack.geometry import Geometry, measure
 from kerazoo.config import Config, TrainingConfig, make_config, read_config
 from kerazoo.data.normalise import Normalisation, fit_normalisation
-from kerazoo.data.pairs import Pair, load_pair, pairs_of
+from kerazoo.data.pairs import Pair, load_pair, pairs_of, sha256_of
 from kerazoo.data.patch_batches import is_augmented
 from kerazoo.data.patches import patch_of
+from kerazoo.data.rescale import rescaled_to, typical_diameter
 from kerazoo.data.split import split_pairs
 from kerazoo.models.classifiers import FEATURES
-from kerazoo.models.registry import create_model
-from kerazoo.recipe import Recipe, TileGeometry
+from kerazoo.models.registry import create_model, get_model
+from kerazoo.models.weights import load_head
+from kerazoo.recipe import Recipe, Scale, TileGeometry
+from kerazoo.targets import target_of
 from kerazoo.training.callbacks import EndOfEpoch, LearningRate
 from kerazoo.training.checkpoint import Checkpoint
+from kerazoo.training.checks import check_copies, check_ignored, check_normalisation
 from kerazoo.training.distribute import Workers, join_workers, replicas
 from kerazoo.training.environment import describe_environment, now
 from kerazoo.training.features import head_of
 from kerazoo.training.feed import Feed, PatchFeed, PixelFeed
-from kerazoo.training.losses import ClassLoss, make_loss
+from kerazoo.training.losses import loss_of
 from kerazoo.training.metrics import ConfusionMetrics
 from kerazoo.training.optimisers import learning_rate, make_optimiser
 from kerazoo.training.precision import dtype_policy, policy
 from kerazoo.training.progress import Progress
 from kerazoo.training.run import Run
 from kerazoo.training.state import Position, State, read_state, remove_unfinished_files, restore
-from kerazoo.training.transfer import WHOLE, Phase, check_transfer, choose_trainable, phases_of
+from kerazoo.training.transfer import WHOLE, Phase, check_transfer, choose_trainable, is_same_problem, phases_of
 
 
 def train(
@@ -149,7 +152,7 @@ class _Job:
     split: dict[str, list[dict[str, Any]]]
     feed: Feed
     normalisation: Normalisation
-    loss: ClassLoss
+    loss: keras.losses.Loss
     policy: str
     strategy: tf.distribute.Strategy
     model: keras.Model
@@ -157,6 +160,7 @@ class _Job:
     best: keras.Model
     """The same in float32: its weights are set and saved when an epoch was the best."""
     geometry: TileGeometry
+    scale: Scale | None
 
 
 def _prepare(config: Config, workers: Workers) -> _Job:
@@ -166,14 +170,25 @@ def _prepare(config: Config, workers: Workers) -> _Job:
         raise UserError(
             f"training.batch_size is {config.training.batch_size}: with {workers.count} workers, choose a multiple."
         )
+    check_ignored(config)
+    check_normalisation(config)
     check_transfer(config)
     name = dtype_policy(config.training)
     if name == "mixed_float16" and workers.count > 1:
         raise UserError("training.precision float16 is not supported with several workers: choose bfloat16.")
 
     pairs = split_pairs(pairs_of(config.data), config.split)
+    split = {"train": [_described(pair) for pair in pairs.train]}
+    split["validation"] = [_described(pair) for pair in pairs.validation]
+    check_copies(split)
     train = [load_pair(pair, config.data) for pair in pairs.train]
     validation = [load_pair(pair, config.data) for pair in pairs.validation]
+    scale = None
+    if config.targets.diameter is not None:
+        scale = Scale(network=config.targets.diameter, images=typical_diameter(train, config.data.ignore))
+        train, validation = (
+            [rescaled_to(sample, scale, config.data.ignore) for sample in samples] for samples in (train, validation)
+        )
     normalisation = fit_normalisation(config.normalisation, train)
 
     strategy = replicas()
@@ -189,12 +204,10 @@ def _prepare(config: Config, workers: Workers) -> _Job:
     else:
         measured = measure(best)
         _check_patch_size(config.training, measured)
-        geometry = TileGeometry(**dataclasses.asdict(measured))
+        geometry = TileGeometry(**dataclasses.asdict(measured), grid=target_of(config).grid)
         feed = PixelFeed(train, validation, config, normalisation, geometry.margin)
-    loss = make_loss(config.training.loss, feed.counts)
-    split = {"train": [_described(pair) for pair in pairs.train]}
-    split["validation"] = [_described(pair) for pair in pairs.validation]
-    job = _Job(config, workers, split, feed, normalisation, loss, name, strategy, model, best, geometry)
+    loss = loss_of(config, feed.counts)
+    job = _Job(config, workers, split, feed, normalisation, loss, name, strategy, model, best, geometry, scale)
     # What only the pipeline can find wrong is said before anything is written.
     _training_data(job, feed, step=0)
     feed.validation()
@@ -205,7 +218,7 @@ def _network(config: Config) -> keras.Model:
     size = config.training.patch_size if config.task == "classification" else None
     arguments: dict[str, Any] = {
         "input_shape": (size, size, config.data.channels),
-        "classes": len(config.class_names),
+        "classes": None if get_model(config.model.name).targets else len(config.class_names),
         "backbone": config.model.backbone,
         "weights": config.model.weights,
     }
@@ -213,18 +226,21 @@ def _network(config: Config) -> keras.Model:
         if key in config.model.arguments:
             raise UserError(f"model.arguments.{key} is set by the configuration's other keys: leave it out.")
     given = {key: value for key, value in arguments.items() if value is not None}
-    return create_model(config.model.name, **given, **config.model.arguments)
+    model = create_model(config.model.name, **given, **config.model.arguments)
+    if is_same_problem(config):
+        load_head(model, str(config.model.weights))
+    return model
 
 
 def _fit(job: _Job, run: Run, state: State | None, position: Position, console: Console) -> None:
     config, workers = job.config, job.workers
     steps = job.feed.steps
-    metrics = functools.partial(
-        ConfusionMetrics,
-        len(config.class_names),
-        foreground=config.targets.kind in ("border", "foreground"),
-        patches=config.task == "classification",
-    )
+
+    def metrics() -> list[keras.metrics.Metric]:
+        if not len(job.feed.counts):
+            return []
+        foreground, patches = config.targets.kind in ("border", "foreground"), config.task == "classification"
+        return [ConfusionMetrics(len(config.class_names), foreground, patches)]
 
     checkpoint = Checkpoint(run, job.best) if workers.chief else None
     for phase in phases_of(config, job.model):
@@ -245,7 +261,7 @@ def _fit(job: _Job, run: Run, state: State | None, position: Position, console: 
             fitted.compile(
                 optimiser,
                 job.loss,
-                metrics=[metrics()],
+                metrics=metrics(),
                 # XLA's kernels for the CPU are several times slower than oneDNN's.
                 jit_compile=bool(tf.config.list_logical_devices("GPU")),
             )
@@ -376,6 +392,7 @@ def _open_folder(run: Run, job: _Job, overwrite: bool, resume: bool) -> None:
         classes=config.class_names,
         targets=config.targets.kind,
         patch=patch_of(config) if config.task == "classification" else None,
+        scale=job.scale,
         annotation=config.data.annotation,
         axes=config.data.axes,
         ignore=config.data.ignore,
@@ -394,10 +411,5 @@ def _described(pair: Pair) -> dict[str, Any]:
         **{name: str(path) for name, path in files.items()},
         **({"class": pair.category} if pair.category is not None else {}),
         "group": pair.group,
-        "sha256": {name: _sha256(path) for name, path in files.items()},
+        "sha256": {name: sha256_of(path) for name, path in files.items()},
     }
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from bmzpack.errors import UserError
-from kerazoo.config import LossConfig
+from kerazoo.config import Config, LossConfig
 
 ops: Any = keras.ops
 
@@ -130,6 +130,42 @@ class ClassLoss(keras.losses.Loss):
         if self.tversky:
             loss += self.tversky * distance(self.tversky_alpha)
         return loss
+
+
+def loss_of(config: Config, counts: np.ndarray) -> keras.losses.Loss:
+    """The loss of a run: that of the network's paper for single objects, else as configured.
+
+    Parameters
+    ----------
+    config
+        Of the run.
+    counts
+        As for `make_loss`.
+
+    Returns
+    -------
+    keras.losses.Loss
+        Of the targets of `kerazoo.targets.kinds`.
+
+    Raises
+    ------
+    UserError
+        As for `make_loss`.
+    """
+    match config.targets.kind:
+        case "stars":
+            from kerazoo.training.star_loss import StarLoss
+
+            return StarLoss()
+        case "flows":
+            from kerazoo.training.flow_loss import FlowLoss
+
+            return FlowLoss()
+        case "fields":
+            from kerazoo.training.field_loss import FieldLoss
+
+            return FieldLoss()
+    return make_loss(config.training.loss, counts)
 
 
 def make_loss(config: LossConfig, counts: np.ndarray) -> ClassLoss:

@@ -1,0 +1,96 @@
+"""Official weights of Cellpose and Omnipose: every tensor in its place, and other files refused."""
+
+import keras
+import numpy as np
+import pytest
+
+from bmzpack.errors import UserError
+from kerazoo.checkpoints import cellpose as converter
+from kerazoo.checkpoints.cellpose import load_cellpose, load_omnipose
+from kerazoo.models.cellpose import cellpose
+
+
+def official(channels=2, outputs=3):
+    """Tensors by the official names, in the official shapes, every value its own."""
+    model = cellpose((None, None, channels), outputs)
+    random = np.random.default_rng(1)
+    tensors = {}
+    for name, (layer, variable) in converter._TENSORS.items():
+        shape = tuple(getattr(model.get_layer(layer), variable).shape)
+        if variable == "kernel":
+            shape = shape[::-1][:2] if name.endswith(".full.weight") else (*shape[:1:-1], *shape[:2])
+        tensors[name] = random.random(shape).astype(np.float32)
+        if variable == "moving_mean":
+            tensors[name.replace("running_mean", "num_batches_tracked")] = np.array(7)
+    return tensors | {"diam_mean": np.float32([30]), "diam_labels": np.float32([17.5])}
+
+
+@pytest.fixture
+def checkpoint(monkeypatch):
+    """A function that makes these tensors the content of a file, and returns its name."""
+
+    def write(tensors):
+        monkeypatch.setattr(converter, "read_torch_file", lambda path: tensors)
+        return "official.pth"
+
+    return write
+
+
+def test_every_tensor_is_used_once(checkpoint):
+    tensors = official()
+    assert len(tensors) == 313
+    model, diameters = load_cellpose(checkpoint(tensors))
+    assert diameters == {"diam_mean": 30.0, "diam_labels": 17.5}
+    places = list(converter._TENSORS.values())
+    assert len(set(places)) == len(places) == len(model.weights) == 270
+    values = np.sort(np.concatenate([np.ravel(keras.ops.convert_to_numpy(weight)) for weight in model.weights]))
+    given = [np.ravel(tensors[name]) for name in converter._TENSORS]
+    np.testing.assert_array_equal(values, np.sort(np.concatenate(given)))
+    kernel = keras.ops.convert_to_numpy(model.get_layer("decoder2_convolution3").kernel)
+    name = "upsample.up.res_up_1.conv.conv_2.conv.2.weight"
+    np.testing.assert_array_equal(kernel, tensors[name].transpose(2, 3, 1, 0))
+    style = keras.ops.convert_to_numpy(model.get_layer("decoder1_convolution4_style").kernel)
+    np.testing.assert_array_equal(style[0, 0], tensors["upsample.up.res_up_0.conv.conv_3.full.weight"].T)
+
+
+def test_outputs_and_channels_are_those_of_the_file(checkpoint):
+    tensors = official(channels=1, outputs=4)
+    del tensors["diam_mean"], tensors["diam_labels"]
+    model, diameters = load_cellpose(checkpoint(tensors))
+    assert (model.name, model.input_shape[-1], model.output_shape[-1]) == ("omnipose", 1, 4)
+    assert diameters == {}
+    model, _ = load_omnipose(checkpoint(official(channels=1)))
+    assert (model.name, model.output_shape[-1]) == ("omnipose", 3)
+
+
+STEM = "downsample.down.res_down_0.conv.conv_0.2.weight"
+DEEP = "downsample.down.res_down_3.conv.conv_3.2.weight"
+
+
+def changed(name, values):
+    tensors = official()
+    if values is None:
+        del tensors[name]
+    else:
+        tensors[name] = np.asarray(values, np.float32)
+    return tensors
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "reason"),
+    [
+        (DEEP, None, f"269 of the 270 tensors .*{DEEP} is missing"),
+        ("extra.weight", [1], "extra.weight"),
+        (DEEP, np.ones((256, 128, 3, 3)), "another width"),
+        (DEEP, np.full((256, 256, 3, 3), np.nan), "no numbers"),
+        (STEM, np.ones((32, 2, 3, 3, 3)), "volumes"),
+        ("output.2.weight", np.ones((7, 32, 1, 1)), "7 outputs"),
+        ("output.2.bias", np.ones(4), "output.2.bias"),
+        ("diam_mean", [1, 2], "diam_mean"),
+        ("W2", [1], "Cellpose-SAM"),
+        ("encoder.blocks.0.norm1.weight", [1], "another network"),
+    ],
+)
+def test_another_network_is_refused(checkpoint, name, values, reason):
+    with pytest.raises(UserError, match=reason):
+        load_cellpose(checkpoint(changed(name, values)))

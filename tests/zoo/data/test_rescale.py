@@ -1,0 +1,51 @@
+"""Images are brought to the size at which the network knows objects."""
+
+import numpy as np
+import pytest
+
+from bmzpack.errors import UserError
+from kerazoo.data.pairs import Sample
+from kerazoo.data.rescale import diameter, rescaled, rescaled_to, resized, typical_diameter
+from kerazoo.recipe import Scale
+
+
+def disc(radius, size=200):
+    y, x = np.mgrid[:size, :size] - size // 2
+    return (y**2 + x**2 <= radius**2).astype(np.int32) * 100_000
+
+
+def test_diameters():
+    assert diameter(disc(20)) == pytest.approx(40, rel=0.02)
+    assert diameter(np.zeros((5, 5), int)) is None
+    assert diameter(disc(20), ignored=100_000) is None
+    samples = [Sample(str(radius), np.zeros((200, 200, 1)), disc(radius)) for radius in (10, 20, 50)]
+    assert typical_diameter(samples, None) == pytest.approx(40, rel=0.02)
+    with pytest.raises(UserError, match="no diameter"):
+        typical_diameter([Sample("empty", np.zeros((5, 5, 1)), np.zeros((5, 5), int))], None)
+
+
+def test_a_sample_gets_the_diameter_of_the_network():
+    image = np.random.default_rng(0).integers(0, 4000, (200, 200, 2)).astype(np.uint16)
+    sample = rescaled_to(Sample("a", image, disc(40)), Scale(network=30, images=50), None)
+    assert sample.image.shape == (75, 75, 2)
+    assert sample.image.dtype == np.uint16
+    assert sample.image.mean() == pytest.approx(image.mean(), rel=0.01)
+    assert set(np.unique(sample.mask)) == {0, 100_000}
+    assert diameter(sample.mask) == pytest.approx(30, abs=0.5)
+
+
+def test_an_image_without_objects_is_rescaled_as_the_others():
+    sample = Sample("empty", np.zeros((100, 60, 1), np.int64), np.zeros((100, 60), np.int32))
+    rescaled_sample = rescaled_to(sample, Scale(network=30, images=15), None)
+    assert rescaled_sample.image.shape == (200, 120, 1)
+    assert rescaled_sample.mask.shape == (200, 120)
+
+
+def test_no_absurd_scales():
+    with pytest.raises(UserError, match="factor of 20"):
+        rescaled(np.zeros((10, 10, 1)), 20)
+
+
+def test_the_same_size_is_the_same_image():
+    image = np.zeros((10, 12, 1), np.int64)
+    assert resized(image, (12, 10)) is image

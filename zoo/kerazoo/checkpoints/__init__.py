@@ -1,0 +1,1 @@
+"""Official weights into Keras, tensor by tensor."""

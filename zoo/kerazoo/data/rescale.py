@@ -1,0 +1,103 @@
+"""Bringing images to the size at which a network knows objects (Stringer et al. 2021)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from bmzpack.errors import UserError
+from kerazoo.data.pairs import Sample
+from kerazoo.recipe import Scale
+
+LIMITS = (1 / 16, 16)
+"""No image is made smaller or larger by more than this."""
+
+
+def diameter(labels: np.ndarray, ignored: int | None = None) -> float | None:
+    """Median diameter of the objects of a label image, in pixels.
+
+    Parameters
+    ----------
+    labels
+        Label image (y, x), any integer dtype.
+    ignored
+        The label that is not counted.
+
+    Returns
+    -------
+    float or None
+        Of discs of the objects' areas; None where there is no object.
+    """
+    values, areas = np.unique(labels, return_counts=True)
+    areas = areas[(values != 0) & (values != (-1 if ignored is None else ignored))]
+    return float(np.median(2 * np.sqrt(areas / np.pi))) if areas.size else None
+
+
+def typical_diameter(samples: Sequence[Sample], ignored: int | None) -> float:
+    """Median over images of their objects' median diameter, in pixels.
+
+    Raises
+    ------
+    UserError
+        There is no object on any image.
+    """
+    every = [diameter(sample.mask, ignored) for sample in samples]
+    known = [value for value in every if value is not None]
+    if not known:
+        raise UserError("No training image has an object, so that there is no diameter to rescale to.")
+    return float(np.median(known))
+
+
+def rescaled_to(sample: Sample, scale: Scale, ignored: int | None) -> Sample:
+    """A sample whose objects have the diameter that the network is trained with.
+
+    Parameters
+    ----------
+    sample
+        Image and label image.
+    scale
+        The diameters; that of an image without objects is taken to be the typical one.
+    ignored
+        The label that is not counted.
+
+    Returns
+    -------
+    Sample
+        The image is averaged where it becomes smaller, and interpolated where it becomes larger.
+    """
+    factor = scale.network / (diameter(sample.mask, ignored) or scale.images)
+    image = rescaled(sample.image, factor)
+    size = image.shape[1::-1]
+    # OpenCV resamples no int32; float32 holds every label that a file can have up to 16 million.
+    mask = cv2.resize(sample.mask.astype(np.float32), size, interpolation=cv2.INTER_NEAREST_EXACT).astype(np.int32)
+    return dataclasses.replace(sample, image=image, mask=mask)
+
+
+def rescaled(image: np.ndarray, factor: float) -> np.ndarray:
+    """An image (y, x, channel) made larger by a factor, or smaller; of its own dtype, or float32.
+
+    Raises
+    ------
+    UserError
+        The factor is beyond `LIMITS`.
+    """
+    if not LIMITS[0] <= factor <= LIMITS[1]:
+        raise UserError(
+            f"An image would be rescaled by a factor of {factor:.3g} to bring its objects to the network's diameter: "
+            "check the annotations, or set another diameter."
+        )
+    size = max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor))
+    return resized(image, size)
+
+
+def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """An image (y, x, channel) of another size (x, y); of its own dtype, or float32."""
+    if size == image.shape[1::-1]:
+        return image
+    known = image if image.dtype in (np.uint8, np.uint16, np.float32) else image.astype(np.float32)
+    smaller = size[0] < image.shape[1]
+    result = cv2.resize(known, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+    return result.reshape(size[1], size[0], image.shape[2])
