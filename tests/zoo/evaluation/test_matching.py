@@ -1,4 +1,4 @@
-"""Matching against an independent slow reference, against StarDist, and in its properties."""
+"""Matching against an independent slow reference, and in its properties; tests/parity compares with StarDist."""
 
 import time
 
@@ -9,8 +9,6 @@ from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 from scipy.optimize import linear_sum_assignment
 
-from kerazoo.data.read import read_image, read_mask
-from kerazoo.decoding.baseline import classical
 from kerazoo.evaluation.matching import match, overlaps
 from kerazoo.evaluation.scores import THRESHOLDS, count_instances
 
@@ -100,25 +98,3 @@ def test_many_objects_in_little_time():
     found = match(pairs, 0.5)
     assert time.perf_counter() - start < 5
     assert len(found) > 28000
-
-
-def test_parity_with_stardist(data_folder):
-    """Counts at every threshold and the derived scores, on real nuclei and a prediction of mixed quality."""
-    stardist = pytest.importorskip("stardist.matching", reason="pip install stardist numba to compare")
-    folder = data_folder("nuclei_dsb2018") / "val"
-    images = sorted((folder / "images").glob("*.png"))[:20]
-    truths = [read_mask(folder / "masks" / path.name, "labels") for path in images]
-    predictions = [classical(read_image(path)) for path in images]
-    counts = [count_instances(*pair) for pair in zip(truths, predictions, strict=True)]
-    for position, threshold in enumerate(THRESHOLDS):
-        for ours, truth, prediction in zip(counts, truths, predictions, strict=True):
-            theirs = stardist.matching(truth, prediction, thresh=threshold)
-            assert (theirs.tp, theirs.n_true, theirs.n_pred) == (ours.matches[position], ours.truth, ours.prediction)
-    pooled = stardist.matching_dataset(truths, predictions, thresh=0.5, show_progress=False)
-    scores = sum(counts[1:], counts[0]).scores()
-    assert scores["ap_50"] == pytest.approx(pooled.accuracy)
-    assert scores["precision_50"] == pytest.approx(pooled.precision)
-    assert scores["recall_50"] == pytest.approx(pooled.recall)
-    assert scores["f1_50"] == pytest.approx(pooled.f1)
-    assert scores["panoptic_quality"] == pytest.approx(pooled.panoptic_quality)
-    assert scores["mean_matched_iou"] == pytest.approx(pooled.mean_matched_score)

@@ -31,10 +31,6 @@ GRIDS: dict[str, dict[str, Sequence[float]]] = {
         "seed_threshold": (0.5, 0.4, 0.6, 0.3, 0.7, 0.8, 0.9),
         "neck": (0.8, 0.85, 0.75, 0.7, 0.6, 0.0),
     },
-    "stars": {
-        "threshold": (0.5, 0.45, 0.55, 0.4, 0.6, 0.35, 0.65, 0.3, 0.7, 0.25, 0.75, 0.2, 0.8),
-        "overlap": (0.4, 0.3, 0.5, 0.2),
-    },
     "flows": {"threshold": THRESHOLDS, "flow_error": (0.4, 0.6, 0.8, 0.3, 0.2, 0.0)},
     "fields": {"distance": (0.0, 0.5, -0.5, 1.0, -1.0, 1.5, 2.0)},
 }
@@ -133,7 +129,8 @@ def _validate_classifier(run: Run) -> None:
 
 
 def choose_decoding(predicted: Sequence[tuple[Sample, np.ndarray]], recipe: Recipe) -> DecodingConfig:
-    """The decoding of the best score: mean AP at IoU 0.5 to 0.95 for instances, Dice for a foreground.
+    """The decoding of the best score: mean AP at IoU 0.5 to 0.95 for instances, Dice for a foreground; for polygons see
+    `kerazoo.decoding.star_thresholds`.
 
     One value after the other is varied, the others held; where several are equally good, the one nearest to the default
     is taken. A value that is not the default has been set by the user, and is kept.
@@ -150,18 +147,20 @@ def choose_decoding(predicted: Sequence[tuple[Sample, np.ndarray]], recipe: Reci
     DecodingConfig
         That of the recipe where there is nothing to choose.
     """
+    default = DecodingConfig()
+    if recipe.targets == "stars":
+        return recipe.decoding.model_copy(update=_star_thresholds(predicted, recipe, default))
     grid: dict[str, Sequence[float]] = {}
     if recipe.targets == "foreground":
         criterion, grid["threshold"] = "dice", THRESHOLDS
     elif recipe.targets in GRIDS:
         criterion, grid = "ap_50_95", dict(GRIDS[recipe.targets])
         area = np.concatenate([_areas(sample.mask, recipe.ignore) for sample, _ in predicted])
-        if area.size and recipe.targets != "stars":  # a polygon that is too small is improbable already
+        if area.size:
             grid["minimum_size"] = [round(part * float(np.median(area))) for part in SIZES]
     else:
         return recipe.decoding
 
-    default = DecodingConfig()
     grid = {name: values for name, values in grid.items() if getattr(recipe.decoding, name) == getattr(default, name)}
 
     def score(decoding: DecodingConfig) -> float:
@@ -178,6 +177,21 @@ def choose_decoding(predicted: Sequence[tuple[Sample, np.ndarray]], recipe: Reci
         trials = [best.model_copy(update={name: value}) for value in values]
         best = max(trials, key=score)
     return best
+
+
+def _star_thresholds(
+    predicted: Sequence[tuple[Sample, np.ndarray]], recipe: Recipe, default: DecodingConfig
+) -> dict[str, float]:
+    """The best thresholds of polygons, those left out that the user has set."""
+    from kerazoo.decoding.star_thresholds import optimise_thresholds
+
+    ignored, grid = -1 if recipe.ignore is None else recipe.ignore, recipe.geometry.grid
+    truths = [np.where(sample.mask == ignored, 0, sample.mask) for sample, _ in predicted]
+    if not any(truth.any() for truth in truths):
+        return {}
+    found = optimise_thresholds([output for _, output in predicted], truths, (grid, grid))
+    best = dict(zip(("threshold", "overlap"), found, strict=True))
+    return {name: value for name, value in best.items() if getattr(recipe.decoding, name) == getattr(default, name)}
 
 
 def ranking(per_image: Sequence[Mapping[str, float | str | None]], recipe: Recipe) -> list[str]:
