@@ -20,7 +20,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import layers
-from keras.src.ops.numpy import Reshape, Transpose
+from keras.src.ops.numpy import Pad, Reshape, Transpose
 
 from bmzpack.errors import UserError
 
@@ -330,6 +330,13 @@ class _Walk:
             left, right = _pair(operation.padding, axis)
             self.reach += (left + right) * scale
             return [_Image(np.pad(zones, ((0, 0), (left, right))), scale, image.extent)]
+        if isinstance(operation, Pad) and len(operation.pad_width) > 1 + axis:
+            left, right = operation.pad_width[1 + axis]
+            if operation.mode == "reflect" and length <= max(left, right):
+                raise _Misfit
+            self.reach += (left + right) * scale
+            mode = operation.mode if operation.mode in ("reflect", "symmetric") else "constant"
+            return [_Image(np.pad(zones, ((0, 0), (left, right)), mode=mode), scale, image.extent)]
         if isinstance(operation, _CROPPING):
             left, right = _pair(operation.cropping, axis)
             return [_Image(zones[:, left : max(left, length - right)], scale, image.extent)]

@@ -263,3 +263,17 @@ def test_no_size_fits():
     x = layers.Concatenate()([inputs, layers.Conv2D(1, 3)(inputs)])
     with pytest.raises(UserError, match="sizes cannot be measured"):
         measure(keras.Model(inputs, x, name="broken"))
+
+
+def test_reflection_needs_more_pixels_than_it_adds():
+    inputs = keras.Input((None, None, 1), name="raw")
+    x = layers.MaxPooling2D(4)(inputs)
+    x = keras.ops.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")
+    x = layers.Conv2D(1, 5)(x)
+    model = keras.Model(inputs, layers.UpSampling2D(4, name="probability")(x))
+    geometry = measure(model)
+    assert (geometry.step, geometry.minimum, geometry.margin) == (4, 12, 0)
+    assert geometry.halo >= 8
+    model.predict_on_batch(np.zeros((1, 12, 12, 1), "float32"))
+    with pytest.raises(Exception, match="padding"):
+        model.predict_on_batch(np.zeros((1, 8, 8, 1), "float32"))

@@ -33,7 +33,7 @@ _OUTPUTS = {
 _LOSSES = {
     "stars": {"binary cross entropy of the probability": 1.0, "mean absolute error of the distances": 0.2},
     "flows": {"mean squared error of the flows": 0.5, "binary cross entropy of the cells": 1.0},
-    "fields": {"weighted errors of flows, distance and boundary (Cutler et al. 2022)": 1.0},
+    "fields": {"weighted errors of flows, distance and boundary": 1.0},
 }
 """Terms and weights of the losses that are those of a paper."""
 PLAIN_FOLDERS = {"image", "images", "img", "imgs", "train", "training", "val", "validation", "data", "raw"}

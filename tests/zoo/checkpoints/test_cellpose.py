@@ -7,6 +7,7 @@ import pytest
 from bmzpack.errors import UserError
 from kerazoo.checkpoints import cellpose as converter
 from kerazoo.checkpoints.cellpose import load_cellpose, load_omnipose
+from kerazoo.checkpoints.convert import convert
 from kerazoo.models.cellpose import cellpose
 
 
@@ -94,3 +95,25 @@ def changed(name, values):
 def test_another_network_is_refused(checkpoint, name, values, reason):
     with pytest.raises(UserError, match=reason):
         load_cellpose(checkpoint(changed(name, values)))
+
+
+def test_a_checkpoint_becomes_a_run_for_grey_images(checkpoint, tmp_path):
+    """As the official package does it, with zeros in place of the second channel."""
+    tensors = official()
+    checkpoint(tensors)
+    path = tmp_path / "cyto.pth"
+    path.touch()
+    run = convert("cellpose", path, tmp_path / "run")
+    recipe = run.recipe
+    assert (recipe.channels, recipe.scale.network, recipe.scale.images) == (1, 30.0, 17.5)
+    grey = np.random.default_rng(0).random((1, 32, 40, 1)).astype(np.float32)
+    both = np.concatenate([grey, np.zeros_like(grey)], axis=-1)
+    expected = load_cellpose(path)[0].predict_on_batch(both)
+    found = keras.saving.load_model(run.model_path, compile=False).predict_on_batch(grey)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    assert convert("cellpose", path, tmp_path / "two", channels=2).recipe.channels == 2
+    with pytest.raises(UserError, match="choose from 1 to 2"):
+        convert("cellpose", path, tmp_path / "three", channels=3)
+    with pytest.raises(UserError, match="By its outputs it is cellpose"):
+        convert("omnipose", path, tmp_path / "other")
+    assert not (tmp_path / "other").exists()

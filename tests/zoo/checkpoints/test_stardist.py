@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from bmzpack.errors import UserError
+from kerazoo.checkpoints.convert import convert
 from kerazoo.checkpoints.stardist import load_stardist
+from kerazoo.inference.load import load_predictor
 
 CONFIG = {
     "n_dim": 2,
@@ -101,7 +103,7 @@ def test_the_best_weights_are_preferred_and_a_file_can_be_named(tmp_path):
         ({"unet_batch_norm": True}, {}, "unet_batch_norm is True"),
         ({"unet_kernel_size": [5, 5]}, {}, "unet_kernel_size"),
         ({"n_rays": 16}, {}, r"distances/kernel is \(1, 1, 6, 8\)"),
-        ({"grid": [1, 1]}, {}, "grid1_convolution1/kernel|knows nothing of"),
+        ({"grid": [1, 1]}, {}, r"encoder1_convolution1/kernel is \(3, 3, 4, 4\)"),
         ({"grid": [4, 4]}, {}, "no tensor for grid2_convolution1/kernel"),
         ({"n_classes": 2}, {}, "no tensor for class_features/kernel"),
         ({}, {"features_class": (3, 3, 4, 6)}, "2 tensors that config.json knows nothing of"),
@@ -130,3 +132,31 @@ def test_missing_and_broken_files(tmp_path):
     (tmp_path / "config.json").unlink()
     with pytest.raises(UserError, match=r"no .*config\.json"):
         load_stardist(tmp_path)
+
+
+def test_a_model_becomes_a_run(tmp_path):
+    (tmp_path / "official").mkdir()
+    folder = write(tmp_path / "official")
+    (folder / "thresholds.json").write_text('{"prob": 0.43, "nms": 0.3}')
+    run = convert("stardist", folder, tmp_path / "run")
+    assert (run.recipe.decoding.threshold, run.recipe.decoding.overlap, run.recipe.geometry.grid) == (0.43, 0.3, 2)
+    assert run.config.model.arguments == {"rays": 8, "grid": [2, 2], "filters": 4, "depth": 1, "features": 6}
+    assert len(run.recipe.classes) == 9
+    image = np.random.default_rng(0).integers(0, 255, (37, 50, 1)).astype(np.uint8)
+    assert load_predictor(run).result(image).shape == (37, 50)
+    with pytest.raises(UserError, match="exists"):
+        convert("stardist", folder, tmp_path / "run")
+    assert convert("stardist", folder, tmp_path / "run", overwrite=True).recipe == run.recipe
+
+
+def test_what_is_no_checkpoint_leaves_nothing(tmp_path):
+    for kind, path, message in (
+        ("stardist", tmp_path / "none", "There is no checkpoint"),
+        ("unet", tmp_path, "choose cellpose, omnipose, stardist"),
+        ("stardist", tmp_path, "config.json"),
+        ("cellpose", tmp_path / "text.pth", "text.pth"),
+    ):
+        (tmp_path / "text.pth").write_text("no checkpoint")
+        with pytest.raises(UserError, match=message):
+            convert(kind, path, tmp_path / "run")
+    assert [path.name for path in tmp_path.iterdir()] == ["text.pth"]

@@ -78,7 +78,7 @@ def test_run_folder(run, config):
 def test_saved_network_has_the_loss_of_its_epoch(run, config):
     model = keras.saving.load_model(run.model_path)
     assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
-    loss = fit.make_loss(config.training.loss, np.ones(3))
+    loss = fit.loss_of(config, np.ones(3))
     held_out = {entry["id"] for entry in run.read("split")["validation"]}
     samples = [load_pair(pair, config.data) for pair in pairs_of(config.data) if pair.id in held_out]
     data = validation_dataset(samples, config, run.recipe.normalisation)

@@ -25,7 +25,14 @@ def data(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module", params=["stardist2d", "cellpose2d", "omnipose2d"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        "stardist2d",
+        pytest.param("cellpose2d", marks=pytest.mark.slow),
+        pytest.param("omnipose2d", marks=pytest.mark.slow),
+    ],
+)
 def run(request, data, tmp_path_factory):
     config = make_config(
         {

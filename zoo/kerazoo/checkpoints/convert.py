@@ -23,6 +23,8 @@ from kerazoo.training.run import Run
 
 Kind = Literal["cellpose", "omnipose", "stardist"]
 KINDS: tuple[Kind, ...] = ("cellpose", "omnipose", "stardist")
+ARCHITECTURE = ("rays", "filters", "depth", "features")
+"""Arguments of `kerazoo.models.stardist.stardist` that an official configuration tells."""
 
 
 def convert(
@@ -87,11 +89,13 @@ def _cellpose(kind: str, checkpoint: Path, channels: int | None) -> tuple[keras.
     from kerazoo.checkpoints.cellpose import load_cellpose
 
     model, about = load_cellpose(checkpoint)
-    expected = {"cellpose": 3, "omnipose": 4}[kind]
-    if (found := model.outputs[0].shape[-1]) != expected:
-        other = {3: "cellpose", 4: "omnipose"}.get(found)
-        advice = f"convert it as {other}" if other else "it is of no kind that is known here"
-        raise UserError(f"{checkpoint} has {found} outputs, a network of {kind} {expected}: {advice}.")
+    expected = {"cellpose": 3, "omnipose": 4}
+    if (found := model.outputs[0].shape[-1]) != expected[kind]:
+        other = next((name for name, outputs in expected.items() if outputs == found), "neither of both")
+        raise UserError(
+            f"{checkpoint} has {found} outputs; {kind} has {expected[kind]} here. By its outputs it is {other} "
+            "(or an Omnipose network without boundaries, which cannot be run)."
+        )
     taken = model.inputs[0].shape[-1]
     channels = 1 if channels is None else channels
     if not 1 <= channels <= taken:
@@ -119,9 +123,7 @@ def _with_zeros(model: keras.Model, channels: int, taken: int) -> keras.Model:
     zeros = layers.Rescaling(0.0, name="channel_without_image")(inputs)
     missing = [zeros] * -(-(taken - channels) // channels)
     together = layers.Concatenate(name="channels")([inputs, *missing])
-    network = keras.models.clone_model(model, input_tensors=together)
-    network.set_weights(model.get_weights())
-    return keras.Model(inputs, network.outputs, name=model.name)
+    return keras.Model(inputs, model(together), name=f"{model.name}_of_{channels}")
 
 
 def _stardist(checkpoint: Path, channels: int | None) -> tuple[keras.Model, Config, Recipe]:
@@ -134,13 +136,15 @@ def _stardist(checkpoint: Path, channels: int | None) -> tuple[keras.Model, Conf
         raise UserError(
             f"{checkpoint} also tells {about['classes']} classes of objects: only networks without can be run."
         )
-    grid = about["grid"]
+    grid = list(about["grid"])
+    if len(set(grid)) > 1:
+        raise UserError(f"{checkpoint} has the grid {grid}: only networks with one number for y and x can be run.")
     config = make_config(
         {
-            "model": {"name": "stardist2d", "arguments": {"rays": about["rays"], "grid": list(grid)}},
+            "model": {"name": "stardist2d", "arguments": {name: about[name] for name in ARCHITECTURE} | {"grid": grid}},
             "data": {"channels": about["channels"]},
             "normalisation": {"method": "percentile", "low": 1, "high": 99.8},
-            "decoding": {"threshold": about["probability_threshold"], "overlap": about["overlap"]},
+            "decoding": {"threshold": about["threshold"], "overlap": about["overlap"]},
         }
     )
     return model, config, _recipe(config, model, None, grid[0])

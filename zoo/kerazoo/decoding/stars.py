@@ -9,8 +9,8 @@ import numpy as np
 
 from kerazoo.decoding.polygons import intersection_area, make_scratch, twice_area
 
-LEAST_DISTANCE = np.float32(1e-3)
-"""Predicted distances below become this one."""
+LEAST_DISTANCE, GREATEST_DISTANCE = 1e-3, 1e6
+"""Predicted distances below and above become these; those of networks in disorder are infinite, or no numbers."""
 
 UNDECIDED, SURVIVES, SUPPRESSED = 0, 1, 2
 
@@ -72,7 +72,8 @@ def find_candidates(
     y, x = np.nonzero(probability > threshold)
     y, x = y + top, x + left
     points = np.stack([y * grid[0] + origin[0], x * grid[1] + origin[1]], axis=1).astype(np.int32)
-    distances = np.maximum(output[y, x, channels], LEAST_DISTANCE)
+    distances = np.nan_to_num(output[y, x, channels], nan=LEAST_DISTANCE, posinf=GREATEST_DISTANCE)
+    distances = np.clip(distances, LEAST_DISTANCE, GREATEST_DISTANCE)
     return Candidates(output[y, x, 0].astype(np.float32), distances.astype(np.float32), points)
 
 
@@ -133,7 +134,8 @@ def render(candidates: Candidates, shape: tuple[int, int]) -> np.ndarray:
     order = np.argsort(candidates.probability, kind="stable")[::-1]
     offsets = candidates.distances[order, None] * np.array([np.sin(angle), np.cos(angle)])
     vertices = (offsets.astype(np.float32) + candidates.points[order, :, None]).astype(np.float32)
-    _render(vertices.astype(np.float64), order.astype(np.int32) + 1, labels)
+    vertices = vertices.astype(np.float64)
+    _render(vertices, _boxes(vertices, shape), order.astype(np.int32) + 1, labels)
     return labels
 
 
@@ -159,6 +161,13 @@ def find_stars(output: np.ndarray, grid: tuple[int, int], threshold: float, over
     candidates = find_candidates(output, grid, threshold)
     survivors = candidates.take(suppress(candidates, overlap))
     return render(survivors, (output.shape[0] * grid[0], output.shape[1] * grid[1]))
+
+
+def _boxes(vertices: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """First and last row, first and last column of every polygon within the image, int64 (polygon, 4)."""
+    low = np.maximum(vertices.min(axis=2), 0).astype(np.int64)
+    high = np.minimum(np.ceil(vertices.max(axis=2)), np.array(shape) - 1).astype(np.int64)
+    return np.stack([low[:, 0], high[:, 0], low[:, 1], high[:, 1]], axis=1)
 
 
 @numba.njit(nogil=True, cache=True, parallel=True)
@@ -353,14 +362,10 @@ BAND = 32
 
 
 @numba.njit(nogil=True, cache=True, parallel=True, error_model="numpy")
-def _render(vertices, names, labels):
+def _render(vertices, box, names, labels):
     """Draw polygons (polygon, y and x, vertex), the topmost first, into what is still empty."""
-    height, width = labels.shape
+    height = labels.shape[0]
     count, rays = vertices.shape[0], vertices.shape[2]
-    box = np.empty((count, 4), np.int64)
-    for i in range(count):
-        box[i, 0], box[i, 1] = int(max(0.0, vertices[i, 0].min())), min(height - 1, int(np.ceil(vertices[i, 0].max())))
-        box[i, 2], box[i, 3] = int(max(0.0, vertices[i, 1].min())), min(width - 1, int(np.ceil(vertices[i, 1].max())))
     for band in numba.prange((height + BAND - 1) // BAND):
         crossing = np.empty((rays, 4), np.float64)
         for i in range(count):
