@@ -224,6 +224,10 @@ def export(
         Optional[str],  # noqa: UP045
         typer.Option(help="Weights formats, separated by commas; by default all that this installation can write."),
     ] = None,
+    image: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="An image for the test tensors, where the run has no validation images."),
+    ] = None,
     enlarge: Annotated[
         bool, typer.Option("--enlarge", help="Of a classifier: a map as large as the image, which ilastik needs.")
     ] = False,
@@ -234,7 +238,7 @@ def export(
     import_tensorflow()
     from kerazoo.packing import export as pack_run
 
-    path = pack_run(run, output, formats=names, enlarge=enlarge, overwrite=overwrite)
+    path = pack_run(run, output, formats=names, image=image, enlarge=enlarge, overwrite=overwrite)
     typer.echo(f"{path} is written. Next: bmzpack test {path}")
 
 

@@ -69,6 +69,7 @@ def export(
     output: str | os.PathLike[str],
     *,
     formats: Sequence[str] | None = None,
+    image: str | os.PathLike[str] | None = None,
     enlarge: bool = False,
     overwrite: bool = False,
 ) -> Path:
@@ -86,6 +87,9 @@ def export(
         The ``.zip`` to write.
     formats
         Weights formats; by default all that this installation can write.
+    image
+        An image file of which the test tensors are made, for networks of pixels and objects; by default a validation
+        image. A converted run has none, and needs one.
     enlarge
         Of a patch classifier: whether the map is as large as the image, which ilastik needs.
     overwrite
@@ -108,7 +112,9 @@ def export(
     if enlarge and not classifies:
         raise UserError(f"{run.path} gives a class per pixel already: leave --enlarge out.")
     refuse_existing(Path(output), overwrite)
-    description = describe(run)
+    if image is not None and classifies:
+        raise UserError("The test tensors of a classifier are made of its validation patches: leave --image out.")
+    description = describe(run, image)
     model: Any = run.model_path
     if classifies:
         from kerazoo.inference.network import load_model
@@ -127,11 +133,15 @@ def export(
     return packed.path
 
 
-def describe(run: Run) -> Description:
-    """What a run says about its model."""
+def describe(run: Run, image_file: str | os.PathLike[str] | None = None) -> Description:
+    """What a run says about its model, with a given image for the test tensors or one of its own."""
     config, recipe, record = run.config, run.recipe, run.read("record")
     publication, model = config.publication, get_model(config.model.name)
-    image, pixel_size = _test_image(run, config)
+    if image_file is None:
+        image, pixel_size = _test_image(run, config)
+    else:
+        image = read_image(Path(image_file), config.data.axes, config.data.channels)
+        pixel_size = _pixel_size({"image": str(image_file)}, config.data)
     data_set = data_set_name(config)
     task = TASKS[recipe.task]
     content = {
@@ -254,7 +264,10 @@ def _test_image(run: Run, config: Config) -> tuple[np.ndarray, dict[str, float] 
     """A validation image with something on it, and its pixel size."""
     entries = run.read("split").get("validation", [])
     if not entries:
-        raise UserError(f"{run.path}: split.json names no validation image, of which the test tensors are cut.")
+        raise UserError(
+            f"{run.path} has no validation images, of which the test tensors are made: name an image that the network "
+            "is made for, with --image."
+        )
     missing = [entry["image"] for entry in entries if not Path(entry["image"]).is_file()]
     if missing:
         raise UserError(
@@ -311,6 +324,8 @@ def _turns(
 
 def _training(config: Config, recipe: Recipe, record: dict[str, Any], data_set: str, images: int) -> Training:
     training, loss = config.training, config.training.loss
+    if "converted_from" in record:
+        return Training(data=f"Official weights, converted from {record['converted_from']}: see the paper.")
     terms = _LOSSES.get(recipe.targets) or {name: getattr(loss, name) for name in LOSS_TERMS if getattr(loss, name)}
     schedule = training.schedule + (f", {training.warmup_epochs:g} epochs of warm-up" if training.warmup_epochs else "")
     regularisation = f"weight decay {training.weight_decay:g}" if training.optimizer == "adamw" else None

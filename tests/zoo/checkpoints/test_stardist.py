@@ -5,11 +5,15 @@ import json
 import h5py
 import numpy as np
 import pytest
+import tifffile
 
+from bmzpack.bundle import unpacked
 from bmzpack.errors import UserError
 from kerazoo.checkpoints.convert import convert
 from kerazoo.checkpoints.stardist import load_stardist
+from kerazoo.data.synthetic import nuclei
 from kerazoo.inference.load import load_predictor
+from kerazoo.packing import export
 
 CONFIG = {
     "n_dim": 2,
@@ -147,6 +151,26 @@ def test_a_model_becomes_a_run(tmp_path):
     with pytest.raises(UserError, match="exists"):
         convert("stardist", folder, tmp_path / "run")
     assert convert("stardist", folder, tmp_path / "run", overwrite=True).recipe == run.recipe
+
+
+def test_a_converted_run_is_packed_with_an_image(tmp_path):
+    (tmp_path / "official").mkdir()
+    folder = write(tmp_path / "official")
+    with h5py.File(folder / "weights_best.h5", "r+") as file:
+        for name in SHAPES:
+            kernel = file[f"{name}/{name}/kernel:0"]
+            kernel[...] = np.random.default_rng(1).normal(0, 0.1, kernel.shape)
+    (folder / "thresholds.json").write_text('{"prob": 0.43, "nms": 0.3}')
+    run = convert("stardist", folder, tmp_path / "run")
+    with pytest.raises(UserError, match="--image"):
+        export(run, tmp_path / "bundle.zip", formats=["keras_v3"])
+    tifffile.imwrite(tmp_path / "image.tif", nuclei(1, 128)[0])
+    bundle = export(run, tmp_path / "bundle.zip", formats=["keras_v3"], image=tmp_path / "image.tif")
+    with unpacked(bundle) as place:
+        text = (place / "README.md").read_text(encoding="utf-8")
+    assert "Official weights, converted from official" in text
+    image = tifffile.imread(tmp_path / "image.tif")[..., None]
+    np.testing.assert_array_equal(load_predictor(bundle).result(image), load_predictor(run).result(image))
 
 
 def test_what_is_no_checkpoint_leaves_nothing(tmp_path):
