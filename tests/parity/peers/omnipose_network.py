@@ -2,11 +2,9 @@
 
 import numpy as np
 import torch
+from torchvision_operators import declare
 
-# There is no torchvision for this torch: its operators are declared, so that it can be imported, and never called.
-library = torch.library.Library("torchvision", "DEF")
-for operator in ("nms", "qnms", "roi_align", "roi_pool", "ps_roi_align", "ps_roi_pool", "deform_conv2d"):
-    library.define(f"{operator}(Tensor a) -> Tensor")
+declare()
 
 from cellpose_omni import resnet_torch  # noqa: E402
 

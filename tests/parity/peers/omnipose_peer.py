@@ -6,14 +6,11 @@ import warnings
 
 import numpy as np
 import torch
-
-# There is no torchvision for this torch: its operators are declared, so that it can be imported, and never called.
-library = torch.library.Library("torchvision", "DEF")
-for operator in ("nms", "qnms"):
-    library.define(f"{operator}(Tensor a) -> Tensor")
+from torchvision_operators import declare
 
 warnings.simplefilter("ignore")
 logging.disable(logging.CRITICAL)
+declare()
 
 from omnipose import core  # noqa: E402
 
