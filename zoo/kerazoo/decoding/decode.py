@@ -46,10 +46,12 @@ def decode(output: np.ndarray, recipe: Recipe, shape: tuple[int, ...] | None = N
         case "border":
             return find_objects(classify(output, recipe), decoding)
         case "stars":
-            from kerazoo.decoding.star_strips import find_stars_in_strips
+            from kerazoo.decoding.stars import find_stars
 
-            height, width = shape[:2] if shape else (side * recipe.geometry.grid for side in output.shape[:2])
-            return find_stars_in_strips([(slice(0, len(output)), output)], (height, width), recipe)
+            grid = recipe.geometry.grid
+            labels = find_stars(output, (grid, grid), decoding.threshold, decoding.overlap)
+            height, width = shape[:2] if shape else labels.shape
+            return remove_small(labels[:height, :width], decoding.minimum_size)
         case "flows":
             from kerazoo.decoding.flows import find_flow_objects
 
