@@ -337,7 +337,7 @@ def _print_scores(scores: dict[str, object], what: str) -> None:
     table = Table("score", what)
     for name, value in scores.items():
         if isinstance(value, float | int):
-            table.add_row(name, f"{value:.4f}")
+            table.add_row(name, str(value) if isinstance(value, int) else f"{value:.4f}")
     if table.row_count:
         Console().print(table)
 

@@ -27,6 +27,8 @@ FILTERS = 32
 BATCH_SIZE = 8
 TOTAL_STEPS = 1500
 STEPS_PER_EPOCH = (50, 100)
+_STEPS = {"stars": (4, 1200), "flows": (4, 450), "fields": (4, 450)}
+"""Batch size and number of steps by which networks for single objects keep to that time."""
 
 _PATCHES = {"unet2d_2015": (188, 16, 184)}
 """Smallest patch, step and loss of size of the networks whose output is smaller than their input."""
@@ -134,7 +136,8 @@ def _text(
     group = group_column(pairs_of(data))
     patch = _patch_size(entry, measured)
     images = measured.images - max(1, round(_VALIDATION * measured.images))
-    once = math.ceil(images / BATCH_SIZE)
+    batch, total = _STEPS.get(str(entry.targets), (BATCH_SIZE, TOTAL_STEPS))
+    once = math.ceil(images / batch)
     steps = min(max(once, STEPS_PER_EPOCH[0]), STEPS_PER_EPOCH[1])
     arguments: dict[str, Any] = {}
     if model == "unet2d":
@@ -192,9 +195,9 @@ def _text(
         *(_target_lines(measured) if entry.targets is None else _object_lines(entry, measured)),
         "",
         "training:",
-        f"  epochs: {max(5, round(TOTAL_STEPS / steps))}",
+        f"  epochs: {max(5, round(total / steps))}",
         f"  steps_per_epoch: {steps}  # {once} would show every training image once",
-        f"  batch_size: {BATCH_SIZE}",
+        f"  batch_size: {batch}",
         f"  patch_size: {patch}  # the shortest side of an image is {min(measured.smallest)} pixels",
         f"  learning_rate: {_LEARNING_RATES.get(entry.name, 0.001)}",
         "  seed: 1",
