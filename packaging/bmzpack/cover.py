@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from bmzpack.ending import CHANNEL_NAMES
+
 SIDE = 256
 """Of one picture in pixels: two of them stay below the 500 kB of the zoo also when they do not compress."""
 DARK, SLOT, LIGHT = 24 / 255, 52 / 255, 208 / 255
@@ -19,6 +21,8 @@ MOST_BARS = 16
 """Values beyond which they are drawn as a grid."""
 MOST_NAMES = 7
 """Classes that a legend names, those with the most pixels first."""
+LABEL_COLOURS = 19
+"""Of objects, which have no order: neighbours shall differ."""
 LINE, INDENT = 16, 5
 """Height and distances of a legend's lines in pixels."""
 COLOURS = ((0, 1, 1), (1, 0, 1), (1, 1, 0), (1, 0.3, 0.25), (0.3, 1, 0.3), (0.35, 0.5, 1))
@@ -116,8 +120,12 @@ def _image(plane: np.ndarray, names: Sequence[str]) -> np.ndarray:
 
 
 def _prediction(plane: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """One channel in grey; several as the mixture of their colours, the background black."""
+    """One channel in grey; several as the mixture of their colours, the background black; labels in many colours."""
     channels = plane.shape[-1]
+    if names == CHANNEL_NAMES:
+        colours = np.array([(0, 0, 0), *_palette(LABEL_COLOURS)])
+        labels = plane[..., 0].astype(np.int64)
+        return colours[np.where(labels > 0, 1 + labels * 7 % LABEL_COLOURS, 0)]
     stretched = _stretched(plane, 0, 100)
     if channels == 1:
         return np.repeat(stretched, 3, axis=-1)

@@ -93,6 +93,7 @@ class Processing(Section):
 
     id: Literal[
         "binarize",
+        "cellpose_flow_dynamics",
         "clip",
         "ensure_dtype",
         "fixed_zero_mean_unit_variance",
@@ -101,6 +102,7 @@ class Processing(Section):
         "scale_range",
         "sigmoid",
         "softmax",
+        "stardist_postprocessing",
         "zero_mean_unit_variance",
     ]
     kwargs: dict[str, Any] = {}

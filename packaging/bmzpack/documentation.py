@@ -10,6 +10,7 @@ import numpy as np
 from bmzpack.agreement import Agreement
 from bmzpack.contract import CONSUMERS, Report, Severity, Verdict, core
 from bmzpack.description import Description, Processing
+from bmzpack.ending import TO_LABELS, Ending
 
 OPENING = {
     "fiji": """\
@@ -37,6 +38,7 @@ def render(
     agreement: Agreement,
     mirrored: bool = False,
     rim: int = 0,
+    ending: Ending | None = None,
 ) -> str:
     """The documentation in Markdown.
 
@@ -60,6 +62,8 @@ def render(
         Whether the test image is smaller than the smallest input.
     rim
         Pixels of zeros around every output, see `bmzpack.axes.rim_of`.
+    ending
+        What makes labels, see `bmzpack.packing.pack`.
     """
     sizes = dict(pixel_sizes) | {entry["id"]: _pixel_size(entry, inputs, pixel_sizes) for entry in outputs}
     sections = [
@@ -72,7 +76,7 @@ def render(
         _test_tensors(inputs, mirrored),
         "## How to open it\n\n" + "\n\n".join(_opening(description, report, agreement, inputs, outputs)),
         "## Validation\n\n" + "\n\n".join(_validation(description)),
-        "## Agreement of the weights formats\n\n" + _agreement(agreement, tensors[inputs[0]["id"]]),
+        "## Agreement of the weights formats\n\n" + _agreement(agreement, tensors[inputs[0]["id"]], ending),
         _training(description),
         f"## Limitations\n\n{description.limitations}" if description.limitations else "",
         _about(description),
@@ -116,7 +120,7 @@ def _tensor(
     pixel_sizes: Mapping[str, Mapping[str, Any]],
 ) -> str:
     axes = ", ".join(axis["id"] for axis in entry["axes"])
-    text = f"**{entry['id']}** ({kind}; axes {axes}; float32)"
+    text = f"**{entry['id']}** ({kind}; axes {axes}; {entry['data']['type']})"
     text += f": {entry['description'].rstrip('.')}." if entry.get("description") else "."
     channels = next((axis["channel_names"] for axis in entry["axes"] if axis["id"] == "channel"), [])
     if channels:
@@ -126,7 +130,8 @@ def _tensor(
         text += f" Pixel size: {', '.join(f'{axis} {size:.4g} {unit}' for axis, size in sizes.items())}."
     declared = entry.get("preprocessing", []) + entry.get("postprocessing", [])
     if declared:
-        text += f" Every program applies {', '.join(map(_operation, declared))}."
+        who = "In Python bioimageio.core" if {step["id"] for step in declared} & set(TO_LABELS) else "Every program"
+        text += f" {who} applies {', '.join(map(_operation, declared))}."
     if in_graph.get(entry["id"]):
         operations = ", ".join(_operation(operation.model_dump()) for operation in in_graph[entry["id"]])
         text += f" The network itself applies {operations}, because not every program does."
@@ -249,17 +254,24 @@ def _validation(description: Description) -> Iterator[str]:
     yield "To validate it on unseen images, annotate some of your own, predict them, and compute the same scores."
 
 
-def _agreement(agreement: Agreement, test_input: np.ndarray) -> str:
+def _agreement(agreement: Agreement, test_input: np.ndarray, ending: Ending | None) -> str:
     rows = "\n".join(
         f"| {name} | {entry['max_abs_error']:.1e} | {entry['seconds'] * 1e3:.3g} ms |"
         for name, entry in agreement.items()
     )
     size = " x ".join(map(str, test_input.shape))
-    return (
+    compared = (
         "Every weights file was run in its engine and compared with Keras. The error is the largest absolute "
-        "difference, relative to the range of the output; the latency is one call with a tensor of "
-        f"{size} on the CPU that packed it.\n\n"
-        f"| format | largest absolute error | latency |\n| --- | --- | --- |\n{rows}"
+        "difference, relative to the range of the output"
+    )
+    if ending and ending.in_graph:
+        compared = (
+            "The weights file was run in its engine and compared with what the decoder in NumPy makes of the output of "
+            "Keras. The error is the part of the objects' pixels that belong to other objects there"
+        )
+    return (
+        f"{compared}; the latency is one call with a tensor of {size} on the CPU that packed it.\n\n"
+        f"| format | error | latency |\n| --- | --- | --- |\n{rows}"
     )
 
 

@@ -18,6 +18,7 @@ from bmzpack.agreement import Agreement, agreement_of
 from bmzpack.contract import CONSUMERS, check_facts
 from bmzpack.contract.facts import Facts
 from bmzpack.description import IDENTIFIER, Description, Input, Output, Processing, read_description
+from bmzpack.ending import CHANNEL_NAMES, REPRODUCED, Ending
 from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
 from bmzpack.settings import validate
@@ -49,6 +50,7 @@ def pack(
     output: str | os.PathLike[str],
     *,
     formats: Sequence[str] | None = None,
+    ending: Ending | None = None,
     overwrite: bool = False,
 ) -> Packed:
     """Pack a Keras 3 model as a bundle of the BioImage Model Zoo.
@@ -66,6 +68,8 @@ def pack(
         The ``.zip`` to write.
     formats
         Weights formats; by default all that this installation can write.
+    ending
+        What makes labels of objects of the network's output; the bundle is then for whole images, not for tiles.
     overwrite
         Whether an existing file may be replaced.
 
@@ -95,15 +99,26 @@ def pack(
         folder = path.with_name("bundle")
         folder.mkdir()
         with _model_file(model) as model_path:
-            packed = _write_folder(model_path, description, folder, formats)
+            packed = _write_folder(model_path, description, folder, formats, ending)
         rdf.check(folder)
         bundle.write(folder, path)
     return dataclasses.replace(packed, path=output)
 
 
-def _write_folder(model_path: Path, description: Description, folder: Path, formats: Sequence[str] | None) -> Packed:
+def _write_folder(
+    model_path: Path,
+    description: Description,
+    folder: Path,
+    formats: Sequence[str] | None,
+    ending: Ending | None,
+) -> Packed:
     """Write every file of the bundle."""
     names = _names(model_path, description)
+    if ending is not None:
+        if len(names.outputs) != 1:
+            raise UserError(f"{model_path} has {len(names.outputs)} outputs, but labels are made of one alone.")
+        zoo = {"reproducibility_tolerance": [REPRODUCED]} | description.config.get("bioimageio", {})
+        description = description.model_copy(update={"config": description.config | {"bioimageio": zoo}})
     check_source(model_path, names, formats or ())
     given_inputs, given_outputs = _described(description, names, model_path)
 
@@ -119,10 +134,12 @@ def _write_folder(model_path: Path, description: Description, folder: Path, form
     inputs = [Tensor.of(*three) for three in zip(names.inputs, given_inputs, model.inputs, strict=True)]
     outputs = [Tensor.of(*three) for three in zip(names.outputs, given_outputs, model.outputs, strict=True)]
     declared, in_graph = processing.divide(inputs, outputs)
+    if ending is not None and ending.operation is not None:
+        declared[outputs[0].id] = [ending.operation]
 
     first_image = next((tensor for tensor in inputs if tensor.is_image), None)
     geometry = measure(model) if first_image else Geometry(step=1, halo=None, margin=0, minimum=1)
-    rim = rim_of(model, inputs, outputs, geometry)
+    rim = 0 if ending else rim_of(model, inputs, outputs, geometry)
     if rim:
         geometry = dataclasses.replace(geometry, margin=0)
     sizes = sizes_of(inputs, geometry)
@@ -141,6 +158,8 @@ def _write_folder(model_path: Path, description: Description, folder: Path, form
         )
     ]
     scale_for_fiji(input_entries, output_entries)
+    if ending is not None:
+        _end_in_labels(input_entries[0], output_entries[0], ending)
 
     samples = [processing.preprocess(input_entries, window) for window in windows]
     test_inputs = [processing.arrays(sample, names.inputs) for sample in samples]
@@ -148,9 +167,14 @@ def _write_folder(model_path: Path, description: Description, folder: Path, form
     with tempfile.TemporaryDirectory(prefix="bmzpack-") as scratch:
         final = Path(scratch, "model.keras")
         model.save(final)
-        written = write_all(final, folder, names, test_inputs, formats)
+        written = write_all(final, folder, names, test_inputs, formats, ending=ending)
 
-    tensors = windows[0] | processing.postprocess(output_entries, written[0].outputs[0], samples[0])
+    results = written[0].outputs[0]
+    if ending is None:
+        results = processing.postprocess(output_entries, results, samples[0])
+    elif ending.operation is not None:
+        results = {name: ending.decode(array) for name, array in results.items()}
+    tensors = windows[0] | results
     for entry in (*input_entries, *output_entries):
         _write_test_tensor(entry, tensors[entry["id"]], folder)
     visible = visible_part(images, windows[0])
@@ -184,6 +208,7 @@ def _write_folder(model_path: Path, description: Description, folder: Path, form
         agreement,
         mirrored=visible < 1,
         rim=rim,
+        ending=ending,
     )
     (folder / "README.md").write_text(text, encoding="utf-8")
     return Packed(folder, agreement, [CONSUMERS[name].NAME for name in consumers], _wanting(description, consumers))
@@ -268,6 +293,18 @@ def _entry(
     )
 
 
+def _end_in_labels(source: dict[str, Any], entry: dict[str, Any], ending: Ending) -> None:
+    """Describe the labels in place of the network's output: they have one channel, and no tile has a halo."""
+    for axis in entry["axes"]:
+        axis.pop("halo", None)
+        if axis["id"] == "channel":
+            axis["channel_names"] = CHANNEL_NAMES
+    if ending.in_graph:
+        for axis in (*source["axes"], *entry["axes"]):
+            if axis["id"] == "batch":
+                axis["size"] = 1
+
+
 def _write_test_tensor(entry: dict[str, Any], tensor: np.ndarray, folder: Path) -> None:
     if np.abs(tensor).max() < 1e-4:
         raise UserError(
@@ -276,6 +313,7 @@ def _write_test_tensor(entry: dict[str, Any], tensor: np.ndarray, folder: Path) 
         )
     path = folder / f"test_{entry['id']}.npy"
     np.save(path, tensor)
+    entry["data"] = {"type": tensor.dtype.name}
     entry["test_tensor"] = {"source": path.name, "sha256": rdf.sha256(path)}
 
 

@@ -231,6 +231,13 @@ def export(
     enlarge: Annotated[
         bool, typer.Option("--enlarge", help="Of a classifier: a map as large as the image, which ilastik needs.")
     ] = False,
+    form: Annotated[
+        str,
+        typer.Option(
+            help="Of a network for single objects: friendly (for the plugins of the programs), raw (the zoo's operation "
+            "makes labels in Python), or labels (the saved model itself ends in the label image)."
+        ),
+    ] = "friendly",
     overwrite: Overwrite = False,
 ) -> None:
     """Pack a run as a BioImage Model Zoo bundle."""
@@ -238,7 +245,7 @@ def export(
     import_tensorflow()
     from kerazoo.packing import export as pack_run
 
-    path = pack_run(run, output, formats=names, image=image, enlarge=enlarge, overwrite=overwrite)
+    path = pack_run(run, output, formats=names, image=image, enlarge=enlarge, form=form, overwrite=overwrite)
     typer.echo(f"{path} is written. Next: bmzpack test {path}")
 
 

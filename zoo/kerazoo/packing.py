@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from bmzpack.description import Description, Processing, Training, Validation
+from bmzpack.description import Description, Output, Processing, Training, Validation
+from bmzpack.ending import Ending
 from bmzpack.errors import UserError
 from bmzpack.files import refuse_existing
 from bmzpack.packing import pack
@@ -22,6 +23,10 @@ from kerazoo.data.read import open_stack, read_image, read_mask
 from kerazoo.models.registry import get_model
 from kerazoo.recipe import Patch, Recipe
 from kerazoo.training.run import Run
+
+Form = Literal["friendly", "raw", "labels"]
+"""What the output of a bundle for single objects is, see `export`."""
+FORMS = get_args(Form)
 
 LOSS_TERMS = ("cross_entropy", "dice", "focal", "tversky", "squared_error")
 WHOLE_IMAGE = ["channel", "y", "x"]
@@ -58,6 +63,8 @@ USES = {
     "fields": "Each pixel gets a flow (y, x) that leads to the middle line of its object, five times its length, the "
     "distance to its outline, and the logit of the probability that it lies on the outline. Objects are found by "
     "`kerazoo predict`, or in another program by the Euler integration of Omnipose.",
+    "labels": "The graph gives a label image: 0 for the background, 1, 2, ... for the objects, with no plugin for them. "
+    "Give it whole images: at the edges of tiles objects are cut, and every tile has an object 1.",
     "patch": "The image is cut into square patches that lie side by side, and each of them gets one value per class, "
     "independently of the others: the output is a map of the patches. The test image is put together from "
     "validation patches of all classes.",
@@ -71,6 +78,7 @@ def export(
     formats: Sequence[str] | None = None,
     image: str | os.PathLike[str] | None = None,
     enlarge: bool = False,
+    form: Form = "friendly",
     overwrite: bool = False,
 ) -> Path:
     """Pack a run as a bundle of the BioImage Model Zoo.
@@ -92,6 +100,10 @@ def export(
         image. A converted run has none, and needs one.
     enlarge
         Of a patch classifier: whether the map is as large as the image, which ilastik needs.
+    form
+        Of a network for single objects. `friendly`: what the programs' own plugins for objects take. `raw`: with the
+        operation of the zoo that makes labels in Python, for StarDist and Cellpose. `labels`: the graph itself ends in
+        the label image; for StarDist and Cellpose, as a saved model only.
     overwrite
         Whether an existing file may be replaced.
 
@@ -103,12 +115,16 @@ def export(
     Raises
     ------
     UserError
-        The run is not trained yet, its validation images are gone, the bundle cannot be written, or what is to be
-        enlarged is no map of patches.
+        The run is not trained yet, its validation images are gone, the bundle cannot be written, what is to be
+        enlarged is no map of patches, or the network has no such form.
     """
     if not isinstance(run, Run):
         run = Run.open(run)
     classifies = run.recipe.task == "classification"
+    if form not in FORMS:
+        raise UserError(f"There is no form {form!r} of a bundle: choose from {', '.join(FORMS)}.")
+    if form != "friendly" and run.recipe.targets not in _LOSSES:
+        raise UserError(f"{run.path} does not find objects by a network for them: leave --form out.")
     if enlarge and not classifies:
         raise UserError(f"{run.path} gives a class per pixel already: leave --enlarge out.")
     refuse_existing(Path(output), overwrite)
@@ -116,21 +132,49 @@ def export(
         raise UserError("The test tensors of a classifier are made of its validation patches: leave --image out.")
     description = describe(run, image)
     model: Any = run.model_path
+    ending = None
     if classifies:
         from kerazoo.inference.network import load_model
         from kerazoo.models.patch_map import patch_map
 
         model = patch_map(load_model(run.model_path), enlarge)
-    elif run.recipe.targets == "stars":
-        from kerazoo import star_bundle
-        from kerazoo.inference.network import load_model
-
-        model = star_bundle.full_resolution(load_model(run.model_path), run.recipe.geometry.grid)
-        description.config["stardist"] = star_bundle.config(run.recipe)
-        description.attachments[star_bundle.MACRO] = star_bundle.macro(run.recipe)
-    packed = pack(model, description, output, formats=formats, overwrite=overwrite)
-    run.write("agreement", packed.agreement)
+    elif run.recipe.targets in _LOSSES:
+        model, ending = _of_objects(run, description, form)
+    packed = pack(model, description, output, formats=formats, ending=ending, overwrite=overwrite)
+    if form == "friendly":
+        run.write("agreement", packed.agreement)
     return packed.path
+
+
+def _of_objects(run: Run, description: Description, form: Form) -> tuple[Any, Ending | None]:
+    """A network for single objects as a bundle of a form has it, and what makes labels there; adds to what is said."""
+    from kerazoo import endings, star_bundle
+    from kerazoo.inference.network import load_model
+
+    model, recipe = load_model(run.model_path), run.recipe
+    if recipe.targets == "stars":
+        model = star_bundle.full_resolution(model, recipe.geometry.grid)
+    if form == "labels":
+        ending = endings.graph_ending(recipe)
+        description.documentation = USES["labels"] + _seen_size(recipe)
+        if run.config.publication.name is None:
+            # one that says StarDist would have deepImageJ look for what its plugin needs
+            description.name = _allowed(f"Instance segmentation of {data_set_name(run.config)} (label images)")
+    elif form == "raw":
+        ending = endings.operation_ending(recipe)
+        if ending is not None:
+            model = endings.laid_out(model, recipe)
+            description.documentation = f"{description.documentation} {_in_python(recipe)}"
+    else:
+        ending = None
+        if recipe.targets == "stars":
+            description.config["stardist"] = star_bundle.config(recipe)
+            description.attachments[star_bundle.MACRO] = star_bundle.macro(recipe)
+    if ending is not None:
+        axes = "bcyx" if form == "raw" and recipe.targets == "flows" else "byxc"
+        about = "Labels 1, 2, ... of the objects, 0 for the background"
+        description.outputs = [Output(id="labels", axes=axes, description=about)]
+    return model, ending
 
 
 def describe(run: Run, image_file: str | os.PathLike[str] | None = None) -> Description:
@@ -180,6 +224,14 @@ def describe(run: Run, image_file: str | os.PathLike[str] | None = None) -> Desc
         "config": {"kerazoo": recipe.model_dump(mode="json")},
     }
     return validate(Description, content, f"publication in {run.path / 'config.yaml'}")
+
+
+def _in_python(recipe: Recipe) -> str:
+    package = "stardist" if recipe.targets == "stars" else "cellpose"
+    return (
+        f"In Python `bioimageio.core` makes labels of it where `pip install {package}` was typed; give it whole images, "
+        f"not tiles. The channels of the network's output are {', '.join(recipe.classes)}."
+    )
 
 
 def _seen_size(recipe: Recipe) -> str:
@@ -249,7 +301,10 @@ def title(config: Config) -> str:
         # deepImageJ knows StarDist by the name
         known = config.targets.kind != "stars" or "stardist" in config.publication.name.lower()
         return config.publication.name + ("" if known else " (StarDist)")
-    text = _headline(config)
+    return _allowed(_headline(config))
+
+
+def _allowed(text: str) -> str:
     return "".join(c if c.isascii() and (c.isalnum() or c in "_+- ()") else "-" for c in text)[:128]
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import dataclasses
 
 from bmzpack.contract.findings import Rule, Severity
-from bmzpack.contract.looks import description, files, tensors, weights
+from bmzpack.contract.looks import description, files, processing, tensors, weights
+from bmzpack.ending import TO_LABELS
 
 NAME = "Python (bioimageio.core)"
 FORMATS = (
@@ -214,6 +215,13 @@ RULES = [
         "bioimageio.spec refuses tensors of one id.",
         "Give every tensor another id.",
         tensors.same_ids,
+    ),
+    Rule(
+        "P11",
+        ADVICE,
+        "bioimageio.core makes labels with the packages stardist and cellpose, which it does not install (read).",
+        "Say in the documentation which package has to be installed; `bmzpack pack` does.",
+        processing.named(*TO_LABELS),
     ),
 ]
 

@@ -25,6 +25,8 @@ from bmzpack.contract.guard import refused, refused_bundle
 from bmzpack.contract.matrix import Cell, Matrix
 from bmzpack.contract.titles import TITLES
 from bmzpack.contract.trial import Trial, plan, seam
+from bmzpack.ending import CHANNEL_NAMES, disagreement
+from bmzpack.ending import TOLERANCE as TOLERANCE_OF_LABELS
 from bmzpack.engines import Attempt, TensorNames, old, relative_error
 from bmzpack.errors import UserError
 from bmzpack.weights import TOLERANCE
@@ -233,9 +235,12 @@ class _Given:
         members: dict[Any, Any] = dict(self._sample().members)
         given = {name: _fed(np.asarray(members[name].data)) for name in self.names.inputs}
         self.trial = plan(facts, given) if sizes else Trial([given])
+        channels = [axis.channel_names for tensor in facts.outputs for axis in tensor.axes if axis.id == "channel"]
+        self.labels = channels == [CHANNEL_NAMES]
+        self.tolerance = TOLERANCE_OF_LABELS if self.labels else TOLERANCE
 
     def error(self, outputs: Mapping[str, np.ndarray]) -> float:
-        """Largest difference from the test outputs, relative to their range.
+        """Largest difference from the test outputs, relative to their range; of labels, how many pixels differ.
 
         Raises
         ------
@@ -250,7 +255,7 @@ class _Given:
                 raise UserError(
                     f"The engine gives {name} the shape {output.shape}, the test tensor has {expected.shape}."
                 )
-            errors.append(relative_error(output, expected))
+            errors.append(disagreement(output, expected) if self.labels else relative_error(output, expected))
         return float(np.max(errors))
 
     def _sample(self) -> Sample:
@@ -356,10 +361,13 @@ def _judged(
         error = given.error(first)
     except UserError as problem:
         return Cell("failed", seconds=attempt.seconds, message=" ".join([*messages, _line(problem)]))
+    except ImportError as problem:
+        package = f"install the package {problem.name}" if problem.name else "install what it names"
+        return Cell("absent", message=f"The output cannot be processed here: {_line(problem)}: {package}.")
     except Exception as problem:  # whatever bioimageio.core says of the processing of a stranger's bundle
         return Cell("unsupported", seconds=attempt.seconds, message=f"The output cannot be processed: {_line(problem)}")
     # bioimageio.core has a tolerance of its own, which the bundle may set
-    if attempt.status is None and not error <= TOLERANCE:
+    if attempt.status is None and not error <= given.tolerance:
         status = "failed"
         messages.append(f"The engine's output differs from the test tensor by {error:.1e} of its range.")
     problems = _at_other_sizes(given.trial, attempt, reference, key)

@@ -20,6 +20,8 @@ import numpy as np
 
 from bmzpack import engines
 from bmzpack.engines import TensorNames
+from bmzpack.ending import Ending, disagreement
+from bmzpack.ending import TOLERANCE as TOLERANCE_OF_LABELS
 from bmzpack.engines.process import run_python
 from bmzpack.errors import UserError
 from bmzpack.weights.source import check_source, tensor_names
@@ -34,6 +36,9 @@ FORMATS = {
     "torchscript": ("torch", "weights.pt"),
 }
 """Engine that runs a format here, and name of its file in a bundle."""
+
+LABELS_FORMAT = "tensorflow_saved_model_bundle"
+"""The format whose graph can end in labels."""
 
 TOLERANCE = 1e-4
 """Largest difference from Keras, relative to the range of its output, with which a file is accepted."""
@@ -65,6 +70,7 @@ def write_all(
     formats: Sequence[str] | None = None,
     *,
     names_made_up: bool = False,
+    ending: Ending | None = None,
 ) -> list[Written]:
     """Write a model in several weights formats; every file is run before it is returned.
 
@@ -85,6 +91,9 @@ def write_all(
         Keys of `FORMATS`. None for all that this model can be written in; what is left out is logged as a warning.
     names_made_up
         As for `bmzpack.weights.source.check_source`.
+    ending
+        One with a function is put behind the network, into the saved model, the only format then; all others are no
+        business of the weights.
 
     Returns
     -------
@@ -97,17 +106,20 @@ def write_all(
         The model cannot be used, or a format that was asked for: there is none of this name, it cannot be written or
         run, or does not compute what Keras computes.
     """
+    ending = ending if ending and ending.in_graph else None
+    if ending:
+        formats = _with_labels(formats)
     chosen = choose_formats(formats)
     check_source(model_path, tensors, chosen, names_made_up=names_made_up)
     written = []
     with tempfile.TemporaryDirectory(prefix="bmzpack-") as scratch_folder:
         scratch = Path(scratch_folder)
-        versions = _convert(model_path, scratch, tensors, chosen)
+        versions = _convert(model_path, scratch, tensors, chosen, ending)
         runnable = [name for name in versions if "error" not in versions[name]]
         results = _run(scratch, runnable, test_inputs, tensors)
         for name in chosen:
             try:
-                result, error = _accepted(name, model_path, versions, results)
+                result, error = _accepted(name, model_path, versions, results, ending)
             except UserError as problem:
                 if formats is not None or name == "keras_v3":
                     raise
@@ -117,7 +129,7 @@ def write_all(
                 Written(
                     format=name,
                     path=folder / FORMATS[name][1],
-                    parent=None if name == "keras_v3" else "keras_v3",
+                    parent=None if name == "keras_v3" or ending else "keras_v3",
                     versions=versions[name],
                     max_abs_error=error,
                     latency_s=result.seconds,
@@ -150,7 +162,20 @@ def choose_formats(formats: Sequence[str] | None) -> list[str]:
     return list(dict.fromkeys(formats))
 
 
-def _convert(model: Path, folder: Path, names: TensorNames, formats: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _with_labels(formats: Sequence[str] | None) -> list[str]:
+    """The formats of a graph that ends in labels."""
+    others = [name for name in formats or () if name != LABELS_FORMAT]
+    if others:
+        raise UserError(
+            f"{others[0]} cannot hold the TensorFlow operations that make labels: name {LABELS_FORMAT} alone, or no "
+            "format."
+        )
+    return [LABELS_FORMAT]
+
+
+def _convert(
+    model: Path, folder: Path, names: TensorNames, formats: Sequence[str], ending: Ending | None
+) -> dict[str, dict[str, Any]]:
     """Write formats, TorchScript in a process of its own; returns their versions, or what went wrong as ``error``."""
     by_tensorflow = dict.fromkeys(["keras_v3", *(name for name in formats if name != "torchscript")])
     steps = [("tensorflow", model, list(by_tensorflow))]
@@ -164,6 +189,7 @@ def _convert(model: Path, folder: Path, names: TensorNames, formats: Sequence[st
             "inputs": names.inputs,
             "outputs": names.outputs,
             "formats": {name: FORMATS[name][1] for name in targets},
+            "ending": ending and ending.in_graph,
         }
         (folder / "task.json").write_text(json.dumps(task))
         run_python(
@@ -188,7 +214,11 @@ def _run(
 
 
 def _accepted(
-    name: str, model: Path, versions: dict[str, dict[str, Any]], results: dict[str, engines.Result | UserError]
+    name: str,
+    model: Path,
+    versions: dict[str, dict[str, Any]],
+    results: dict[str, engines.Result | UserError],
+    ending: Ending | None,
 ) -> tuple[engines.Result, float]:
     """The result and relative error of a file that was written, runs, and computes what Keras computes."""
     remedy = "" if name == "keras_v3" else " Choose other formats with --formats."
@@ -199,6 +229,8 @@ def _accepted(
         raise reference
     if isinstance(result, UserError):
         raise UserError(f"{result}.{remedy}")
+    if ending:
+        return result, _accepted_labels(model, result, reference, ending)
     for got, expected in zip(result.outputs, reference.outputs, strict=True):
         for tensor, array in expected.items():
             if not np.isfinite(array).all():
@@ -213,6 +245,22 @@ def _accepted(
             f"{name} differs from {model} by {error:.1e} of the output's range, more than {TOLERANCE:.0e}.{remedy}"
         )
     return result, error
+
+
+def _accepted_labels(model: Path, result: engines.Result, reference: engines.Result, ending: Ending) -> float:
+    """How much the labels of a graph differ from those that are made of the output of Keras, where it is little."""
+    pairs = [
+        (got[tensor], ending.decode(array))
+        for got, expected in zip(result.outputs, reference.outputs, strict=True)
+        for tensor, array in expected.items()
+    ]
+    error = max(disagreement(got, expected) for got, expected in pairs)
+    if not error <= TOLERANCE_OF_LABELS:
+        raise UserError(
+            f"The graph of {model} puts {error:.1%} of the objects' pixels on the test image into other objects than "
+            f"the decoder does, more than {TOLERANCE_OF_LABELS:.0%}."
+        )
+    return error
 
 
 def _relative_error(result: engines.Result, reference: engines.Result) -> float:

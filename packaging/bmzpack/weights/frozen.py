@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -31,14 +33,36 @@ def freeze(model: keras.Model, names: tuple[str, ...]) -> Frozen:
     names
         Tensor ids of the inputs.
     """
-    for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.UpSampling2D) and layer.interpolation == "nearest":
-            _resize_at_once(layer)
+    _prepare(model)
     specs = [tf.TensorSpec(tensor.shape, tensor.dtype, name) for name, tensor in zip(names, model.inputs, strict=True)]
 
     @tf.function(input_signature=specs)
     def serve(*tensors: Any) -> list[Any]:
         return keras.tree.flatten(model(keras.tree.pack_sequence_as(model.input, tensors), training=False))
+
+    return with_constants(serve.get_concrete_function())
+
+
+def with_ending(model: keras.Model, name: str, ending: Mapping[str, Any]) -> Frozen:
+    """The graph of a network with one input and one output, and of the operations that make labels of it.
+
+    Parameters
+    ----------
+    model
+        The network.
+    name
+        Tensor id of the input; its batch is 1.
+    ending
+        From `bmzpack.ending.Ending.in_graph`.
+    """
+    _prepare(model)
+    module, _, function = ending["function"].partition(":")
+    labels = getattr(importlib.import_module(module), function)
+    shape = (1, *model.inputs[0].shape[1:])
+
+    @tf.function(input_signature=[tf.TensorSpec(shape, model.inputs[0].dtype, name)])
+    def serve(image: Any) -> list[Any]:
+        return [labels(model(image, training=False), **ending["arguments"])]
 
     return with_constants(serve.get_concrete_function())
 
@@ -61,6 +85,12 @@ def with_constants(function: Any) -> Frozen:
             [graph.get_tensor_by_name(tensor.name) for tensor in frozen.inputs],
             [graph.get_tensor_by_name(tensor.name) for tensor in frozen.outputs],
         )
+
+
+def _prepare(model: keras.Model) -> None:
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.UpSampling2D) and layer.interpolation == "nearest":
+            _resize_at_once(layer)
 
 
 def _resize_at_once(layer: Any) -> None:

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from bmzpack.engines import TensorNames
 from bmzpack.weights.archive import write_archive
-from bmzpack.weights.frozen import Frozen, freeze
+from bmzpack.weights.frozen import Frozen, freeze, with_ending
 from bmzpack.weights.model import version
 
 v1 = tf.compat.v1
 
 
-def write(model: keras.Model, path: Path, names: TensorNames) -> dict[str, str | int]:
-    """Write a zip with ``saved_model.pb`` and, for Fiji, an empty folder ``variables`` at its root."""
-    return write_frozen(freeze(model, tuple(names.inputs)), path, names)
+def write(
+    model: keras.Model, path: Path, names: TensorNames, ending: Mapping[str, Any] | None = None
+) -> dict[str, str | int]:
+    """Write a zip with ``saved_model.pb`` and, for Fiji, an empty folder ``variables`` at its root.
+
+    The ending is that of `bmzpack.ending.Ending.in_graph`.
+    """
+    frozen = with_ending(model, names.inputs[0], ending) if ending else freeze(model, tuple(names.inputs))
+    return write_frozen(frozen, path, names)
 
 
 def write_frozen(frozen: Frozen, path: Path, names: TensorNames) -> dict[str, str | int]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bmzpack.engines import TensorNames
 from bmzpack.errors import UserError
+from bmzpack.weights import LABELS_FORMAT
 
 
 def main(task_path: Path) -> None:
@@ -18,11 +19,13 @@ def main(task_path: Path) -> None:
 
     names = TensorNames(task["inputs"], task["outputs"])
     model = load(Path(task["model"]))
+    ending = task["ending"]
     versions = {}
     for name, file_name in task["formats"].items():
         writer = importlib.import_module(f"bmzpack.weights.{name}")
         try:
-            versions[name] = writer.write(model, Path(task["folder"], file_name), names)
+            further = {"ending": ending} if ending and name == LABELS_FORMAT else {}
+            versions[name] = writer.write(model, Path(task["folder"], file_name), names, **further)
         except OSError as error:
             raise UserError(f"{task['folder']} cannot be written ({error.strerror}): free some space there.") from error
         except Exception as error:

@@ -14,6 +14,7 @@ from bmzpack.geometry import measure
 from bmzpack.settings import read_yaml, validate
 from kerazoo.config import DecodingConfig
 from kerazoo.data.normalise import EPSILON, Normalisation
+from kerazoo.endings import CHANNELS_FIRST
 from kerazoo.inference.network import load_model
 from kerazoo.recipe import Recipe, TileGeometry
 from kerazoo.star_bundle import FULL_RESOLUTION
@@ -101,10 +102,10 @@ def _as_trained(model: keras.Model) -> keras.Model:
     """The network without what the packer puts behind it for other programs.
 
     That is zeros around an output that is smaller than the input: the tiling here places such an output, and has
-    something better than zeros for the border of an image. And the enlargement of an output on a grid.
+    something better than zeros for the border of an image. And another layout, or the enlargement, of an output.
     """
     last = model.layers[-1]
-    behind = isinstance(last, keras.layers.ZeroPadding2D) or last.name == FULL_RESOLUTION
+    behind = isinstance(last, keras.layers.ZeroPadding2D) or last.name in (FULL_RESOLUTION, CHANNELS_FIRST)
     return keras.Model(model.inputs, last.input) if behind else model
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from bmzpack.contract.facts import Axis, Facts
 from bmzpack.contract.findings import Look, Occurrence, Severity
 from bmzpack.contract.wire import End, OnnxFile, SavedModel
+from bmzpack.ending import TO_LABELS
 
 SAVED_MODEL = "tensorflow_saved_model_bundle"
 VERSIONS = ("tensorflow_version", "pytorch_version", "keras_version", "version")
@@ -263,7 +264,10 @@ def _shapes(facts: Facts, file: OnnxFile | SavedModel, place: str) -> Iterator[O
                     place, f"{tensor.id} has {len(end.shape)} axes in the network, {len(tensor.axes)} are described."
                 )
                 continue
+            made_into_labels = any(operation.id in TO_LABELS for operation in tensor.operations)
             for axis, size in zip(tensor.axes, end.shape, strict=True):
+                if made_into_labels and axis.id == "channel":
+                    continue
                 if isinstance(size, int) and size > 0 and not _fits(axis, size):
                     described = axis.size if axis.size is not None else f"{axis.minimum} + n x {axis.step}"
                     yield Occurrence(

@@ -1,0 +1,233 @@
+"""Bundles that end in labels: packed, described, and run by bioimageio.core and by the TensorFlow inside Fiji."""
+
+import keras
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+import kerazoo
+from bmzpack import engines, pack
+from bmzpack.bundle import extract, unpacked
+from bmzpack.contract import check
+from bmzpack.ending import disagreement
+from bmzpack.engines import TensorNames, old
+from bmzpack.errors import UserError
+from bmzpack.proof import test as prove
+from bmzpack.settings import read_yaml
+from kerazoo.config import DecodingConfig, make_config
+from kerazoo.data.normalise import Normalisation
+from kerazoo.data.synthetic import write_nuclei
+from kerazoo.decoding.decode import decode
+from kerazoo.endings import graph_ending, laid_out, operation_ending
+from kerazoo.recipe import Recipe, TileGeometry
+from kerazoo.star_bundle import full_resolution
+from kerazoo.targets.flows import flow_targets
+from kerazoo.targets.stars import star_targets
+
+GRID = 2
+
+
+@pytest.fixture(scope="module")
+def masks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("nuclei")
+    write_nuclei(folder, images=3, seed=7, size=160)
+    return [np.asarray(Image.open(path)).astype(np.int32) for path in sorted((folder / "masks").iterdir())]
+
+
+def recipe_of(targets):
+    names = {
+        "stars": ["probability", *(f"distance{ray}" for ray in range(32))],
+        "flows": ["flow y", "flow x", "cell"],
+        "fields": ["flow y", "flow x", "distance", "boundary"],
+    }[targets]
+    return Recipe(
+        model=targets,
+        task="instances",
+        channels=len(names),
+        channel_names=names,
+        classes=names,
+        targets=targets,
+        normalisation=Normalisation(method="none"),
+        decoding=DecodingConfig(threshold=0.4, overlap=0.4, minimum_size=0 if targets == "stars" else 15),
+        geometry=TileGeometry(step=1, halo=0, minimum=1, grid=GRID if targets == "stars" else 1),
+    )
+
+
+def network_of(recipe):
+    """A network that has the right answer from its input: all that is tested here comes after it."""
+    raw = keras.Input((None, None, recipe.channels), name="raw")
+    x = keras.layers.MaxPooling2D(1, strides=recipe.geometry.grid, name=recipe.targets)(raw)
+    return keras.Model(raw, x, name="answers")
+
+
+def answer(labels, recipe):
+    """The output of a good network, as an image of many channels."""
+    if recipe.targets == "stars":
+        stars = star_targets(labels, 32, GRID)
+        stars[..., 0] *= 0.9 + 0.1 * np.random.default_rng(1).random(stars.shape[:2])  # no two are equal
+        return stars.repeat(GRID, axis=0).repeat(GRID, axis=1).astype(np.float32)
+    target = flow_targets(labels)
+    return np.concatenate([5 * target[..., :2], 12 * target[..., 2:] - 6], axis=-1).astype(np.float32)
+
+
+def packed(recipe, image, path, ending, model, axes="byxc", **options):
+    description = {
+        "name": "Labels of nuclei",
+        "inputs": [{"test_image": image, "channel_names": recipe.channel_names}],
+        "outputs": [{"id": "labels", "axes": axes}],
+    }
+    return pack(model, description, path, ending=ending, **options)
+
+
+@pytest.fixture(scope="module", params=["stars", "flows"])
+def graph_bundle(request, masks, tmp_path_factory):
+    recipe = recipe_of(request.param)
+    model = full_resolution(network_of(recipe), recipe.geometry.grid)
+    path = tmp_path_factory.mktemp("graph") / "labels.zip"
+    result = packed(recipe, answer(masks[0], recipe), path, graph_ending(recipe), model)
+    assert list(result.agreement) == ["tensorflow_saved_model_bundle"]
+    return path, recipe
+
+
+def labels_of(output, recipe):
+    grid = recipe.geometry.grid
+    return decode(output[::grid, ::grid], recipe, output.shape)
+
+
+def test_a_graph_ends_in_labels(graph_bundle, masks):
+    path, recipe = graph_bundle
+    with unpacked(path) as folder:
+        rdf = read_yaml(folder / "rdf.yaml", "rdf")
+        assert list(rdf["weights"]) == ["tensorflow_saved_model_bundle"]
+        assert "parent" not in rdf["weights"]["tensorflow_saved_model_bundle"]
+        (output,) = rdf["outputs"]
+        assert output["axes"][-1]["channel_names"] == ["labels"]
+        assert not any("halo" in axis for axis in output["axes"])
+        assert "postprocessing" not in output
+        stored = np.load(folder / output["test_tensor"]["source"])
+        assert stored.dtype == np.float32
+        given = np.load(folder / rdf["inputs"][0]["test_tensor"]["source"])
+        assert disagreement(stored[0, ..., 0], labels_of(given[0], recipe)) < 0.01
+        assert stored.max() == labels_of(given[0], recipe).max() > 3
+        result = run_saved_model("tensorflow", folder, [answer(labels, recipe) for labels in masks])
+    for found, labels in zip(result, masks, strict=True):
+        assert disagreement(found, labels_of(answer(labels, recipe), recipe)) < 0.01
+        assert disagreement(found, labels) < 0.1
+
+
+def test_a_graph_of_labels_passes_the_test_of_the_zoo(graph_bundle):
+    report = prove(graph_bundle[0])
+    assert report.passed, report
+    assert report.formats["tensorflow_saved_model_bundle"].core == "passed"
+    verdicts = check(graph_bundle[0]).consumers
+    assert verdicts["fiji"].verdict != "fails"
+    assert verdicts["ilastik"].verdict == "fails"
+
+
+def run_saved_model(engine, folder, outputs):
+    inputs = [{"raw": output[None]} for output in outputs]
+    result = engines.run(engine, folder / "saved_model.zip", inputs, TensorNames(["raw"], ["labels"]))
+    return [tensors["labels"][0, ..., 0].astype(np.int32) for tensors in result.outputs]
+
+
+@pytest.mark.engines
+def test_labels_in_the_tensorflow_of_fiji(graph_bundle, masks):
+    try:
+        old.python("tensorflow", "2.10.1")
+    except UserError as error:
+        pytest.skip(str(error))
+    path, recipe = graph_bundle
+    outputs = [answer(labels, recipe) for labels in masks]
+    with unpacked(path) as folder:
+        for found, output in zip(run_saved_model("tensorflow-2.10.1", folder, outputs), outputs, strict=True):
+            assert disagreement(found, labels_of(output, recipe)) < 0.01
+
+
+@pytest.mark.parametrize("targets", ["stars", "flows"])
+def test_an_operation_is_declared(targets, masks, tmp_path):
+    recipe = recipe_of(targets)
+    model = laid_out(full_resolution(network_of(recipe), recipe.geometry.grid), recipe)
+    axes, dtype = ("bcyx", "uint16") if targets == "flows" else ("byxc", "int32")
+    ending = operation_ending(recipe)
+    path = tmp_path / "raw.zip"
+    formats = ["keras_v3", "onnx"]
+    packed(recipe, answer(masks[0], recipe), path, ending, model, axes, formats=formats)
+    with unpacked(path) as folder:
+        rdf = read_yaml(folder / "rdf.yaml", "rdf")
+        (output,) = rdf["outputs"]
+        assert output["data"]["type"] == dtype
+        assert [axis["id"][0] for axis in output["axes"]] == list(axes)
+        assert output["postprocessing"] == [ending.operation.model_dump(exclude_defaults=True)]
+        stored = np.load(folder / output["test_tensor"]["source"])
+        given = np.load(folder / rdf["inputs"][0]["test_tensor"]["source"])
+        assert np.array_equal(stored.squeeze(), labels_of(given[0], recipe))
+        text = (folder / "README.md").read_text(encoding="utf-8")
+    assert f"In Python bioimageio.core applies `{ending.operation.id}`" in text
+    found = check(path)
+    assert found.consumers["core"].verdict == "opens"
+    assert found.consumers["fiji"].verdict == "fails"
+    assert {finding.rule for finding in found.findings} >= {"P10", "P11"}
+
+
+def test_what_an_operation_needs_is_named(masks, tmp_path):
+    pytest.importorskip("bioimageio.core")
+    recipe = recipe_of("stars")
+    model = full_resolution(network_of(recipe), GRID)
+    path = tmp_path / "raw.zip"
+    packed(recipe, answer(masks[0], recipe), path, operation_ending(recipe), model, formats=["keras_v3"])
+    report = prove(path)
+    try:
+        import stardist  # noqa: F401
+    except ImportError:
+        assert report.formats["keras_v3"].engine == "absent"
+        assert "install the package stardist" in report.formats["keras_v3"].messages[0]
+    else:
+        assert report.passed
+
+
+def test_what_cannot_hold_labels_is_refused(masks, tmp_path):
+    recipe = recipe_of("flows")
+    image = answer(masks[0], recipe)
+    with pytest.raises(UserError, match="onnx cannot hold the TensorFlow operations"):
+        packed(recipe, image, tmp_path / "a.zip", graph_ending(recipe), network_of(recipe), formats=["onnx"])
+    with pytest.raises(UserError, match="zero everywhere"):
+        packed(recipe, image - [0, 0, 20], tmp_path / "a.zip", graph_ending(recipe), network_of(recipe))
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(UserError, match="StarDist and Cellpose, but this is fields"):
+        graph_ending(recipe_of("fields"))
+    assert operation_ending(recipe_of("fields")) is None
+
+
+def test_a_graph_that_disagrees_is_refused(masks, tmp_path):
+    recipe = recipe_of("flows")
+    ending = graph_ending(recipe)
+    ending.arguments["minimum_size"] = 500
+    with pytest.raises(UserError, match="of the objects' pixels"):
+        packed(recipe, answer(masks[0], recipe), tmp_path / "a.zip", ending, network_of(recipe))
+
+
+def test_forms_of_a_run(tmp_path):
+    write_nuclei(tmp_path, images=4, seed=3, size=96)
+    config = {
+        "model": {"name": "stardist2d", "arguments": {"filters": 8, "features": 16, "rays": 16, "grid": [2, 2]}},
+        "data": {"images": tmp_path / "images", "masks": tmp_path / "masks"},
+        "training": {"epochs": 1, "steps_per_epoch": 2, "batch_size": 1, "patch_size": 64},
+    }
+    run = kerazoo.train(make_config(config), tmp_path / "run", progress=False)
+    with pytest.raises(UserError, match="choose from friendly, raw, labels"):
+        kerazoo.export(run, tmp_path / "a.zip", form="rough")
+    # an untrained network whose distances are 0 finds single pixels
+    run.write("recipe", run.recipe.model_copy(update={"decoding": DecodingConfig(threshold=0.01)}).model_dump())
+    bundle = kerazoo.export(run, tmp_path / "labels.zip", form="labels")
+    with unpacked(bundle) as folder:
+        rdf = read_yaml(folder / "rdf.yaml", "rdf")
+        assert "stardist" not in rdf["name"].lower()
+        assert "Give it whole images" in (folder / "README.md").read_text(encoding="utf-8")
+    image = sorted((tmp_path / "images").iterdir())[0]
+    with pytest.raises(UserError, match="has no keras_v3 weights"):
+        kerazoo.predict(bundle, image, tmp_path / "predicted")
+    raw = kerazoo.export(run, tmp_path / "raw.zip", form="raw", formats=["keras_v3"])
+    (by_bundle,) = kerazoo.predict(raw, image, tmp_path / "by_bundle")
+    (by_run,) = kerazoo.predict(run, image, tmp_path / "by_run")
+    assert np.array_equal(tifffile.imread(by_bundle), tifffile.imread(by_run))
