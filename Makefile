@@ -40,7 +40,7 @@ bench: install
 PEERS := stardist cellpose omnipose
 
 parity: install $(PEERS:%=.venv/parity/%/.installed)
-	$(BIN)/python -m pytest -m parity tests/parity
+	$(BIN)/python -m pytest -m 'parity and not bench' tests/parity
 
 .venv/parity/%/.installed: .ci/parity/%.txt
 	$(PYTHON) -m venv $(@D)

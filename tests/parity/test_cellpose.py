@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
+from answers import answer, labels_of, network_of, packed, recipe_of
 from bmzpack.errors import UserError
 from kerazoo.checkpoints.cellpose import load_cellpose, load_omnipose
 from kerazoo.data.read import read_mask
 from kerazoo.data.rescale import diameter
 from kerazoo.decoding.flows import cluster, find_flow_objects, flow_errors, integrate, remove_inconsistent
+from kerazoo.endings import laid_out, operation_ending
 from kerazoo.evaluation.matching import overlaps
 from kerazoo.targets.flows import flow_targets
 from kerazoo.training.flow_loss import FlowLoss
@@ -193,3 +195,18 @@ def test_faster_than_the_official_package(cellpose, field, name, capsys):
         print(f"\n{name} 1024^2 against cellpose: labels to flows {targets:.2f}x, masks from flows {masks:.2f}x")
     assert targets <= 0.5
     assert masks <= 0.4
+
+
+def test_the_operation_of_the_zoo_gives_our_labels(peer, field, tmp_path):
+    """A raw bundle run by bioimageio.core with the official package, on another image than the packed one."""
+    recipe = recipe_of("flows")
+    images = [answer(field(name, 256), recipe) for name in SETS]
+    path = tmp_path / "raw.zip"
+    formats = ["keras_v3", "onnx"]
+    model = laid_out(network_of(recipe), recipe)
+    packed(recipe, images[0], path, operation_ending(recipe), model, "bcyx", formats=formats)
+    for image in images:
+        found = peer("cellpose", "core_bundle")("labels_of", bundle=path, image=image)
+        assert found["status"] == "passed", found["problems"]
+        assert found["labels"].max() > 5
+        np.testing.assert_array_equal(found["labels"], labels_of(image, recipe))

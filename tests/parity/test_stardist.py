@@ -7,8 +7,11 @@ import keras
 import numpy as np
 import pytest
 
+from answers import answer, labels_of, network_of, packed, recipe_of
 from kerazoo.checkpoints.stardist import load_stardist
 from kerazoo.decoding.stars import Candidates, find_candidates, find_stars, render, suppress
+from kerazoo.endings import operation_ending
+from kerazoo.star_bundle import full_resolution
 from kerazoo.targets.stars import star_targets
 from kerazoo.training.star_loss import StarLoss
 
@@ -153,3 +156,18 @@ def test_label_images_are_identical(stardist, data_folder):
         found = find_stars(stars, (2, 2), 0.4, 0.4)
         assert found.max() > 5
         np.testing.assert_array_equal(found, official)
+
+
+def test_the_operation_of_the_zoo_gives_our_labels(peer, tmp_path):
+    """A raw bundle run by bioimageio.core with the official package, on another image than the packed one."""
+    rng = np.random.default_rng(3)
+    recipe = recipe_of("stars")
+    images = [answer(random_labels(rng, 160), recipe) for _ in range(2)]
+    model = full_resolution(network_of(recipe), recipe.geometry.grid)
+    path = tmp_path / "raw.zip"
+    packed(recipe, images[0], path, operation_ending(recipe), model, formats=["keras_v3", "onnx"])
+    for image in images:
+        found = peer("stardist", "core_bundle")("labels_of", bundle=path, image=image)
+        assert found["status"] == "passed", found["problems"]
+        assert found["labels"].max() > 10
+        np.testing.assert_array_equal(found["labels"], labels_of(image, recipe))

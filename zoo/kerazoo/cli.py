@@ -234,8 +234,8 @@ def export(
     form: Annotated[
         str,
         typer.Option(
-            help="Of a network for single objects: friendly (for the plugins of the programs), raw (the zoo's operation "
-            "makes labels in Python), or labels (the saved model itself ends in the label image)."
+            help="Of a network for single objects: friendly (for the plugins of the programs), raw (the zoo's "
+            "operation makes labels in Python), or labels (the saved model itself ends in the label image)."
         ),
     ] = "friendly",
     overwrite: Overwrite = False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
@@ -24,9 +24,8 @@ from kerazoo.models.registry import get_model
 from kerazoo.recipe import Patch, Recipe
 from kerazoo.training.run import Run
 
-Form = Literal["friendly", "raw", "labels"]
-"""What the output of a bundle for single objects is, see `export`."""
-FORMS = get_args(Form)
+FORMS = ("friendly", "raw", "labels")
+"""What the output of a bundle for single objects can be, see `export`."""
 
 LOSS_TERMS = ("cross_entropy", "dice", "focal", "tversky", "squared_error")
 WHOLE_IMAGE = ["channel", "y", "x"]
@@ -63,8 +62,8 @@ USES = {
     "fields": "Each pixel gets a flow (y, x) that leads to the middle line of its object, five times its length, the "
     "distance to its outline, and the logit of the probability that it lies on the outline. Objects are found by "
     "`kerazoo predict`, or in another program by the Euler integration of Omnipose.",
-    "labels": "The graph gives a label image: 0 for the background, 1, 2, ... for the objects, with no plugin for them. "
-    "Give it whole images: at the edges of tiles objects are cut, and every tile has an object 1.",
+    "labels": "The graph gives a label image: 0 for the background, 1, 2, ... for the objects, with no plugin for "
+    "them. Give it whole images: at the edges of tiles objects are cut, and every tile has an object 1.",
     "patch": "The image is cut into square patches that lie side by side, and each of them gets one value per class, "
     "independently of the others: the output is a map of the patches. The test image is put together from "
     "validation patches of all classes.",
@@ -78,7 +77,7 @@ def export(
     formats: Sequence[str] | None = None,
     image: str | os.PathLike[str] | None = None,
     enlarge: bool = False,
-    form: Form = "friendly",
+    form: str = "friendly",
     overwrite: bool = False,
 ) -> Path:
     """Pack a run as a bundle of the BioImage Model Zoo.
@@ -146,7 +145,7 @@ def export(
     return packed.path
 
 
-def _of_objects(run: Run, description: Description, form: Form) -> tuple[Any, Ending | None]:
+def _of_objects(run: Run, description: Description, form: str) -> tuple[Any, Ending | None]:
     """A network for single objects as a bundle of a form has it, and what makes labels there; adds to what is said."""
     from kerazoo import endings, star_bundle
     from kerazoo.inference.network import load_model
@@ -229,8 +228,8 @@ def describe(run: Run, image_file: str | os.PathLike[str] | None = None) -> Desc
 def _in_python(recipe: Recipe) -> str:
     package = "stardist" if recipe.targets == "stars" else "cellpose"
     return (
-        f"In Python `bioimageio.core` makes labels of it where `pip install {package}` was typed; give it whole images, "
-        f"not tiles. The channels of the network's output are {', '.join(recipe.classes)}."
+        f"In Python `bioimageio.core` makes labels of it where `pip install {package}` was typed; give it whole "
+        f"images, not tiles. The channels of the network's output are {', '.join(recipe.classes)}."
     )
 
 

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from bmzpack import engines
-from bmzpack.engines import TensorNames
-from bmzpack.ending import Ending, disagreement
 from bmzpack.ending import TOLERANCE as TOLERANCE_OF_LABELS
+from bmzpack.ending import Ending, disagreement
+from bmzpack.engines import TensorNames
 from bmzpack.engines.process import run_python
 from bmzpack.errors import UserError
 from bmzpack.weights.source import check_source, tensor_names

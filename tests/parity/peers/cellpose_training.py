@@ -8,7 +8,7 @@ from cellpose import models, train
 from skimage.io import imread
 
 
-def _read(folder):
+def read(folder):
     names = sorted(path.stem for path in Path(folder, "images").iterdir())
     images, masks = (
         [imread(next(Path(folder, part).glob(f"{name}.*"))) for name in names] for part in ("images", "masks")
@@ -19,8 +19,8 @@ def _read(folder):
 def train_and_predict(inputs):
     """Train on ``train`` and predict ``validation``, folders of grey images and label images."""
     torch.manual_seed(int(inputs["seed"]))
-    _, images, masks = _read(inputs["train"])
-    names, held_out, _ = _read(inputs["validation"])
+    _, images, masks = read(inputs["train"])
+    names, held_out, _ = read(inputs["validation"])
     model = models.CellposeModel(gpu=False, pretrained_model=None, nchan=2)
     started = time.perf_counter()
     path, *_ = train.train_seg(
@@ -31,7 +31,6 @@ def train_and_predict(inputs):
         batch_size=int(inputs["batch"]),
         n_epochs=int(inputs["epochs"]),
         nimg_per_epoch=int(inputs["batch"]) * int(inputs["steps"]),
-        learning_rate=float(inputs["learning_rate"]),
         save_path=str(inputs["output"]),
         model_name="official",
     )

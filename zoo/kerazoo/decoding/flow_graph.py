@@ -36,7 +36,7 @@ def find_flow_objects(
         Labels 1, 2, ... of the objects, 0 elsewhere (1, y, x, 1), float32.
     """
     inside = output[0, :, :, 2] > threshold
-    flows = tf.where(inside[..., None], output[0, :, :, :2] / FLOW_SCALE, 0.0)
+    flows = tf.where(inside[:, :, None], output[0, :, :, :2] / FLOW_SCALE, 0.0)
     places = tf.cast(tf.where(inside), tf.int32)
     ends = _ends(flows, places, iterations)
     labels = _clusters(ends, places, tf.shape(inside))
@@ -123,7 +123,7 @@ def _flow_errors(labels, flows):
     neighbours = []
     for dy in (0, 1, 2):
         for dx in (0, 1, 2):
-            there = places + [dy, dx]
+            there = places + tf.constant([dy, dx], tf.int64)
             same = tf.gather_nd(padded, there) == label
             neighbours.append(tf.where(same, tf.gather_nd(number, there), 0))
     neighbours = tf.stack(neighbours, 0)

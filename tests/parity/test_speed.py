@@ -1,0 +1,130 @@
+"""Time against the official packages, in the same run, with two threads each and nothing else running."""
+
+import os
+import time
+
+import keras
+import numpy as np
+import pytest
+import tifffile
+from test_training import CASES, by_folder, write
+
+import kerazoo
+from kerazoo.checkpoints.convert import convert
+from kerazoo.config import make_config
+from kerazoo.data.synthetic import write_nuclei
+from kerazoo.inference.load import load_predictor
+from kerazoo.training import fit
+
+
+@pytest.fixture(autouse=True)
+def two_threads(monkeypatch):
+    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "NUMBA_NUM_THREADS"):
+        monkeypatch.setenv(name, str(min(2, os.cpu_count() or 2)))
+
+
+def best_of(repeats, function):
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        result = function()
+        times.append(time.perf_counter() - start)
+    return min(times), result
+
+
+class Clock(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.ends = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.ends.append(time.perf_counter())
+
+
+def step_of(case, folder, table):
+    """Median time from the end of one step of `kerazoo train` to the end of the next."""
+    *_, settings, _, _ = CASES[case]
+    given = {"table": table, "channels": 1, "annotation": "labels"}
+    training = settings["training"] | {"epochs": 1, "steps_per_epoch": 25, "precision": "float32"}
+    config = make_config(settings | {"data": given, "split": {"column": "side"}, "training": training})
+    job = fit._prepare(config, fit.Workers())
+    job.model.compile(keras.optimizers.Adam(1e-4), job.loss, jit_compile=False)
+    clock = Clock()
+    data = fit._training_data(job, job.feed, step=0)
+    job.model.fit(data, steps_per_epoch=25, shuffle=False, verbose=0, callbacks=[clock])
+    return float(np.median(np.diff(clock.ends[3:])))
+
+
+@pytest.mark.bench
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("case", ["stardist on nuclei", "cellpose on cells"])
+def test_step_of_training(case, peer, data_folder, tmp_path):
+    package, data, *_ = CASES[case]
+    samples = {part: entries[:40] for part, entries in by_folder(data_folder(data)).items()}
+    table = write(samples, tmp_path)
+    ratios = []
+    for _ in range(2):
+        ours = step_of(case, tmp_path, table)
+        official = peer(package, f"{package}_speed")("step", train=tmp_path / "train", output=tmp_path, steps=20)
+        ratios.append(ours / float(official["seconds"]))
+        print(f"\n{case}: a step takes {ours:.2f} s, officially {float(official['seconds']):.2f} s")
+    print(f"{case}: {np.median(ratios):.2f}x")
+    assert np.median(ratios) <= 0.9
+
+
+@pytest.mark.bench
+@pytest.mark.timeout(3600)
+def test_whole_prediction_of_stardist(peer, tmp_path):
+    """A network that was trained on synthetic nuclei, on 1024 x 1024 pixels of them."""
+    write_nuclei(tmp_path, images=10, seed=1, size=256)
+    config = make_config(
+        {
+            "model": {"name": "stardist2d"},
+            "data": {"images": tmp_path / "images", "masks": tmp_path / "masks"},
+            "normalisation": {"method": "percentile", "low": 1.0, "high": 99.8},
+            "training": {"epochs": 6, "steps_per_epoch": 40, "batch_size": 4, "patch_size": 128, "learning_rate": 1e-3},
+        }
+    )
+    run = kerazoo.train(config, tmp_path / "run", progress=False)
+    predictor = load_predictor(run)
+    write_nuclei(tmp_path / "large", images=1, seed=2, size=1024)
+    image = tifffile.imread(next((tmp_path / "large" / "images").iterdir()))[..., None]
+    weights = {f"weight{n}": value for n, value in enumerate(predictor.model.get_weights())}
+    decoding = run.recipe.decoding
+    ratios = []
+    for _ in range(2):
+        ours, labels = best_of(5, lambda: predictor.result(image))
+        official = peer("stardist", "stardist_speed")(
+            "predict",
+            image=image[..., 0],
+            threshold=decoding.threshold,
+            overlap=decoding.overlap,
+            repeats=5,
+            **weights,
+        )
+        ratios.append(ours / float(official["seconds"]))
+        print(f"\n{labels.max()} objects, officially {official['labels'].max()}, in {ours:.2f} s and ", end="")
+        print(f"{float(official['seconds']):.2f} s")
+    print(f"whole prediction of StarDist: {np.median(ratios):.2f}x")
+    assert abs(int(labels.max()) - int(official["labels"].max())) <= 0.01 * labels.max()
+    assert np.median(ratios) <= 0.75
+
+
+@pytest.mark.bench
+@pytest.mark.timeout(3600)
+def test_whole_prediction_of_cellpose(peer, data_folder, tmp_path):
+    """Random weights: what is found is nothing, but all is computed."""
+    *_, (_, image, _) = by_folder(data_folder("cells_usiigaci"))["validation"]
+    images = {"image": np.zeros((1, 32, 32, 2), np.float32)}
+    peer("cellpose")("network", path=tmp_path / "official.pth", seed=1, channels=2, outputs=3, **images)
+    run = convert("cellpose", tmp_path / "official.pth", tmp_path / "run", channels=1)
+    predictor = load_predictor(run, diameter=run.recipe.scale.network)
+    ratios = []
+    for _ in range(2):
+        ours, labels = best_of(2, lambda: predictor.result(image[..., None]))
+        official = peer("cellpose")("predict", path=tmp_path / "official.pth", image=image, repeats=2)
+        ratios.append(ours / float(official["seconds"]))
+        print(f"\n{labels.max()} objects, officially {official['masks'].max()}, in {ours:.2f} s and ", end="")
+        print(f"{float(official['seconds']):.2f} s")
+    print(f"whole eval of Cellpose: {np.median(ratios):.2f}x")
+    assert np.median(ratios) <= 0.55
