@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from bmzpack.ending import CHANNEL_NAMES
+from bmzpack.ending import CHANNEL_NAMES, are_labels
 
 SIDE = 256
 """Of one picture in pixels: two of them stay below the 500 kB of the zoo also when they do not compress."""
@@ -122,7 +122,7 @@ def _image(plane: np.ndarray, names: Sequence[str]) -> np.ndarray:
 def _prediction(plane: np.ndarray, names: Sequence[str]) -> np.ndarray:
     """One channel in grey; several as the mixture of their colours, the background black; labels in many colours."""
     channels = plane.shape[-1]
-    if names == CHANNEL_NAMES:
+    if names == CHANNEL_NAMES and are_labels(plane):
         colours = np.array([(0, 0, 0), *_palette(LABEL_COLOURS)])
         labels = plane[..., 0].astype(np.int64)
         return colours[np.where(labels > 0, 1 + labels * 7 % LABEL_COLOURS, 0)]

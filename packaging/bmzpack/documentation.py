@@ -73,6 +73,7 @@ def render(
         "## Inputs and outputs\n\n" + "\n\n".join(_tensor(entry, "input", in_graph, sizes) for entry in inputs),
         "\n\n".join(_tensor(entry, "output", in_graph, sizes) for entry in outputs),
         _geometry(inputs, outputs, rim),
+        _whole_images(inputs[0], ending),
         _test_tensors(inputs, mirrored),
         "## How to open it\n\n" + "\n\n".join(_opening(description, report, agreement, inputs, outputs)),
         "## Validation\n\n" + "\n\n".join(_validation(description)),
@@ -82,6 +83,19 @@ def render(
         _about(description),
     ]
     return "\n\n".join(section.strip() for section in sections if section.strip()) + "\n"
+
+
+def _whole_images(entry: Mapping[str, Any], ending: Ending | None) -> str:
+    if ending is None:
+        return ""
+    sizes = [axis["size"] for axis in entry["axes"] if axis["type"] == "space"]
+    text = "Labels are those of whole images: in tiles objects are cut, and every tile has an object 1."
+    if ending.in_graph and isinstance(sizes[0], Mapping) and "step" in sizes[0]:
+        text += (
+            f" Fiji puts an image through in tiles unless its sides are multiples of {sizes[0]['step']} pixels, and at "
+            f"least {sizes[0]['min']}: crop or pad it first."
+        )
+    return text
 
 
 def _test_tensors(inputs: Sequence[Mapping[str, Any]], mirrored: bool) -> str:
@@ -131,7 +145,9 @@ def _tensor(
     declared = entry.get("preprocessing", []) + entry.get("postprocessing", [])
     if declared:
         who = "In Python bioimageio.core" if {step["id"] for step in declared} & set(TO_LABELS) else "Every program"
-        text += f" {who} applies {', '.join(map(_operation, declared))}."
+        text += f" {who} applies {', '.join(map(_operation, declared))}"
+        packages = [TO_LABELS[step["id"]] for step in declared if step["id"] in TO_LABELS]
+        text += f", for which it needs `pip install {packages[0]}`." if packages else "."
     if in_graph.get(entry["id"]):
         operations = ", ".join(_operation(operation.model_dump()) for operation in in_graph[entry["id"]])
         text += f" The network itself applies {operations}, because not every program does."

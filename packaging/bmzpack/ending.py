@@ -42,6 +42,11 @@ class Ending:
         return {"function": self.function, "arguments": self.arguments} if self.function else None
 
 
+def are_labels(tensor: np.ndarray) -> bool:
+    """Whether a tensor can be a label image: whole numbers from 0 on, and more than a mask."""
+    return bool(tensor.min() >= 0 and tensor.max() > 1 and np.array_equal(tensor, np.rint(tensor)))
+
+
 def disagreement(labels: np.ndarray, reference: np.ndarray) -> float:
     """How much two label images differ, whatever the numbers of the labels are.
 
@@ -53,8 +58,9 @@ def disagreement(labels: np.ndarray, reference: np.ndarray) -> float:
     Returns
     -------
     float
-        Of the pixels that belong to an object in either image, the part that does not belong to the same one: the
-        objects of the reference are each compared with the object that shares most pixels with it.
+        Of the pixels that belong to an object in either image, the part that does not belong to the same one. What
+        objects have in common is counted from both sides, each with the one that shares most pixels with it, and the
+        smaller count is taken, so that merged objects and objects in parts are both seen.
     """
     flat, expected = (np.unique(image.astype(np.int64), return_inverse=True) for image in (labels, reference))
     shared = np.zeros((len(expected[0]), len(flat[0])), np.int64)
@@ -63,4 +69,5 @@ def disagreement(labels: np.ndarray, reference: np.ndarray) -> float:
         return 0.0
     background = shared[expected[0] == 0][:, flat[0] == 0].sum()
     same = shared[expected[0] != 0][:, flat[0] != 0]
-    return 1 - float(same.max(axis=1, initial=0).sum()) / float(labels.size - background)
+    common = min(same.max(axis=axis, initial=0).sum() for axis in (0, 1))
+    return 1 - float(common) / float(labels.size - background)

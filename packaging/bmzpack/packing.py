@@ -18,7 +18,7 @@ from bmzpack.agreement import Agreement, agreement_of
 from bmzpack.contract import CONSUMERS, check_facts
 from bmzpack.contract.facts import Facts
 from bmzpack.description import IDENTIFIER, Description, Input, Output, Processing, read_description
-from bmzpack.ending import CHANNEL_NAMES, REPRODUCED, Ending
+from bmzpack.ending import CHANNEL_NAMES, REPRODUCED, TO_LABELS, Ending
 from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
 from bmzpack.settings import validate
@@ -115,8 +115,11 @@ def _write_folder(
     """Write every file of the bundle."""
     names = _names(model_path, description)
     if ending is not None:
-        if len(names.outputs) != 1:
-            raise UserError(f"{model_path} has {len(names.outputs)} outputs, but labels are made of one alone.")
+        if len(names.inputs) != 1 or len(names.outputs) != 1:
+            raise UserError(
+                f"{model_path} has {len(names.inputs)} inputs and {len(names.outputs)} outputs: labels are made by "
+                "networks that have one of each."
+            )
         zoo = {"reproducibility_tolerance": [REPRODUCED]} | description.config.get("bioimageio", {})
         description = description.model_copy(update={"config": description.config | {"bioimageio": zoo}})
     check_source(model_path, names, formats or ())
@@ -139,12 +142,16 @@ def _write_folder(
 
     first_image = next((tensor for tensor in inputs if tensor.is_image), None)
     geometry = measure(model) if first_image else Geometry(step=1, halo=None, margin=0, minimum=1)
-    rim = 0 if ending else rim_of(model, inputs, outputs, geometry)
+    if ending is not None:  # labels of whole images need no halo
+        geometry = dataclasses.replace(geometry, halo=None)
+    rim = rim_of(model, inputs, outputs, geometry)
     if rim:
         geometry = dataclasses.replace(geometry, margin=0)
     sizes = sizes_of(inputs, geometry)
     images = {tensor.id: read_test_image(tensor, geometry.minimum) for tensor in inputs}
     windows = test_windows(images, inputs, sizes)
+    if ending is not None and ending.in_graph:  # it takes one image at a time
+        windows = [window for window in windows if all(len(array) == 1 for array in window.values())]
 
     reference = first_image.id if first_image else None
     input_entries = [
@@ -277,6 +284,12 @@ def _described(description: Description, names: TensorNames, model_path: Path) -
     for tensor in inputs:
         processing.check_operations(tensor.preprocessing, "preprocessing", str(tensor.id))
     for tensor in outputs:
+        for operation in tensor.postprocessing:
+            if operation.id in TO_LABELS:
+                raise UserError(
+                    f"{operation.id} makes labels of the network's output: give `bmzpack.pack` an `Ending` with this "
+                    "operation and the labels that it gives, from Python."
+                )
         processing.check_operations(tensor.postprocessing, "postprocessing", tensor.id or "the output")
     return [found[name] for name in names.inputs], outputs
 
@@ -294,9 +307,8 @@ def _entry(
 
 
 def _end_in_labels(source: dict[str, Any], entry: dict[str, Any], ending: Ending) -> None:
-    """Describe the labels in place of the network's output: they have one channel, and no tile has a halo."""
+    """Describe the labels in place of the network's output: they have one channel, and in a graph a batch of one."""
     for axis in entry["axes"]:
-        axis.pop("halo", None)
         if axis["id"] == "channel":
             axis["channel_names"] = CHANNEL_NAMES
     if ending.in_graph:

@@ -27,11 +27,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("parity")
 
 
+def _array(value: object) -> np.ndarray:
+    return np.asarray(str(value) if isinstance(value, Path) else value)
+
+
 @pytest.fixture
 def peer(tmp_path: Path) -> Callable[[str], Peer]:
     """A function ``peer(NAME)(function, **inputs)`` that runs a function of ``peers/NAME_peer.py`` and returns arrays.
 
-    Inputs are arrays, numbers or texts. The function takes a dict of them, and returns a dict of arrays. Another script
+    Inputs are arrays, numbers, texts or paths. The function takes a dict of them, and returns a dict of arrays. Another script
     for the same environment is named as the second argument.
     """
 
@@ -42,7 +46,7 @@ def peer(tmp_path: Path) -> Callable[[str], Peer]:
 
         def call(function: str, /, **inputs: object) -> dict[str, np.ndarray]:
             given, result = tmp_path / "inputs.npz", tmp_path / "outputs.npz"
-            np.savez(given, **{key: np.asarray(value) for key, value in inputs.items()})
+            np.savez(given, **{key: _array(value) for key, value in inputs.items()})
             command = [python, HERE / "peers" / "run.py", script or f"{name}_peer", function, given, result]
             environment = {key: value for key, value in os.environ.items() if key != "KERAS_BACKEND"}
             done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -79,7 +79,7 @@ def by_thirds(folder):
 
 CASES = {
     "stardist on nuclei": ("stardist", "nuclei_dsb2018", by_folder, STARDIST, 8, 100),
-    "cellpose on cells": ("cellpose", "cells_usiigaci", by_folder, CELLPOSE, 16, 10),
+    "cellpose on cells": ("cellpose", "cells_usiigaci", by_folder, CELLPOSE, 10, 10),
     "omnipose on bacteria": ("omnipose", "bacteria_omnipose", by_thirds, OMNIPOSE, 16, 10),
     "omnipose on soil bacteria": (
         "omnipose",

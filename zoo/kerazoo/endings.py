@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,10 +12,13 @@ from bmzpack.description import Processing
 from bmzpack.ending import Ending
 from bmzpack.errors import UserError
 from kerazoo.decoding.decode import FLOW_ITERATIONS, decode, logit
+from kerazoo.decoding.flows import cluster, fill_enclosed, integrate, remove_inconsistent
 from kerazoo.recipe import Recipe
 
 CHANNELS_FIRST = "channels_first"
 """Name of the layer that brings an output into the layout of ``cellpose_flow_dynamics``."""
+CELLPOSE_MINIMUM = 15
+"""Pixels of the smallest object by default, which the operation applies before its own minimum."""
 BORDER = 2
 """Pixels of a network's output at its edges that StarDist takes for no candidates."""
 
@@ -41,19 +45,20 @@ def operation_ending(recipe: Recipe) -> Ending | None:
             plain = recipe.model_copy(update={"decoding": decoding.model_copy(update={"minimum_size": 0})})
             return Ending(_decoder(plain, np.int32), Processing(id="stardist_postprocessing", kwargs=kwargs))
         case "flows":
+            decoding = _at_network_size(recipe).decoding
             kwargs = {
-                "cellprob_threshold": logit(decoding.threshold),
+                "cellprob_threshold": _finite_logit(decoding.threshold),
                 "flow_threshold": decoding.flow_error,
                 "do_3D": False,
                 "min_size": max(decoding.minimum_size, 1),
                 "output_dtype": "uint16",
             }
-            decode_last = _decoder(_at_network_size(recipe), np.uint16)
 
-            def decode_first(output: np.ndarray) -> np.ndarray:
-                return decode_last(output.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+            def labels(output: np.ndarray) -> np.ndarray:
+                found = [_as_cellpose(image.transpose(1, 2, 0), kwargs) for image in output]
+                return np.stack(found)[:, None].astype(np.uint16)
 
-            return Ending(decode_first, Processing(id="cellpose_flow_dynamics", kwargs=kwargs))
+            return Ending(labels, Processing(id="cellpose_flow_dynamics", kwargs=kwargs))
     return None
 
 
@@ -82,8 +87,9 @@ def graph_ending(recipe: Recipe) -> Ending:
             }
         case "flows":
             function = "kerazoo.decoding.flow_graph:find_flow_objects"
+            decoding = _at_network_size(recipe).decoding
             arguments = {
-                "threshold": logit(decoding.threshold),
+                "threshold": _finite_logit(decoding.threshold),
                 "flow_error": decoding.flow_error,
                 "minimum_size": decoding.minimum_size,
                 "iterations": FLOW_ITERATIONS,
@@ -105,7 +111,40 @@ def laid_out(model: keras.Model, recipe: Recipe) -> keras.Model:
 
 def _at_network_size(recipe: Recipe) -> Recipe:
     """For images that are brought to the size of the network before they are given to a bundle."""
-    return recipe.model_copy(update={"scale": None})
+    if recipe.scale is None:
+        return recipe
+    smaller = (recipe.scale.network / recipe.scale.images) ** 2
+    size = round(recipe.decoding.minimum_size * smaller)
+    decoding = recipe.decoding.model_copy(update={"minimum_size": size})
+    return recipe.model_copy(update={"scale": None, "decoding": decoding})
+
+
+def _finite_logit(probability: float) -> float:
+    """Beyond what any network says for 0 and 1, of which a description cannot hold the logit."""
+    return float(np.clip(logit(probability), -1000, 1000))
+
+
+def _as_cellpose(output: np.ndarray, kwargs: dict[str, Any]) -> np.ndarray:
+    """Labels in the order of steps of Cellpose 3, to the number: it looks for small objects by their rank.
+
+    Once an object has been removed for its flows, the labels have gaps, and others than the small ones are removed for
+    being small (see `kerazoo.decoding.flows.find_flow_objects`).
+    """
+    inside = output[..., 2] > kwargs["cellprob_threshold"]
+    labels = cluster(integrate(output, inside, FLOW_ITERATIONS), inside)
+    if kwargs["flow_threshold"] > 0:
+        labels = remove_inconsistent(labels, output, kwargs["flow_threshold"])
+    for least in (CELLPOSE_MINIMUM, kwargs["min_size"]):
+        labels = _without_small_ranks(fill_enclosed(_without_small_ranks(labels, least)), least)
+    return labels
+
+
+def _without_small_ranks(labels: np.ndarray, least: int) -> np.ndarray:
+    values, areas = np.unique(labels[labels > 0], return_counts=True)
+    table = np.zeros(labels.max() + 1, np.int32)
+    kept = values[~np.isin(values, np.flatnonzero(areas < least) + 1)]
+    table[kept] = np.arange(1, len(kept) + 1)
+    return table[labels]
 
 
 def _decoder(recipe: Recipe, dtype: type) -> Callable[[np.ndarray], np.ndarray]:

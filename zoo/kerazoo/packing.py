@@ -20,6 +20,7 @@ from kerazoo.data.normalise import EPSILON, Normalisation
 from kerazoo.data.pairs import load_pair
 from kerazoo.data.patches import patches_of_mask
 from kerazoo.data.read import open_stack, read_image, read_mask
+from kerazoo.data.rescale import rescaled
 from kerazoo.models.registry import get_model
 from kerazoo.recipe import Patch, Recipe
 from kerazoo.training.run import Run
@@ -63,7 +64,7 @@ USES = {
     "distance to its outline, and the logit of the probability that it lies on the outline. Objects are found by "
     "`kerazoo predict`, or in another program by the Euler integration of Omnipose.",
     "labels": "The graph gives a label image: 0 for the background, 1, 2, ... for the objects, with no plugin for "
-    "them. Give it whole images: at the edges of tiles objects are cut, and every tile has an object 1.",
+    "them.",
     "patch": "The image is cut into square patches that lie side by side, and each of them gets one value per class, "
     "independently of the others: the output is a map of the patches. The test image is put together from "
     "validation patches of all classes.",
@@ -100,9 +101,9 @@ def export(
     enlarge
         Of a patch classifier: whether the map is as large as the image, which ilastik needs.
     form
-        Of a network for single objects. `friendly`: what the programs' own plugins for objects take. `raw`: with the
-        operation of the zoo that makes labels in Python, for StarDist and Cellpose. `labels`: the graph itself ends in
-        the label image; for StarDist and Cellpose, as a saved model only.
+        `friendly`: maps, as the programs' own plugins for objects take them. Of StarDist and Cellpose also `raw`: with
+        the operation of the zoo that makes labels in Python; and `labels`: the graph itself ends in the label image, as
+        a saved model only.
     overwrite
         Whether an existing file may be replaced.
 
@@ -122,8 +123,11 @@ def export(
     classifies = run.recipe.task == "classification"
     if form not in FORMS:
         raise UserError(f"There is no form {form!r} of a bundle: choose from {', '.join(FORMS)}.")
-    if form != "friendly" and run.recipe.targets not in _LOSSES:
-        raise UserError(f"{run.path} does not find objects by a network for them: leave --form out.")
+    if form != "friendly" and run.recipe.targets not in ("stars", "flows"):
+        raise UserError(
+            f"The form {form} is there for StarDist and Cellpose, but {run.path} is a run of {run.recipe.model}: leave "
+            "--form out."
+        )
     if enlarge and not classifies:
         raise UserError(f"{run.path} gives a class per pixel already: leave --enlarge out.")
     refuse_existing(Path(output), overwrite)
@@ -156,14 +160,16 @@ def _of_objects(run: Run, description: Description, form: str) -> tuple[Any, End
     if form == "labels":
         ending = endings.graph_ending(recipe)
         description.documentation = USES["labels"] + _seen_size(recipe)
-        if run.config.publication.name is None:
-            # one that says StarDist would have deepImageJ look for what its plugin needs
-            description.name = _allowed(f"Instance segmentation of {data_set_name(run.config)} (label images)")
+        # a name that says StarDist would have deepImageJ look for what its plugin needs
+        description.name = run.config.publication.name or _allowed(
+            f"Instance segmentation of {data_set_name(run.config)} (label images)"
+        )
     elif form == "raw":
-        ending = endings.operation_ending(recipe)
-        if ending is not None:
-            model = endings.laid_out(model, recipe)
-            description.documentation = f"{description.documentation} {_in_python(recipe)}"
+        ending, model = endings.operation_ending(recipe), endings.laid_out(model, recipe)
+        about = f"{USES[recipe.targets]}{_seen_size(recipe)} The channels are {', '.join(recipe.classes)}."
+        if recipe.targets == "stars" and recipe.decoding.minimum_size:
+            about += " The operation has no smallest size: small objects are not removed."
+        description.documentation = about
     else:
         ending = None
         if recipe.targets == "stars":
@@ -185,6 +191,10 @@ def describe(run: Run, image_file: str | os.PathLike[str] | None = None) -> Desc
     else:
         image = read_image(Path(image_file), config.data.axes, config.data.channels)
         pixel_size = _pixel_size({"image": str(image_file)}, config.data)
+    if recipe.scale is not None:
+        factor = recipe.scale.network / recipe.scale.images
+        image = rescaled(image, factor)
+        pixel_size = pixel_size and {axis: size / factor for axis, size in pixel_size.items()}
     data_set = data_set_name(config)
     task = TASKS[recipe.task]
     content = {
@@ -223,14 +233,6 @@ def describe(run: Run, image_file: str | os.PathLike[str] | None = None) -> Desc
         "config": {"kerazoo": recipe.model_dump(mode="json")},
     }
     return validate(Description, content, f"publication in {run.path / 'config.yaml'}")
-
-
-def _in_python(recipe: Recipe) -> str:
-    package = "stardist" if recipe.targets == "stars" else "cellpose"
-    return (
-        f"In Python `bioimageio.core` makes labels of it where `pip install {package}` was typed; give it whole "
-        f"images, not tiles. The channels of the network's output are {', '.join(recipe.classes)}."
-    )
 
 
 def _seen_size(recipe: Recipe) -> str:

@@ -243,6 +243,13 @@ RULES = [
         tensors.same_ids,
     ),
     Rule(
+        "T10",
+        DEGRADED,
+        "JDLL cuts an image into tiles unless its sides are multiples of the step, and every tile gets its own labels.",
+        "Say so in the documentation (`bmzpack pack` does); crop or pad images before they are put through.",
+        tensors.labels,
+    ),
+    Rule(
         "T8",
         CANNOT_OPEN,
         "JDLL takes the output for an image whose size follows the input's.",

@@ -25,7 +25,7 @@ from bmzpack.contract.guard import refused, refused_bundle
 from bmzpack.contract.matrix import Cell, Matrix
 from bmzpack.contract.titles import TITLES
 from bmzpack.contract.trial import Trial, plan, seam
-from bmzpack.ending import CHANNEL_NAMES, disagreement
+from bmzpack.ending import CHANNEL_NAMES, TO_LABELS, are_labels, disagreement
 from bmzpack.ending import TOLERANCE as TOLERANCE_OF_LABELS
 from bmzpack.engines import Attempt, TensorNames, old, relative_error
 from bmzpack.errors import UserError
@@ -236,7 +236,7 @@ class _Given:
         given = {name: _fed(np.asarray(members[name].data)) for name in self.names.inputs}
         self.trial = plan(facts, given) if sizes else Trial([given])
         channels = [axis.channel_names for tensor in facts.outputs for axis in tensor.axes if axis.id == "channel"]
-        self.labels = channels == [CHANNEL_NAMES]
+        self.labels = channels == [CHANNEL_NAMES] and are_labels(tensors[self.names.outputs[0]])
         self.tolerance = TOLERANCE_OF_LABELS if self.labels else TOLERANCE
 
     def error(self, outputs: Mapping[str, np.ndarray]) -> float:
@@ -362,18 +362,20 @@ def _judged(
     except UserError as problem:
         return Cell("failed", seconds=attempt.seconds, message=" ".join([*messages, _line(problem)]))
     except ImportError as problem:
-        package = f"install the package {problem.name}" if problem.name else "install what it names"
-        return Cell("absent", message=f"The output cannot be processed here: {_line(problem)}: {package}.")
+        packages = [TO_LABELS.get(step.id, "") for tensor in given.facts.outputs for step in tensor.operations]
+        remedy = f": pip install {' '.join(filter(None, packages))}." if any(packages) else "."
+        return Cell("absent", message=f"The output cannot be processed here ({_line(problem)}){remedy}")
     except Exception as problem:  # whatever bioimageio.core says of the processing of a stranger's bundle
         return Cell("unsupported", seconds=attempt.seconds, message=f"The output cannot be processed: {_line(problem)}")
     # bioimageio.core has a tolerance of its own, which the bundle may set
     if attempt.status is None and not error <= given.tolerance:
         status = "failed"
-        messages.append(f"The engine's output differs from the test tensor by {error:.1e} of its range.")
-    problems = _at_other_sizes(given.trial, attempt, reference, key)
+        part = "the objects' pixels" if given.labels else "its range"
+        messages.append(f"The engine's output differs from the test tensor by {error:.1e} of {part}.")
+    problems = _at_other_sizes(given, attempt, reference, key)
     if problems:
         status = "failed"
-    found = seam(given.facts, given.trial, attempt.outputs)
+    found = None if given.labels else seam(given.facts, given.trial, attempt.outputs)
     if found is not None and not found <= SEAM:
         problems.append(f"Tiles differ from the whole image by {found:.1e} of its range: the halo is too small.")
     message = " ".join([*messages, *problems])
@@ -381,10 +383,10 @@ def _judged(
 
 
 def _at_other_sizes(
-    trial: Trial, attempt: Attempt, reference: tuple[tuple[str, str], Attempt] | None, key: tuple[str, str]
+    given: _Given, attempt: Attempt, reference: tuple[tuple[str, str], Attempt] | None, key: tuple[str, str]
 ) -> list[str]:
     """What goes wrong with the entries besides the test input."""
-    problems = []
+    problems, trial = [], given.trial
     for number in range(1, len(trial.entries)):
         output = attempt.outputs[number]
         if isinstance(output, UserError):
@@ -399,9 +401,11 @@ def _at_other_sizes(
         for name, array in expected.items():
             if output[name].shape != array.shape:
                 return [f"With an input of {shapes} it gives {name} another shape than {other}."]
-            difference = relative_error(output[name], array)
-            if not difference <= TOLERANCE:
-                return [f"With an input of {shapes} it differs from {other} by {difference:.1e} of the range."]
+            labels = given.labels and are_labels(array)
+            difference = disagreement(output[name], array) if labels else relative_error(output[name], array)
+            if not difference <= (TOLERANCE_OF_LABELS if labels else TOLERANCE):
+                part = "the objects' pixels" if labels else "the range"
+                return [f"With an input of {shapes} it differs from {other} by {difference:.1e} of {part}."]
     return problems
 
 

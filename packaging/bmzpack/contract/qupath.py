@@ -128,6 +128,13 @@ RULES = [
         processing.only("fixed_zero_mean_unit_variance", processing.skipped(OPERATIONS)),
     ),
     Rule(
+        "T10",
+        DEGRADED,
+        "QuPath puts images through in tiles, and every tile gets its own labels.",
+        "Use QuPath's own extensions for objects, or Fiji.",
+        tensors.labels,
+    ),
+    Rule(
         "P8",
         DEGRADED,
         LEFT_OUT,

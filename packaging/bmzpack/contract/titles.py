@@ -38,6 +38,7 @@ TITLES = {
     "T7": "Every tensor has an id of its own",
     "T8": "Output sizes are known before the run",
     "T9": "Outputs have the size that the program expects",
+    "T10": "Tiles of an image can be put together",
     "P1": "zero_mean_unit_variance runs over all axes",
     "P2": "No operation runs over the batch axis",
     "P3": "Scaling does not need exact percentiles",

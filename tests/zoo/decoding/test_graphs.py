@@ -129,6 +129,15 @@ def test_nothing_is_found_in_nothing():
     assert not star_labels(2)(np.zeros((48, 64, 33), np.float32)).any()
 
 
+def test_networks_in_disorder_are_endured(synthetic):
+    random = np.random.default_rng(0)
+    flows, (_, full) = flows_of(synthetic[0], random), stars_of(synthetic[0], random, 2)
+    flows[:40, :, 0], full[:40, :, 5] = np.nan, np.nan
+    full[40:60, :, 7], full[60:80, :, 1:] = np.inf, 0
+    assert flow_labels()(flows).max() > 0
+    assert star_labels(2)(full).max() > 0
+
+
 def test_small_objects_are_removed(synthetic):
     random = np.random.default_rng(0)
     flows, (stars, full) = flows_of(synthetic[0], random), stars_of(synthetic[0], random, 2)

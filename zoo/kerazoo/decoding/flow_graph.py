@@ -36,7 +36,8 @@ def find_flow_objects(
         Labels 1, 2, ... of the objects, 0 elsewhere (1, y, x, 1), float32.
     """
     inside = output[0, :, :, 2] > threshold
-    flows = tf.where(inside[:, :, None], output[0, :, :, :2] / FLOW_SCALE, 0.0)
+    flows = output[0, :, :, :2] / FLOW_SCALE
+    flows = tf.where(inside[:, :, None] & tf.math.is_finite(flows), flows, 0.0)
     places = tf.cast(tf.where(inside), tf.int32)
     ends = _ends(flows, places, iterations)
     labels = _clusters(ends, places, tf.shape(inside))

@@ -13,6 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from kerazoo.decoding.label_graph import finished
+from kerazoo.decoding.stars import GREATEST_DISTANCE, LEAST_DISTANCE
+
+ROUNDING = 1e-4
+"""Of an area: what polygons seem to share that do not, in float32."""
 
 
 def find_stars(output: tf.Tensor, *, border: int, threshold: float, overlap: float, minimum_size: int) -> tf.Tensor:
@@ -45,7 +49,9 @@ def find_stars(output: tf.Tensor, *, border: int, threshold: float, overlap: flo
     )
     places = tf.where((probability > threshold) & rows[:, None] & columns)
     places = tf.gather(places, tf.argsort(tf.gather_nd(probability, places), direction="DESCENDING", stable=True))
-    distances = tf.clip_by_value(tf.gather_nd(output[0, :, :, 1:], places), 1e-3, 1e6)
+    distances = tf.gather_nd(output[0, :, :, 1:], places)
+    distances = tf.where(tf.math.is_nan(distances), LEAST_DISTANCE, distances)
+    distances = tf.clip_by_value(distances, LEAST_DISTANCE, GREATEST_DISTANCE)
     centres = tf.cast(places, tf.float32)
     outlines = _outlines(distances)
     # stardist cuts corners down to whole numbers before it compares areas
@@ -64,9 +70,11 @@ def find_stars(output: tf.Tensor, *, border: int, threshold: float, overlap: flo
         labels = tf.tensor_scatter_nd_update(labels, flat[:, None], tf.where(drawn == 0, count, drawn))
 
         open_ones = tf.tensor_scatter_nd_update(open_ones, first[None, None], [False])
-        near = tf.where(open_ones & tf.reduce_all((low < high[first]) & (high > low[first]), 1))
-        shared = _shared_area(corners[first], tf.gather_nd(corners, near))
-        stays = shared <= overlap * tf.minimum(areas[first], tf.gather_nd(areas, near))
+        limits = (overlap + ROUNDING) * tf.minimum(areas[first], areas)
+        # the extent that both have in common is larger than what they share
+        common = tf.maximum(tf.minimum(high, high[first]) - tf.maximum(low, low[first]), 0.0)
+        near = tf.where(open_ones & (common[:, 0] * common[:, 1] > limits))
+        stays = _shared_area(corners[first], tf.gather_nd(corners, near)) <= tf.gather_nd(limits, near)
         return tf.tensor_scatter_nd_update(open_ones, near, stays), labels, count
 
     open_ones = tf.ones(tf.shape(places)[:1], tf.bool)

@@ -12,6 +12,7 @@ from bmzpack.contract.facts import SPACE, Axis, Facts, Tensor, load_array, opene
 from bmzpack.contract.findings import Look, Occurrence, Severity
 from bmzpack.contract.receptive import receptive_radius
 from bmzpack.contract.wire import OnnxFile
+from bmzpack.ending import CHANNEL_NAMES
 
 SAME = 1e-5
 """Sample and test tensors that differ by less of the range are the same."""
@@ -100,6 +101,14 @@ def no_images(facts: Facts) -> Iterator[Occurrence]:
     for tensor in facts.tensors:
         if tensor.axes and not _is_image(tensor) and not any(axis.by_data for axis in tensor.axes):
             yield Occurrence(f"{tensor.place}.axes", f"{tensor.id} is no image, its axes are {', '.join(tensor.ids)}.")
+
+
+def labels(facts: Facts) -> Iterator[Occurrence]:
+    """Outputs that are labels of objects without any operation: the graph makes them."""
+    for tensor in facts.outputs:
+        names = next((axis.channel_names for axis in tensor.axes if axis.id == "channel"), None)
+        if names == CHANNEL_NAMES and not tensor.operations:
+            yield Occurrence(tensor.place, f"{tensor.id} is a label image of the whole input.")
 
 
 def volumes(facts: Facts) -> Iterator[Occurrence]:
