@@ -35,8 +35,8 @@ def _array(value: object) -> np.ndarray:
 def peer(tmp_path: Path) -> Callable[[str], Peer]:
     """A function ``peer(NAME)(function, **inputs)`` that runs a function of ``peers/NAME_peer.py`` and returns arrays.
 
-    Inputs are arrays, numbers, texts or paths. The function takes a dict of them, and returns a dict of arrays. Another script
-    for the same environment is named as the second argument.
+    Inputs are arrays, numbers, texts or paths. The function takes a dict of them, and returns a dict of arrays.
+    Another script for the same environment is named as the second argument.
     """
 
     def of(name: str, script: str | None = None) -> Peer:

@@ -182,7 +182,7 @@ def test_forms_of_a_run(tmp_path):
     with unpacked(bundle) as folder:
         rdf = read_yaml(folder / "rdf.yaml", "rdf")
         assert "stardist" not in rdf["name"].lower()
-        assert "Give it whole images" in (folder / "README.md").read_text(encoding="utf-8")
+        assert "Labels are those of whole images" in (folder / "README.md").read_text(encoding="utf-8")
     image = sorted((tmp_path / "images").iterdir())[0]
     with pytest.raises(UserError, match="ends in labels: use the run"):
         kerazoo.predict(bundle, image, tmp_path / "predicted")
