@@ -48,7 +48,9 @@ def peer(tmp_path: Path) -> Callable[[str], Peer]:
             given, result = tmp_path / "inputs.npz", tmp_path / "outputs.npz"
             np.savez(given, **{key: _array(value) for key, value in inputs.items()})
             command = [python, HERE / "peers" / "run.py", script or f"{name}_peer", function, given, result]
-            environment = {key: value for key, value in os.environ.items() if key != "KERAS_BACKEND"}
+            # what is chosen for us is not chosen for others
+            ours = ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS")
+            environment = {key: value for key, value in os.environ.items() if key not in ours}
             done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr[-4000:]
             with np.load(result) as arrays:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from cellpose import models, train
-from skimage.io import imread
+from tifffile import imread
 
 
 def read(folder):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from skimage.io import imread
+from tifffile import imread
 from torchvision_operators import declare
 
 warnings.simplefilter("ignore")

@@ -50,7 +50,9 @@ class StarLoss(keras.losses.Loss):
             A scalar.
         """
         probability_target, target = y_true[..., 0], y_true[..., 1:]
-        probability, distances = y_pred[..., 0], y_pred[..., 1:]
+        # the gradient of a split is a concatenation, that of slices a sum of padded ones
+        probability, distances = ops.split(y_pred, [1], axis=-1)
+        probability = ops.squeeze(probability, axis=-1)
 
         valid = ops.cast(probability_target >= 0, "float32")
         inside = ops.maximum(probability_target, 0.0)
