@@ -125,7 +125,7 @@ def test_an_operation_is_declared(targets, masks, tmp_path):
     found = check(path)
     assert found.consumers["core"].verdict == "opens"
     assert found.consumers["fiji"].verdict == "fails"
-    assert "P11" in {finding.rule for finding in found.consumers["core"].findings}
+    assert "P10" in {finding.rule for finding in found.consumers["core"].findings}
     assert "P10" in {finding.rule for finding in found.consumers["fiji"].findings}
     package = TO_LABELS[ending.operation.id]
     report = prove(path)

@@ -217,7 +217,7 @@ RULES = [
         tensors.same_ids,
     ),
     Rule(
-        "P11",
+        "P10",
         ADVICE,
         "bioimageio.core makes labels with the packages stardist and cellpose, which it does not install (read).",
         "Say in the documentation which package has to be installed; `bmzpack pack` does.",

@@ -49,6 +49,5 @@ TITLES = {
     "P8": "ensure_dtype asks for float32 only",
     "P9": "There is no softmax or scale_mean_variance",
     "P10": "Every operation is one of the program's",
-    "P11": "Labels of objects need no further package",
     "E1": "The engine reproduces the test output",
 }

@@ -929,6 +929,13 @@ def clip_at_percentiles(bundle):
     bundle.preprocess("clip", min_percentile=1.0, max_percentile=99.0, axes=["channel", "y", "x"])
 
 
+@case("T10", fiji=DEGRADED, qupath=DEGRADED)
+def labels_of_a_graph(bundle):
+    bundle.rdf["outputs"][0]["axes"][-1]["channel_names"] = ["labels"]
+    bundle.array("test_probability.npy", np.load(bundle.file("test_probability.npy"))[..., :1])
+    bundle.network(outputs={"probability": (None, None, None, 1)})
+
+
 @case("P8", fiji=DEGRADED, qupath=DEGRADED, says="off by")
 def cast_to_bytes(bundle):
     bundle.preprocess("ensure_dtype", dtype="uint8")
@@ -945,7 +952,7 @@ def mean_of_another_tensor(bundle):
     bundle.rdf["outputs"][0]["postprocessing"] = [{"id": "scale_mean_variance", "kwargs": kwargs}]
 
 
-@case("P10", fiji=FAILS, qupath=FAILS)
+@case("P10", fiji=FAILS, qupath=FAILS, core=OPENS)
 def stardist_postprocessing(bundle):
     kwargs = {"prob_threshold": 0.5, "nms_threshold": 0.4, "n_rays": 1, "b": 0, "grid": [1, 1]}
     bundle.rdf["outputs"][0]["postprocessing"] = [{"id": "stardist_postprocessing", "kwargs": kwargs}]
@@ -958,7 +965,7 @@ def custom_postprocessing(bundle):
     bundle.rdf["outputs"][0]["postprocessing"] = [own]
 
 
-@case("P10", fiji=FAILS, qupath=FAILS)
+@case("P10", fiji=FAILS, qupath=FAILS, core=OPENS)
 def cellpose_postprocessing(bundle):
     kwargs = {"cellprob_threshold": 0.0, "flow_threshold": 0.4, "do_3D": False}
     bundle.rdf["outputs"][0]["postprocessing"] = [{"id": "cellpose_flow_dynamics", "kwargs": kwargs}]
