@@ -408,7 +408,7 @@ def test_descriptions_that_cannot_be_used(content, words, tmp_path, monkeypatch)
     assert list(tmp_path.iterdir()) == []
 
 
-def fake_weights(model_path, folder, names, test_inputs, formats):
+def fake_weights(model_path, folder, names, test_inputs, formats, *, ending=None):
     """The Keras file alone, run in this process."""
     from bmzpack.weights import Written
 
@@ -440,7 +440,7 @@ def test_full_disk(tmp_path, monkeypatch):
 
 
 def test_interrupt_leaves_nothing(tmp_path, monkeypatch):
-    def interrupted(*arguments):
+    def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(packing, "write_all", interrupted)

@@ -252,15 +252,9 @@ def _record(record: Record) -> str:
 
 def _learned(record: Record) -> str:
     """The classes, or the first outputs of a network for single objects."""
-    objects = record.task == "instances" and record.classes[0] != "background"
-    if objects:
+    if record.task == "instances" and record.classes[0] != "background":
         return "Objects are learned."
-    ignored = record.settings.get("data.ignore")
-    learned = [name for value, name in enumerate(record.classes) if value != ignored]
-    left_out = [name for value, name in enumerate(record.classes) if value == ignored]
-    return f"Classes: {', '.join(learned)}." + (
-        f" The class {left_out[0]} was ignored: it was neither learned nor scored." if left_out else ""
-    )
+    return f"Classes: {', '.join(record.classes)}."
 
 
 def _scores(record: Record) -> str:
