@@ -52,7 +52,7 @@ def test_large_image(tmp_path):
             "model": {"name": "stardist2d"},
             "data": {"images": tmp_path / "images", "masks": tmp_path / "masks"},
             "normalisation": {"method": "percentile"},
-            "training": {"epochs": 6, "steps_per_epoch": 40, "batch_size": 4, "patch_size": 128, "learning_rate": 3e-4},
+            "training": {"epochs": 8, "steps_per_epoch": 50, "batch_size": 4, "patch_size": 128, "learning_rate": 1e-3},
         }
     )
     kerazoo.train(config, tmp_path / "run", progress=False)

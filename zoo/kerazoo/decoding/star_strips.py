@@ -62,7 +62,8 @@ def find_stars_in_strips(
     found = _joined(accepted)
     if len(accepted) > 1:
         found = found.take(suppress(found, decoding.overlap))
-    return remove_small(render(found, shape), decoding.minimum_size)
+    labels = render(found, shape)
+    return remove_small(labels, decoding.minimum_size, out=labels)
 
 
 def _joined(parts: Sequence[Candidates]) -> Candidates:

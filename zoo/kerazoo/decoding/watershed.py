@@ -77,14 +77,28 @@ def fill_holes(labels: np.ndarray) -> np.ndarray:
     return filled
 
 
-def remove_small(labels: np.ndarray, minimum_size: int) -> np.ndarray:
-    """Remove objects of fewer pixels than ``minimum_size``; the other labels become 1, 2, ... in their order."""
-    area = np.bincount(labels.ravel())
+ROWS = 512
+"""Of an image that are looked at together where memory matters."""
+
+
+def remove_small(labels: np.ndarray, minimum_size: int, out: np.ndarray | None = None) -> np.ndarray:
+    """Remove objects of fewer pixels than ``minimum_size``; the other labels become 1, 2, ... in their order.
+
+    The result goes into ``out``, which may be ``labels``, or into a new array, int32 (y, x).
+    """
+    out = np.empty(labels.shape, np.int32) if out is None else out
+    # row by row, for `bincount` and indexing make arrays of eight bytes per pixel
+    parts = [slice(top, top + ROWS) for top in range(0, len(labels), ROWS)]
+    area = np.zeros(int(labels.max(initial=0)) + 1, np.int64)
+    for rows in parts:
+        area += np.bincount(labels[rows].ravel(), minlength=len(area))
     keep = area >= max(minimum_size, 1)
     keep[0] = False
     table = np.zeros(len(keep), np.int32)
     table[keep] = np.arange(1, keep.sum() + 1)
-    return table[labels]
+    for rows in parts:
+        out[rows] = table[labels[rows]]
+    return out
 
 
 def components(mask: np.ndarray, connectivity: int) -> tuple[int, np.ndarray]:
