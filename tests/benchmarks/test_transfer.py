@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from clock import Clock
 from kerazoo.config import make_config
 from kerazoo.data.patch_batches import training_patches
 from kerazoo.data.tissue import CLASSES, write_tissue_patches
@@ -107,17 +108,6 @@ def test_frozen_stage_with_features_computed_once(weights, data_folder, tmp_path
     assert ours <= 0.25 * plain
     assert accuracy >= accuracy_of_plain - 0.01
     assert job.policy == "float32"
-
-
-class Clock(keras.callbacks.Callback):
-    """Time between the ends of steps: what `fit` does before and after its steps is the same for all."""
-
-    def __init__(self):
-        super().__init__()
-        self.ends = []
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.ends.append(time.perf_counter())
 
 
 def augmented_by_layers(x, y):

@@ -10,6 +10,7 @@ import tifffile
 from test_training import CASES, by_folder, write
 
 import kerazoo
+from clock import Clock
 from kerazoo.checkpoints.convert import convert
 from kerazoo.config import make_config
 from kerazoo.data.synthetic import write_nuclei
@@ -31,15 +32,6 @@ def best_of(repeats, function):
         result = function()
         times.append(time.perf_counter() - start)
     return min(times), result
-
-
-class Clock(keras.callbacks.Callback):
-    def __init__(self):
-        super().__init__()
-        self.ends = []
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.ends.append(time.perf_counter())
 
 
 def step_of(case, table, steps):

@@ -23,15 +23,20 @@ BORDER = 2
 """Pixels of a network's output at its edges that StarDist takes for no candidates."""
 
 
-def operation_ending(recipe: Recipe) -> Ending | None:
-    """The operation of the zoo that makes labels of the output, or None where there is none.
+def operation_ending(recipe: Recipe) -> Ending:
+    """The operation of the zoo that makes labels of the output.
 
     Parameters
     ----------
     recipe
-        Of a network for single objects: `stars`, at the resolution of the image; `flows`, channels first; `fields`, for
-        which the zoo has no operation.
+        Of a network for single objects: `stars`, at the resolution of the image, or `flows`, channels first.
+
+    Raises
+    ------
+    UserError
+        There is none for the network.
     """
+    recipe = _at_network_size(recipe)
     decoding, grid = recipe.decoding, recipe.geometry.grid
     match recipe.targets:
         case "stars":
@@ -45,7 +50,6 @@ def operation_ending(recipe: Recipe) -> Ending | None:
             plain = recipe.model_copy(update={"decoding": decoding.model_copy(update={"minimum_size": 0})})
             return Ending(_decoder(plain, np.int32), Processing(id="stardist_postprocessing", kwargs=kwargs))
         case "flows":
-            decoding = _at_network_size(recipe).decoding
             kwargs = {
                 "cellprob_threshold": _finite_logit(decoding.threshold),
                 "flow_threshold": decoding.flow_error,
@@ -59,7 +63,7 @@ def operation_ending(recipe: Recipe) -> Ending | None:
                 return np.stack(found)[:, None].astype(np.uint16)
 
             return Ending(labels, Processing(id="cellpose_flow_dynamics", kwargs=kwargs))
-    return None
+    raise _none_for(recipe)
 
 
 def graph_ending(recipe: Recipe) -> Ending:
@@ -75,6 +79,7 @@ def graph_ending(recipe: Recipe) -> Ending:
     UserError
         There are none for the network.
     """
+    recipe = _at_network_size(recipe)
     decoding = recipe.decoding
     match recipe.targets:
         case "stars":
@@ -87,7 +92,6 @@ def graph_ending(recipe: Recipe) -> Ending:
             }
         case "flows":
             function = "kerazoo.decoding.flow_graph:find_flow_objects"
-            decoding = _at_network_size(recipe).decoding
             arguments = {
                 "threshold": _finite_logit(decoding.threshold),
                 "flow_error": decoding.flow_error,
@@ -95,10 +99,14 @@ def graph_ending(recipe: Recipe) -> Ending:
                 "iterations": FLOW_ITERATIONS,
             }
         case _:
-            raise UserError(
-                f"Labels can end the graph of StarDist and Cellpose, but this is {recipe.model}: choose another form."
-            )
-    return Ending(_decoder(_at_network_size(recipe), np.float32), function=function, arguments=arguments)
+            raise _none_for(recipe)
+    return Ending(_decoder(recipe, np.float32), function=function, arguments=arguments)
+
+
+def _none_for(recipe: Recipe) -> UserError:
+    return UserError(
+        f"Labels can be made in bundles of StarDist and Cellpose, but not of {recipe.model}: leave --form out."
+    )
 
 
 def laid_out(model: keras.Model, recipe: Recipe) -> keras.Model:

@@ -123,11 +123,6 @@ def export(
     classifies = run.recipe.task == "classification"
     if form not in FORMS:
         raise UserError(f"There is no form {form!r} of a bundle: choose from {', '.join(FORMS)}.")
-    if form != "friendly" and run.recipe.targets not in ("stars", "flows"):
-        raise UserError(
-            f"The form {form} is there for StarDist and Cellpose, but {run.path} is a run of {run.recipe.model}: leave "
-            "--form out."
-        )
     if enlarge and not classifies:
         raise UserError(f"{run.path} gives a class per pixel already: leave --enlarge out.")
     refuse_existing(Path(output), overwrite)
@@ -136,12 +131,12 @@ def export(
     description = describe(run, image)
     model: Any = run.model_path
     ending = None
-    if classifies:
+    if classifies and form == "friendly":
         from kerazoo.inference.network import load_model
         from kerazoo.models.patch_map import patch_map
 
         model = patch_map(load_model(run.model_path), enlarge)
-    elif run.recipe.targets in _LOSSES:
+    elif form != "friendly" or run.recipe.targets == "stars":
         model, ending = _of_objects(run, description, form)
     packed = pack(model, description, output, formats=formats, ending=ending, overwrite=overwrite)
     if form == "friendly":
@@ -172,9 +167,8 @@ def _of_objects(run: Run, description: Description, form: str) -> tuple[Any, End
         description.documentation = about
     else:
         ending = None
-        if recipe.targets == "stars":
-            description.config["stardist"] = star_bundle.config(recipe)
-            description.attachments[star_bundle.MACRO] = star_bundle.macro(recipe)
+        description.config["stardist"] = star_bundle.config(recipe)
+        description.attachments[star_bundle.MACRO] = star_bundle.macro(recipe)
     if ending is not None:
         axes = "bcyx" if form == "raw" and recipe.targets == "flows" else "byxc"
         about = "Labels 1, 2, ... of the objects, 0 for the background"
