@@ -36,7 +36,7 @@ def best_of(repeats, function):
 
 def step_of(case, table, steps):
     """Median time from the end of one step of `kerazoo train` to the end of the next."""
-    *_, settings, _, _ = CASES[case]
+    settings = CASES[case].settings
     given = {"table": table, "channels": 1, "annotation": "labels"}
     training = settings["training"] | {"epochs": 1, "steps_per_epoch": steps, "precision": "float32"}
     config = make_config(settings | {"data": given, "split": {"column": "side"}, "training": training})
@@ -50,16 +50,22 @@ def step_of(case, table, steps):
 
 @pytest.mark.bench
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("case", ["stardist on nuclei", "cellpose on cells"])
+@pytest.mark.parametrize("case", ["stardist on nuclei", "cellpose on cells", "omnipose on soil bacteria"])
 def test_step_of_training(case, peer, data_folder, tmp_path):
-    package, data, *_ = CASES[case]
-    steps = 20 if package == "stardist" else 9
-    samples = {part: entries[:40] for part, entries in by_folder(data_folder(data)).items()}
+    package = CASES[case].package
+    steps = {"stardist": 20, "cellpose": 9, "omnipose": 9}[package]
+    samples = {part: entries[:40] for part, entries in CASES[case].read(data_folder(CASES[case].data)).items()}
     table = write(samples, tmp_path)
     ratios = []
     for _ in range(2):
         ours = step_of(case, table, steps)
-        official = peer(package, f"{package}_speed")("step", train=tmp_path / "train", output=tmp_path, steps=steps)
+        official = peer(package, f"{package}_speed")(
+            "step",
+            train=tmp_path / "train",
+            output=tmp_path,
+            size=CASES[case].settings["training"]["patch_size"],
+            steps=steps,
+        )
         ratios.append(ours / float(official["seconds"]))
         print(f"\n{case}: a step takes {ours:.2f} s, officially {float(official['seconds']):.2f} s")
     print(f"{case}: {np.median(ratios):.2f}x")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from kerazoo.data.read import Stack
 
 _IMAGEJ_ORDER = "TZCYX"
 _IMAGEJ_TYPES = (np.uint8, np.uint16, np.float32)
+_ROWS = 512
 
 
 def create_tiff(
@@ -87,6 +89,25 @@ def create_tiff(
         with Path(path).open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, Path(path).stat().st_size)
     return stored.transpose(np.argsort(order))
+
+
+def fill(part: np.ndarray, values: np.ndarray) -> None:
+    """Write into a file that `create_tiff` made, and hold no more than some rows of it in memory.
+
+    Parameters
+    ----------
+    part
+        The array that `create_tiff` returned, or a part of it.
+    values
+        What is written there, of the same shape.
+    """
+    file = part
+    while isinstance(file, np.ndarray):
+        file = file.base
+    for top in range(0, len(part), _ROWS):
+        part[top : top + _ROWS] = values[top : top + _ROWS]
+        if hasattr(file, "madvise"):  # pages of a map count as memory of the process for as long as it is open
+            file.madvise(mmap.MADV_DONTNEED)
 
 
 def label_dtype(largest: int) -> type[np.generic]:

@@ -15,7 +15,7 @@ from bmzpack.files import new_file, refuse_existing
 from kerazoo.data.legend import LEGEND
 from kerazoo.data.pairs import stem_of
 from kerazoo.data.read import Stack, open_stack
-from kerazoo.data.write import create_tiff, label_dtype
+from kerazoo.data.write import create_tiff, fill, label_dtype
 from kerazoo.inference.classical import ClassicalPredictor
 from kerazoo.inference.classifier import PatchClassifier
 from kerazoo.inference.classify import TABLE, classify_stacks, has_map
@@ -184,7 +184,7 @@ def _predict_stack(
                 )
                 if earlier is not None:
                     written[...] = earlier
-            written[index] = result
+            fill(written[index], result)
             next(planes)
         del kept, written
 

@@ -1,0 +1,14 @@
+"""How long the official Omnipose takes for a step of its training."""
+
+import numpy as np
+from omnipose_training import new_model, read, train
+from steps import clock
+
+
+def step(inputs):
+    """Median time from the end of one step to the end of the next, in seconds."""
+    _, images, masks = read(str(inputs["train"]))
+    ends = clock()
+    sizes = {"size": int(inputs["size"]), "batch": 8, "steps": int(inputs["steps"]), "epochs": 1}
+    train(new_model(), images, masks, **sizes, output=str(inputs["output"]))
+    return {"seconds": np.median(np.diff(ends)[1:])}
