@@ -34,31 +34,41 @@ def best_of(repeats, function):
     return min(times), result
 
 
-def step_of(case, table, steps):
-    """Median time from the end of one step of `kerazoo train` to the end of the next."""
+def prepared(case, table, steps, precision="float32"):
     settings = CASES[case].settings
     given = {"table": table, "channels": 1, "annotation": "labels"}
-    training = settings["training"] | {"epochs": 1, "steps_per_epoch": steps, "precision": "float32"}
+    training = settings["training"] | {"epochs": 1, "steps_per_epoch": steps, "precision": precision}
     config = make_config(settings | {"data": given, "split": {"column": "side"}, "training": training})
     job = fit._prepare(config, fit.Workers())
     job.model.compile(keras.optimizers.Adam(1e-4), job.loss, jit_compile=False)
+    return job
+
+
+def step_of(job, steps):
+    """Median time from the end of one step of `kerazoo train` to the end of the next."""
     clock = Clock()
     data = fit._training_data(job, job.feed, step=0)
     job.model.fit(data, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[clock])
     return float(np.median(np.diff(clock.ends[3:])))
 
 
+def few(case, data_folder, folder):
+    samples = {part: entries[:40] for part, entries in CASES[case].read(data_folder(CASES[case].data)).items()}
+    return write(samples, folder)
+
+
+STEPS = {"stardist on nuclei": 20, "cellpose on cells": 9, "omnipose on soil bacteria": 9}
+
+
 @pytest.mark.bench
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("case", ["stardist on nuclei", "cellpose on cells", "omnipose on soil bacteria"])
+@pytest.mark.parametrize("case", STEPS)
 def test_step_of_training(case, peer, data_folder, tmp_path):
-    package = CASES[case].package
-    steps = {"stardist": 20, "cellpose": 9, "omnipose": 9}[package]
-    samples = {part: entries[:40] for part, entries in CASES[case].read(data_folder(CASES[case].data)).items()}
-    table = write(samples, tmp_path)
+    package, steps = CASES[case].package, STEPS[case]
+    table = few(case, data_folder, tmp_path)
     ratios = []
     for _ in range(2):
-        ours = step_of(case, table, steps)
+        ours = step_of(prepared(case, table, steps), steps)
         official = peer(package, f"{package}_speed")(
             "step",
             train=tmp_path / "train",
@@ -70,6 +80,29 @@ def test_step_of_training(case, peer, data_folder, tmp_path):
         print(f"\n{case}: a step takes {ours:.2f} s, officially {float(official['seconds']):.2f} s")
     print(f"{case}: {np.median(ratios):.2f}x")
     assert np.median(ratios) <= 0.9
+
+
+@pytest.mark.bench
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("case", STEPS)
+def test_step_in_bfloat16(case, data_folder, tmp_path):
+    """Fast only where the processor multiplies bfloat16 in hardware, see `kerazoo.training.precision`."""
+    table = few(case, data_folder, tmp_path)
+    exact = prepared(case, table, STEPS[case])
+    seconds = step_of(exact, STEPS[case])
+    short = prepared(case, table, STEPS[case], "bfloat16")
+    short_seconds = step_of(short, STEPS[case])
+    short.model.set_weights(exact.model.get_weights())
+    x, y = next(iter(fit._training_data(exact, exact.feed, step=0)))
+    outputs = [np.asarray(job.model(x, training=False), np.float32) for job in (exact, short)]
+    error = np.sqrt(np.mean((outputs[1] - outputs[0]) ** 2) / np.mean(outputs[0] ** 2))
+    losses = [float(exact.loss(y, output)) for output in outputs]
+    print(
+        f"\n{case}: a step takes {short_seconds:.2f} s in bfloat16, {seconds:.2f} s in float32; outputs of the same ",
+        end="",
+    )
+    print(f"weights differ by {error:.2%} (root mean square), the loss by {losses[1] / losses[0] - 1:+.2%}")
+    assert error < 0.05
 
 
 @pytest.mark.bench

@@ -6,7 +6,7 @@ import tifffile
 
 from bmzpack.errors import UserError
 from kerazoo.data.read import open_stack
-from kerazoo.data.write import create_tiff, write_labels, write_probabilities
+from kerazoo.data.write import create_tiff, fill, write_labels, write_probabilities
 
 
 def test_plane(tmp_path):
@@ -54,6 +54,16 @@ def test_axes_in_the_callers_order(tmp_path):
     with tifffile.TiffFile(tmp_path / "a.tif") as file:
         assert file.series[0].axes == "TZCYX"
         np.testing.assert_array_equal(file.asarray(), values.transpose(1, 0, 4, 2, 3))
+
+
+def test_filled_row_by_row(tmp_path):
+    array = create_tiff(tmp_path / "a.tif", "CYX", (2, 1100, 31), np.uint16)
+    values = np.random.default_rng(0).integers(0, 65536, array.shape)
+    for place in range(2):
+        fill(array[place], values[place])
+    np.testing.assert_array_equal(array, values)
+    del array
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), values)
 
 
 def test_what_imagej_has_not(tmp_path):

@@ -71,6 +71,8 @@ def test_only_what_is_rescaled_takes_a_diameter(run):
     image = tifffile.imread(run.read("split")["validation"][0]["image"])[..., None]
     half = load_predictor(run, diameter=2 * run.recipe.scale.images)
     assert half.probabilities(image).shape == (128, 128, 3)
+    with pytest.raises(UserError, match="--diameter 0 is no diameter"):
+        load_predictor(run, diameter=0.0)
 
 
 def test_a_bundle_gives_the_labels_of_the_run(run, data, tmp_path):

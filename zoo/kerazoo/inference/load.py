@@ -39,8 +39,8 @@ def load_predictor(
     Raises
     ------
     UserError
-        There is no such run or bundle, or the bundle does not say what is needed; or a diameter is given where images
-        are not rescaled.
+        There is no such run or bundle, or the bundle does not say what is needed; or a diameter is given that is not
+        above 0, or where images are not rescaled.
     """
     if is_classical(source):
         model, recipe = None, ClassicalPredictor().recipe
@@ -48,6 +48,8 @@ def load_predictor(
         model, recipe = open_source(source)
     if diameter is not None and recipe.scale is None:
         raise UserError(f"{source} takes images as they are, without a diameter: leave --diameter out.")
+    if diameter is not None and diameter <= 0:
+        raise UserError(f"--diameter {diameter:g} is no diameter: give that of the objects, in pixels of the images.")
     if model is None:
         return ClassicalPredictor()
     if recipe.task == "classification":
