@@ -106,7 +106,9 @@ def fill(part: np.ndarray, values: np.ndarray) -> None:
         file = file.base
     for top in range(0, len(part), _ROWS):
         part[top : top + _ROWS] = values[top : top + _ROWS]
-        if hasattr(file, "madvise"):  # pages of a map count as memory of the process for as long as it is open
+        if isinstance(file, mmap.mmap) and hasattr(
+            file, "madvise"
+        ):  # pages of a map count as memory of the process for as long as it is open
             file.madvise(mmap.MADV_DONTNEED)
 
 
