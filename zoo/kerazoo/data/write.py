@@ -106,9 +106,8 @@ def fill(part: np.ndarray, values: np.ndarray) -> None:
         file = file.base
     for top in range(0, len(part), _ROWS):
         part[top : top + _ROWS] = values[top : top + _ROWS]
-        if isinstance(file, mmap.mmap) and hasattr(
-            file, "madvise"
-        ):  # pages of a map count as memory of the process for as long as it is open
+        # pages of a map count as memory of the process for as long as it is open; Windows cannot give them back
+        if isinstance(file, mmap.mmap) and hasattr(file, "madvise"):
             file.madvise(mmap.MADV_DONTNEED)
 
 
