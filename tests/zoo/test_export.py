@@ -120,6 +120,7 @@ NORMALISATIONS = [
     {"method": "standardisation"},
     {"method": "standardisation", "scope": "dataset", "mean": [900.0, 1100.0], "deviation": [150.0, 300.0]},
     {"method": "percentile", "low": 2.0, "high": 99.0},
+    {"method": "percentile", "per_channel": True},
 ]
 
 

@@ -92,6 +92,8 @@ class NormalisationConfig(Section):
     the training set where every image has one class, as a slide has other numbers than a patch."""
     low: Annotated[float, Field(ge=0, lt=100)] = 1.0
     high: Annotated[float, Field(gt=0, le=100)] = 99.8
+    per_channel: bool = False
+    """Whether percentiles are those of each channel, else of all channels together (`percentile` only)."""
     maximum: Annotated[float, Field(gt=0)] | None = None
     """What `scaling` divides by; by default the largest value of the images' integer type."""
 
@@ -279,6 +281,9 @@ class Config(Section):
                 raise ValueError(
                     f"{model.name} learns single objects, but data.annotation is classes: set it to labels or binary"
                 )
+            rays = self.model.arguments.get("rays", 32)
+            if model.targets == "stars" and not (isinstance(rays, int) and rays >= 3):
+                raise ValueError(f"model.arguments.rays is {rays!r}: choose a whole number from 3 on")
             if self.augmentation.elastic and model.targets == "flows":
                 raise ValueError("augmentation.elastic would bend the objects away from their flows: set it to 0")
         if model is not None and self.targets.kind not in (possible := _kinds(model)):

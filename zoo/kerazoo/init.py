@@ -288,9 +288,10 @@ def _patch_size(entry: Model, measured: Survey) -> int:
     if entry.targets == "flows" and measured.diameter:
         side = int(side * CELLPOSE_DIAMETER / measured.diameter)
     if side + lost < smallest:
+        brought = "" if side == min(measured.smallest) else f" (side {side} when its objects are brought to 30 pixels)"
         raise UserError(
-            f"The smallest image is {measured.smallest[1]} x {measured.smallest[0]} pixels, but {model} needs at least "
-            f"{smallest - lost}: remove such images."
+            f"The smallest image is {measured.smallest[1]} x {measured.smallest[0]} pixels{brought}, but {model} needs "
+            f"at least {smallest - lost}: remove such images."
         )
     room = min(side, _LARGEST_PATCH) + lost - smallest
     return smallest + room // step * step

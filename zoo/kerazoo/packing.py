@@ -185,6 +185,8 @@ def describe(run: Run, image_file: str | os.PathLike[str] | None = None) -> Desc
     else:
         image = read_image(Path(image_file), config.data.axes, config.data.channels)
         pixel_size = _pixel_size({"image": str(image_file)}, config.data)
+    if publication.pixel_size is not None:
+        pixel_size = {"x": publication.pixel_size, "y": publication.pixel_size}
     if recipe.scale is not None:
         factor = recipe.scale.network / recipe.scale.images
         image = rescaled(image, factor)
@@ -208,7 +210,7 @@ def describe(run: Run, image_file: str | os.PathLike[str] | None = None) -> Desc
                 "test_image": image,
                 "channel_names": recipe.channel_names,
                 "preprocessing": operations(recipe.normalisation, recipe.channels),
-                "pixel_size": publication.pixel_size or pixel_size,
+                "pixel_size": pixel_size,
             }
         ],
         "outputs": [
@@ -274,7 +276,8 @@ def operations(normalisation: Normalisation, channels: int) -> list[Processing]:
         case "standardisation":
             return [Processing(id="zero_mean_unit_variance", kwargs={"axes": WHOLE_IMAGE, "eps": EPSILON})]
         case "percentile":
-            kwargs = {"axes": WHOLE_IMAGE, "min_percentile": normalisation.low, "max_percentile": normalisation.high}
+            axes = ["y", "x"] if normalisation.per_channel else WHOLE_IMAGE
+            kwargs = {"axes": axes, "min_percentile": normalisation.low, "max_percentile": normalisation.high}
             return [Processing(id="scale_range", kwargs=kwargs | {"eps": EPSILON})]
 
 

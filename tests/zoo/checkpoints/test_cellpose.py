@@ -9,6 +9,7 @@ from kerazoo.checkpoints import cellpose as converter
 from kerazoo.checkpoints.cellpose import load_cellpose, load_omnipose
 from kerazoo.checkpoints.convert import convert
 from kerazoo.models.cellpose import cellpose
+from kerazoo.models.omnipose import omnipose
 
 
 def official(channels=2, outputs=3):
@@ -112,8 +113,54 @@ def test_a_checkpoint_becomes_a_run_for_grey_images(checkpoint, tmp_path):
     found = keras.saving.load_model(run.model_path, compile=False).predict_on_batch(grey)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
     assert convert("cellpose", path, tmp_path / "two", channels=2).recipe.channels == 2
+    assert run.recipe.normalisation.high == 99
     with pytest.raises(UserError, match="choose from 1 to 2"):
         convert("cellpose", path, tmp_path / "three", channels=3)
     with pytest.raises(UserError, match="By its outputs it is cellpose"):
         convert("omnipose", path, tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(("kind", "build", "edge"), [("cellpose", cellpose, 2), ("omnipose", omnipose, 0)])
+def test_a_converted_run_is_where_a_training_on_grey_images_starts(checkpoint, tmp_path, kind, build, edge):
+    """The network of one channel gives what that of two gives with zeros in the second, away from the edges."""
+    checkpoint(official(outputs=3 if kind == "cellpose" else 4))
+    path = tmp_path / "official.pth"
+    path.touch()
+    run = convert(kind, path, tmp_path / "run")
+    start = build((None, None, 1), weights=run.model_path)
+    grey = np.random.default_rng(0).random((1, 64, 64, 1)).astype(np.float32)
+    first = [
+        keras.Model(model.inputs, model.get_layer("encoder1_add1").output)
+        for model in (keras.saving.load_model(run.model_path, compile=False).layers[-1], start)
+    ]
+    expected = first[0].predict_on_batch(np.concatenate([grey, np.zeros_like(grey)], axis=-1))
+    inner = slice(edge, 64 - edge)
+    found = first[1].predict_on_batch(grey)
+    np.testing.assert_allclose(found[:, inner, inner], expected[:, inner, inner], rtol=1e-4, atol=1e-4)
+
+
+def test_channels_are_scaled_as_by_the_official_packages(checkpoint, tmp_path):
+    checkpoint(official(outputs=4))
+    path = tmp_path / "official.pth"
+    path.touch()
+    normalisation = convert("omnipose", path, tmp_path / "run", channels=2).recipe.normalisation
+    assert (normalisation.low, normalisation.high, normalisation.per_channel) == (0.01, 99.99, True)
+
+
+def test_nothing_but_a_run_is_replaced(checkpoint, tmp_path):
+    checkpoint(official())
+    folder = tmp_path / "thesis"
+    folder.mkdir()
+    (folder / "data.txt").write_text("three years")
+    path = folder / "cyto.pth"
+    path.touch()
+    with pytest.raises(UserError, match="not a run folder"):
+        convert("cellpose", path, folder, overwrite=True)
+    run = convert("cellpose", path, tmp_path / "run")
+    inside = run.path / "cyto.pth"
+    inside.touch()
+    with pytest.raises(UserError, match="would be replaced"):
+        convert("cellpose", inside, run.path, overwrite=True)
+    assert inside.exists()
+    assert (folder / "data.txt").exists()

@@ -39,7 +39,7 @@ def by_core(image, operation):
 def operation_of(normalisation):
     from bioimageio.spec.model import v0_5
 
-    axes = ("channel", "y", "x")
+    axes = ("y", "x") if normalisation.per_channel else ("channel", "y", "x")
     if normalisation.method == "percentile":
         return v0_5.ScaleRangeDescr(
             kwargs=v0_5.ScaleRangeKwargs(
@@ -73,6 +73,7 @@ def operation_of(normalisation):
         {"method": "standardisation", "scope": "dataset"},
         {"method": "percentile"},
         {"method": "percentile", "low": 0.0, "high": 100.0},
+        {"method": "percentile", "per_channel": True},
     ],
     ids=lambda config: "-".join(map(str, config.values())),
 )

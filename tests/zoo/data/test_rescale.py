@@ -1,5 +1,7 @@
 """Images are brought to the size at which the network knows objects."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -41,7 +43,26 @@ def test_an_image_without_objects_is_rescaled_as_the_others():
     assert rescaled_sample.mask.shape == (200, 120)
 
 
+def test_the_labels_stay_whatever_their_numbers():
+    mask = np.zeros((40, 40), np.int32)
+    mask[:20], mask[20:30], mask[30:] = 2_000_000_001, 2_000_000_002, 2_147_483_647
+    sample = Sample("a", np.zeros((40, 40, 1), np.uint8), mask)
+    found = rescaled_to(sample, Scale(network=60, images=30), 2_147_483_647).mask
+    assert set(np.unique(found)) == {2_000_000_001, 2_000_000_002, 2_147_483_647}
+
+
+def test_a_piece_at_the_edge_does_not_enlarge_its_image_beyond_measure():
+    mask = np.zeros((64, 64), np.int32)
+    mask[:3, 0] = 1
+    sample = rescaled_to(Sample("a", np.zeros((64, 64, 1), np.uint8), mask), Scale(network=30, images=40), None)
+    assert sample.factor == 3
+    assert sample.image.shape == (192, 192, 1)
+
+
 def test_no_absurd_scales():
+    sample = Sample("a", np.zeros((64, 64, 1), np.uint8), np.zeros((64, 64), np.int32), Path("images/a.tif"))
+    with pytest.raises(UserError, match=r"images/a\.tif would be rescaled by a factor of 30"):
+        rescaled_to(sample, Scale(network=30, images=1), None)
     with pytest.raises(UserError, match="factor of 20"):
         rescaled(np.zeros((10, 10, 1)), 20)
 

@@ -6,23 +6,7 @@ import tifffile
 
 from bmzpack.errors import UserError
 from kerazoo.data.read import open_stack
-from kerazoo.data.write import create_tiff, fill, write_labels, write_probabilities
-
-
-def test_plane(tmp_path):
-    labels = np.arange(30 * 40).reshape(30, 40).astype(np.int32)
-    write_labels(tmp_path / "a.tif", labels)
-    with tifffile.TiffFile(tmp_path / "a.tif") as file:
-        assert file.is_imagej
-        assert file.asarray().dtype == np.uint16
-    np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), labels)
-    with pytest.raises(UserError, match="--overwrite"):
-        write_labels(tmp_path / "a.tif", labels)
-    write_labels(tmp_path / "a.tif", labels + 70_000, overwrite=True)
-    many = tifffile.imread(tmp_path / "a.tif")
-    assert many.dtype == np.float32
-    np.testing.assert_array_equal(many, labels + 70_000)
-    assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
+from kerazoo.data.write import create_tiff, fill
 
 
 @pytest.mark.parametrize("axes", ["TZCYX", "ZYX", "YX", "CYX"])
@@ -33,16 +17,22 @@ def test_axes_and_pixel_size_are_kept(tmp_path, axes):
         metadata={"axes": axes, "unit": "um", "spacing": 1.5, "finterval": 7.0},
     )  # fmt: skip
     source = open_stack(tmp_path / "a.tif")
-    labels = np.random.default_rng(0).integers(0, 99, (*source.leading_shape, 20, 31))
-    write_labels(tmp_path / "labels.tif", labels, source)
-    probabilities = np.random.default_rng(0).random((*source.leading_shape, 20, 31, 3), dtype="float32")
-    write_probabilities(tmp_path / "probabilities.tif", probabilities, source)
-    for name, values in (("labels.tif", labels[..., None]), ("probabilities.tif", probabilities)):
+    random = np.random.default_rng(0)
+    for name, inner, values in (
+        ("labels.tif", "YX", random.integers(0, 99, (*source.leading_shape, 20, 31)).astype(np.uint16)),
+        ("probabilities.tif", "YXC", random.random((*source.leading_shape, 20, 31, 3), dtype="float32")),
+    ):
+        created = create_tiff(
+            tmp_path / name, source.axes[:-3] + inner, values.shape, values.dtype, source.pixel_size, source.metadata
+        )
+        created[...] = values
+        del created
         written = open_stack(tmp_path / name)
         assert written.axes == source.axes
         assert written.pixel_size == pytest.approx((0.25, 0.5))
         assert written.metadata == source.metadata
-        np.testing.assert_array_equal(np.stack(list(written.planes())).reshape(values.shape), values)
+        expected = values.reshape(*source.leading_shape, 20, 31, -1)
+        np.testing.assert_array_equal(np.stack(list(written.planes())).reshape(expected.shape), expected)
 
 
 def test_axes_in_the_callers_order(tmp_path):

@@ -167,7 +167,6 @@ def test_candidates_come_from_the_grid_and_not_from_the_border():
     assert (candidates.distances == np.float32(1e-3)).all()
     inner = find_candidates(output, (2, 4), 0.5, border=((0, 0), (0, 0)))
     assert len(inner) == 6
-    assert find_candidates(output, (1, 1), 0.3, rays=4).distances.shape == (4, 4)
 
 
 def test_distances_that_are_no_numbers_do_no_harm():
@@ -225,5 +224,9 @@ def test_thresholds_that_part_objects_from_false_ones():
     assert threshold == pytest.approx(0.62, abs=0.011), "the middle of 0.45 and 0.79"
     assert overlap == 0.3
     assert find_stars(output, (1, 1), threshold, overlap).max() == 3
+    # what is predicted where nothing is annotated is not false
+    hidden = (y > 55) & (x > 55)
+    threshold, _ = optimise_thresholds([output], [truth], (1, 1), [hidden])
+    assert threshold == pytest.approx(0.45, abs=0.011), "the middle of 0.1 and 0.79"
     with pytest.raises(UserError, match="no validation image"):
         optimise_thresholds([output], [np.zeros_like(truth)], (1, 1))

@@ -61,6 +61,22 @@ def test_ignored_pixels():
         assert (made[:, :6, channel] == -1).all()
 
 
+def test_flows_of_a_mirrored_edge_are_not_learned():
+    labels = ellipses()
+    image = np.zeros((65, 65, 1), np.float32)
+    for matrix, beyond in ((((1, 0), (0, 1)), np.s_[:12]), (((-1, 0), (0, -1)), np.s_[-12:])):
+        _, kept = Map(matrix, centre=(32, 20), size=65).resample(image, Flows().of_image(labels))
+        found = Flows().of_patch(kept, matrix)
+        assert (found[beyond] == np.float32([0, 0, -1])).all()
+        assert (found[..., 2] == -1).sum() == 12 * 65
+
+
+def test_a_patch_within_one_object_teaches_no_distance():
+    target = Fields().of_patch(np.full((192, 192), 3, np.uint16), ((1, 0), (0, 1)))
+    assert (target[..., 4] == -1).all()
+    assert target[..., 2].max() == pytest.approx(94, abs=3)
+
+
 def test_stars_on_a_grid():
     labels = ellipses(64)
     fine, coarse = (Stars(32, grid).of_patch(label_image(labels), ((1, 0), (0, 1))) for grid in (1, 2))

@@ -14,6 +14,7 @@ from kerazoo.config import make_config
 from kerazoo.data.synthetic import write_nuclei
 from kerazoo.inference.load import load_predictor
 from kerazoo.init import write_config
+from kerazoo.training import fit
 
 ARGUMENTS = {"stardist2d": {"filters": 8, "features": 16, "rays": 16, "grid": [2, 2]}}
 
@@ -102,6 +103,36 @@ def test_init_writes_a_configuration(model, data, tmp_path):
     text = path.read_text(encoding="utf-8")
     assert f"kind: {kerazoo.models.registry.get_model(model).targets}" in text
     assert json.loads(json.dumps(kerazoo.config.read_config(path).training.model_dump()))["epochs"] > 1
+
+
+def test_parts_of_a_binary_mask_are_the_objects_that_are_learned(data, tmp_path):
+    (tmp_path / "masks").mkdir()
+    for path in (data / "masks").iterdir():
+        tifffile.imwrite(tmp_path / "masks" / path.name, (tifffile.imread(path) > 0).astype(np.uint8) * 255)
+    content = {"model": {"name": "cellpose2d"}, "targets": {"diameter": 20}}
+    content["training"] = {"epochs": 1, "steps_per_epoch": 1, "batch_size": 1, "patch_size": 64}
+    scales = []
+    for masks, annotation in ((data / "masks", "labels"), (tmp_path / "masks", "binary")):
+        given = {"images": data / "images", "masks": masks, "annotation": annotation}
+        job = fit._prepare(make_config(content | {"data": given}), fit.Workers())
+        scales.append(job.scale.images)
+    assert scales[1] == pytest.approx(scales[0], rel=0.3), "nuclei that touch count as one"
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "message"),
+    [
+        ("omnipose2d", {"outputs": 3}, "3 outputs"),
+        ("cellpose2d", {"outputs": 4}, "4 outputs"),
+        ("stardist2d", {"rays": 32.0}, "whole number from 3 on"),
+        ("stardist2d", {"rays": 2}, "whole number from 3 on"),
+    ],
+)
+def test_networks_that_cannot_be_trained(model, arguments, message, data):
+    content = {"model": {"name": model, "arguments": arguments}}
+    content["data"] = {"images": data / "images", "masks": data / "masks"}
+    with pytest.raises(UserError, match=message):
+        fit._prepare(make_config(content), fit.Workers())
 
 
 def test_classes_are_no_objects(data):

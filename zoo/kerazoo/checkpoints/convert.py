@@ -13,7 +13,7 @@ import yaml
 from keras import layers
 
 from bmzpack.errors import UserError
-from bmzpack.files import new_file, refuse_existing
+from bmzpack.files import new_file
 from bmzpack.geometry import measure
 from kerazoo.config import Config, make_config
 from kerazoo.data.normalise import Normalisation
@@ -25,6 +25,8 @@ Kind = Literal["cellpose", "omnipose", "stardist"]
 KINDS: tuple[Kind, ...] = ("cellpose", "omnipose", "stardist")
 ARCHITECTURE = ("rays", "filters", "depth", "features")
 """Arguments of `kerazoo.models.stardist.stardist` that an official configuration tells."""
+PERCENTILES = {"cellpose": {"low": 1, "high": 99}, "omnipose": {"low": 0.01, "high": 99.99}}
+"""To which the official packages scale every channel of an image by default."""
 
 
 def convert(
@@ -59,14 +61,17 @@ def convert(
     Raises
     ------
     UserError
-        The checkpoint is not of this kind, or does not fit tensor by tensor; the folder exists.
+        The checkpoint is not of this kind, or does not fit tensor by tensor; the folder exists, and is no run that may
+        be replaced.
     """
     if kind not in KINDS:
         raise UserError(f"There is no conversion of {kind!r}: choose {', '.join(KINDS)}.")
     checkpoint, folder = Path(checkpoint), Path(output)
-    refuse_existing(folder, overwrite)
+    Run(folder).refuse_to_replace(overwrite)
     if not checkpoint.exists():
         raise UserError(f"There is no checkpoint {checkpoint}: check the name.")
+    if folder.resolve() in (checkpoint.resolve(), *checkpoint.resolve().parents):
+        raise UserError(f"{checkpoint} lies in {folder}, which would be replaced: choose another name with -o.")
     if kind == "stardist":
         model, config, recipe = _stardist(checkpoint, channels)
     else:
@@ -108,7 +113,7 @@ def _cellpose(kind: str, checkpoint: Path, channels: int | None) -> tuple[keras.
         {
             "model": {"name": f"{kind}2d", "weights": None},
             "data": {"channels": channels},
-            "normalisation": {"method": "percentile", "low": 1, "high": 99},
+            "normalisation": {"method": "percentile", **PERCENTILES[kind], "per_channel": channels > 1},
             "targets": {"diameter": seen} if kind == "cellpose" else {},
             "decoding": {"minimum_size": 15},
         }
@@ -160,7 +165,7 @@ def _recipe(config: Config, model: keras.Model, scale: Scale | None, grid: int =
         classes=config.class_names,
         targets=config.targets.kind,
         scale=scale,
-        normalisation=Normalisation(method=given["method"], low=given["low"], high=given["high"]),
+        normalisation=Normalisation(**{key: given[key] for key in ("method", "low", "high", "per_channel")}),
         decoding=config.decoding,
         geometry=TileGeometry(**dataclasses.asdict(measure(model)), grid=grid),
     )

@@ -65,7 +65,8 @@ class Map:
         image
             (y, x, channel), any integer or float dtype.
         target
-            (y, x), uint8 or uint16, read at the nearest pixel; or (y, x, value), float32, read between the pixels.
+            (y, x), uint8 or uint16, read at the nearest pixel, and mirrored beyond the edge; or (y, x, value), float32,
+            read between the pixels, NaN beyond the edge, as vectors would have to be turned for a mirror.
         margin
             So many pixels at every side of the patch have no target.
 
@@ -78,6 +79,7 @@ class Map:
         if target.ndim == 3:
             inner = slice(margin, self.size - margin)
             kept = self.resample_image(target)[inner, inner].copy()
+            kept[self._beyond(target.shape[:2])[inner, inner]] = np.nan
             return self.resample_image(image), kept
         first, last = self._corners()
         size = self.size - 2 * margin
@@ -116,6 +118,16 @@ class Map:
         (x, y), (reach_x, reach_y) = self.centre, reaches
         first = math.floor(x - reach_x), math.floor(y - reach_y)
         return first, (math.ceil(x + reach_x) + 1, math.ceil(y + reach_y) + 1)
+
+    def _beyond(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Which pixels of the patch lie more than half a pixel beyond the edge of an image (y, x), bool."""
+        assert self.bend is None
+        steps = np.arange(self.size) - (self.size - 1) / 2
+        x, y = (
+            across * steps + down * steps[:, None] + centre
+            for (across, down), centre in zip(self.matrix, self.centre, strict=True)
+        )
+        return (x < -0.5) | (y < -0.5) | (x > shape[1] - 0.5) | (y > shape[0] - 0.5)
 
     def _read(self, part: np.ndarray, first: Point, interpolation: int, margin: int, out: np.ndarray) -> None:
         """Read the patch without its margin from a part of an image that begins at ``first`` (x, y)."""

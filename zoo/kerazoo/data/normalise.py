@@ -9,7 +9,7 @@ are those of the BioImage Model Zoo's operations:
 | centering | scale_linear, gain 1 / maximum, offset -mean |
 | standardisation, scope image | zero_mean_unit_variance, axes channel, y, x, eps 1e-6 |
 | standardisation, scope dataset | fixed_zero_mean_unit_variance, eps 1e-6 |
-| percentile | scale_range, axes channel, y, x, eps 1e-6 |
+| percentile | scale_range, axes channel, y, x, eps 1e-6; axes y, x where every channel has its own |
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ class Normalisation(Section):
     scope: Literal["image", "dataset"] = "image"
     low: float = 1.0
     high: float = 99.8
+    per_channel: bool = False
+    """Whether percentiles are those of each channel, else of all channels together."""
     maximum: float = 255.0
     mean: list[float] = []
     """Per channel, of the training set: of the scaled values for `centering`, of the raw values for
@@ -85,7 +87,7 @@ class Normalisation(Section):
                 moments.add(image)
                 offset, scale = moments.mean.mean(), moments.deviation_of_all + EPSILON
             case "percentile":
-                offset, high = np.percentile(image, [self.low, self.high])
+                offset, high = np.percentile(image, [self.low, self.high], axis=(0, 1) if self.per_channel else None)
                 scale = high - offset + EPSILON
         return np.broadcast_to(offset, channels).astype(float), np.broadcast_to(scale, channels).astype(float)
 
@@ -170,7 +172,8 @@ def fit_normalisation(config: NormalisationConfig, samples: Iterable[Sample]) ->
             )
         maximum = float(np.iinfo(next(iter(types))).max)
 
-    fitted = Normalisation(method=config.method, scope=config.scope, low=config.low, high=config.high)
+    given = config.model_dump(include={"method", "scope", "low", "high", "per_channel"})
+    fitted = Normalisation(**given)
     if maximum is not None:
         fitted.maximum = maximum
     if config.method == "centering":

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
+import cv2
 import numpy as np
 
 from bmzpack.errors import UserError
@@ -51,6 +52,8 @@ class Sample:
     """(y, x), int32: an object's number, a class index, or 0 and 1; and the ignored value."""
     path: Path | None = None
     """The image's file, for messages."""
+    factor: float = 1.0
+    """By which image and mask have been rescaled."""
 
 
 def find_pairs(images: Path, masks: Path) -> list[Pair]:
@@ -347,8 +350,11 @@ def check_image(sample: Sample, config: Config, needed: int, margin: int = 0) ->
     """
     height, width, channels = sample.image.shape
     if min(height, width) < needed:
+        size = f"{width} x {height} pixels"
+        if sample.factor != 1:
+            size += f" when its objects are brought to the network's diameter (by a factor of {sample.factor:.2g})"
         raise UserError(
-            f"{sample.path or sample.id} is {width} x {height} pixels, less than the patches of {needed} pixels: "
+            f"{sample.path or sample.id} is {size}, less than the patches of {needed} pixels: "
             f"set training.patch_size to at most {min(height, width) + 2 * margin}, or remove the image."
         )
     if channels != config.data.channels:
@@ -356,6 +362,16 @@ def check_image(sample: Sample, config: Config, needed: int, margin: int = 0) ->
             f"{sample.path or sample.id} has {channels} channels, but data.channels is {config.data.channels}: "
             "convert the image or correct data.channels."
         )
+
+
+def separated(sample: Sample, ignored: int | None) -> Sample:
+    """A sample whose binary mask has become labels: its connected parts, by their sides; the ignored value stays."""
+    kept = sample.mask == ignored
+    _, parts = cv2.connectedComponents(((sample.mask > 0) & ~kept).astype(np.uint8), connectivity=4)
+    labels = np.asarray(parts, np.int32)
+    labels[labels > 0] += max(ignored or 0, 0)
+    labels[kept] = sample.mask[kept]
+    return dataclasses.replace(sample, mask=labels)
 
 
 def stem_of(path: Path) -> str:

@@ -14,6 +14,9 @@ from kerazoo.recipe import Scale
 
 LIMITS = (1 / 16, 16)
 """No image is made smaller or larger by more than this."""
+SPREAD = 4.0
+"""An image's own diameter is taken to be at most so many times larger or smaller than the typical one: the only object
+of an image may be a piece that its edge has cut."""
 
 
 def diameter(labels: np.ndarray, ignored: int | None = None) -> float | None:
@@ -59,7 +62,7 @@ def rescaled_to(sample: Sample, scale: Scale, ignored: int | None) -> Sample:
     sample
         Image and label image.
     scale
-        The diameters; that of an image without objects is taken to be the typical one.
+        The diameters; that of an image without objects is taken to be the typical one, see also `SPREAD`.
     ignored
         The label that is not counted.
 
@@ -67,30 +70,48 @@ def rescaled_to(sample: Sample, scale: Scale, ignored: int | None) -> Sample:
     -------
     Sample
         The image is averaged where it becomes smaller, and interpolated where it becomes larger.
+
+    Raises
+    ------
+    UserError
+        The factor is beyond `LIMITS`; the message names the image.
     """
-    factor = scale.network / (diameter(sample.mask, ignored) or scale.images)
-    image = rescaled(sample.image, factor)
-    size = image.shape[1::-1]
-    # OpenCV resamples no int32; float32 holds every label that a file can have up to 16 million.
-    mask = cv2.resize(sample.mask.astype(np.float32), size, interpolation=cv2.INTER_NEAREST_EXACT).astype(np.int32)
-    return dataclasses.replace(sample, image=image, mask=mask)
+    own = diameter(sample.mask, ignored) or scale.images
+    factor = scale.network / float(np.clip(own, scale.images / SPREAD, scale.images * SPREAD))
+    image = rescaled(sample.image, factor, str(sample.path or sample.id))
+    # OpenCV resamples no int32, and float32 does not hold every label
+    values, numbers = np.unique(sample.mask, return_inverse=True)
+    numbers = numbers.reshape(sample.mask.shape).astype(np.float32)
+    numbers = cv2.resize(numbers, image.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    return dataclasses.replace(sample, image=image, mask=values[numbers.astype(np.intp)], factor=factor)
 
 
-def rescaled(image: np.ndarray, factor: float) -> np.ndarray:
+def rescaled(image: np.ndarray, factor: float, name: str = "An image") -> np.ndarray:
     """An image (y, x, channel) made larger by a factor, or smaller; of its own dtype, or float32.
+
+    The name is for the message.
 
     Raises
     ------
     UserError
         The factor is beyond `LIMITS`.
     """
+    check_factor(factor, name)
+    return resized(image, rescaled_size(image.shape[:2], factor)[::-1])
+
+
+def rescaled_size(shape: tuple[int, ...], factor: float) -> tuple[int, int]:
+    """The size (y, x) of a rescaled image."""
+    return max(1, round(shape[0] * factor)), max(1, round(shape[1] * factor))
+
+
+def check_factor(factor: float, name: str = "An image") -> None:
+    """Refuse to rescale beyond `LIMITS`."""
     if not LIMITS[0] <= factor <= LIMITS[1]:
         raise UserError(
-            f"An image would be rescaled by a factor of {factor:.3g} to bring its objects to the network's diameter: "
+            f"{name} would be rescaled by a factor of {factor:.3g} to bring its objects to the network's diameter: "
             "check the annotations, or set another diameter."
         )
-    size = max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor))
-    return resized(image, size)
 
 
 def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -12,9 +12,7 @@ import numpy as np
 import tifffile
 
 from bmzpack.errors import UserError
-from bmzpack.files import new_file
 from kerazoo.data.legend import image_info, lookup_table
-from kerazoo.data.read import Stack
 
 _IMAGEJ_ORDER = "TZCYX"
 _IMAGEJ_TYPES = (np.uint8, np.uint16, np.float32)
@@ -114,62 +112,3 @@ def fill(part: np.ndarray, values: np.ndarray) -> None:
 def label_dtype(largest: int) -> type[np.generic]:
     """The ImageJ type that holds so many labels: uint16, else float32 (exact up to 16,777,216)."""
     return np.uint16 if largest < 1 << 16 else np.float32
-
-
-def write_labels(path: str | Path, labels: np.ndarray, like: Stack | None = None, overwrite: bool = False) -> None:
-    """Write label images or class maps.
-
-    Parameters
-    ----------
-    path
-        The TIFF file.
-    labels
-        (..., y, x), integer; the leading axes are those of ``like``.
-    like
-        The image that the labels are of; its axes, pixel size and metadata are kept.
-    overwrite
-        Whether an existing file may be replaced.
-
-    Raises
-    ------
-    UserError
-        The file exists, or cannot be written.
-    """
-    _write(path, labels, "YX", label_dtype(int(labels.max(initial=0))), like, overwrite)
-
-
-def write_probabilities(
-    path: str | Path, probabilities: np.ndarray, like: Stack | None = None, overwrite: bool = False
-) -> None:
-    """Write the network's output.
-
-    Parameters
-    ----------
-    path
-        The TIFF file.
-    probabilities
-        (..., y, x, class), float32; the leading axes are those of ``like``. The classes become channels.
-    like, overwrite
-        As for `write_labels`.
-
-    Raises
-    ------
-    UserError
-        As for `write_labels`.
-    """
-    _write(path, probabilities, "YXC", np.float32, like, overwrite)
-
-
-def _write(path: str | Path, values: np.ndarray, inner: str, dtype: Any, like: Stack | None, overwrite: bool) -> None:
-    leading = like.axes[:-3] if like is not None else ""
-    with new_file(path, overwrite) as new:
-        created = create_tiff(
-            new,
-            leading + inner,
-            values.shape,
-            dtype,
-            like.pixel_size if like is not None else None,
-            like.metadata if like is not None else None,
-        )
-        created[...] = values
-        del created

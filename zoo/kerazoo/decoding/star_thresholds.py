@@ -22,7 +22,10 @@ IOUS = (0.3, 0.5, 0.7)
 
 
 def optimise_thresholds(
-    outputs: Sequence[np.ndarray], truths: Sequence[np.ndarray], grid: tuple[int, int]
+    outputs: Sequence[np.ndarray],
+    truths: Sequence[np.ndarray],
+    grid: tuple[int, int],
+    ignored: Sequence[np.ndarray] | None = None,
 ) -> tuple[float, float]:
     """Choose the thresholds of the highest accuracy TP / (TP + FP + FN), counted over all images, mean over `IOUS`.
 
@@ -38,6 +41,8 @@ def optimise_thresholds(
         Label images (y, x) of the same places; an output may go beyond its truth at the bottom and the right.
     grid
         Step between the pixels of the outputs in the images, (y, x).
+    ignored
+        Pixels that do not count, bool (y, x) for every image; by default none.
 
     Returns
     -------
@@ -52,14 +57,16 @@ def optimise_thresholds(
     """
     if not outputs or not any((truth > 0).any() for truth in truths):
         raise UserError("Thresholds cannot be chosen: there is no validation image with an object in its annotation.")
+    ignored = [np.zeros(truth.shape, bool) for truth in truths] if ignored is None else ignored
     best = (-1.0, PROBABILITIES[0], OVERLAPS[0])
     for overlap in OVERLAPS:
         counts = np.zeros((len(PROBABILITIES), len(IOUS), 3), np.int64)
-        for output, truth in zip(outputs, truths, strict=True):
+        for output, truth, hidden in zip(outputs, truths, ignored, strict=True):
             candidates = find_candidates(output, grid, PROBABILITIES[0])
             objects = candidates.take(suppress(candidates, overlap))
             labels = render(objects, truth.shape)
-            counts += _counts(overlaps(np.maximum(truth, 0), labels), objects.probability)
+            labels[hidden] = 0
+            counts += _counts(overlaps(np.where(hidden, 0, truth), labels), objects.probability)
         hits, truth_count, object_count = np.moveaxis(counts, -1, 0)
         accuracy = (hits / np.maximum(truth_count + object_count - hits, 1)).mean(axis=1)
         equal = np.flatnonzero(accuracy == accuracy.max())
@@ -71,7 +78,7 @@ def optimise_thresholds(
 def _counts(pairs: Overlaps, probability: np.ndarray) -> np.ndarray:
     """Matches, true objects and predicted objects at every probability and IoU, int (probabilities, IoUs, 3)."""
     counts = np.zeros((len(PROBABILITIES), len(IOUS), 3), np.int64)
-    # Objects that others hide altogether have no pixels, and count nowhere, as in a label image.
+    # Objects that others hide altogether, or that are ignored, have no pixels, and count nowhere.
     shown = probability[pairs.prediction_labels.astype(np.int64) - 1]
     number = -1
     for index, threshold in enumerate(PROBABILITIES):

@@ -39,7 +39,6 @@ def find_candidates(
     grid: tuple[int, int],
     threshold: float,
     origin: tuple[int, int] = (0, 0),
-    rays: int | None = None,
     border: tuple[tuple[int, int], tuple[int, int]] = ((2, 2), (2, 2)),
 ) -> Candidates:
     """Take the pixels of a network output whose object probability is above a threshold.
@@ -47,15 +46,13 @@ def find_candidates(
     Parameters
     ----------
     output
-        Probability, distances and possibly more channels (y / grid, x / grid, channel), float32.
+        Probability, then distances (y / grid, x / grid, 1 + rays), float32.
     grid
         Step between the pixels of the output in the image, (y, x).
     threshold
         Probability that a candidate exceeds.
     origin
         Where the output begins in the image, (y, x) in pixels of the image.
-    rays
-        Channels that are distances; by default all after the first.
     border
         How many pixels of the output are left out at its ((top, bottom), (left, right)); stardist leaves out 2 at the
         edges of the image, and for a block of an image none where it goes on.
@@ -65,14 +62,13 @@ def find_candidates(
     Candidates
         From top left to bottom right.
     """
-    channels = slice(1, None if rays is None else 1 + rays)
     (top, bottom), (left, right) = border
     height, width = output.shape[:2]
     probability = output[top : height - bottom, left : width - right, 0]
     y, x = np.nonzero(probability > threshold)
     y, x = y + top, x + left
     points = np.stack([y * grid[0] + origin[0], x * grid[1] + origin[1]], axis=1).astype(np.int32)
-    distances = np.nan_to_num(output[y, x, channels], nan=LEAST_DISTANCE, posinf=GREATEST_DISTANCE)
+    distances = np.nan_to_num(output[y, x, 1:], nan=LEAST_DISTANCE, posinf=GREATEST_DISTANCE)
     distances = np.clip(distances, LEAST_DISTANCE, GREATEST_DISTANCE)
     return Candidates(output[y, x, 0].astype(np.float32), distances.astype(np.float32), points)
 

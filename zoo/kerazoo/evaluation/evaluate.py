@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json as json_module
 import os
 from collections.abc import Iterable
@@ -14,10 +13,9 @@ import numpy as np
 from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
 from kerazoo.config import DataConfig
-from kerazoo.data.pairs import Pair, Sample, annotation_of, load_pair, pairs_of, sha256_of
+from kerazoo.data.pairs import Pair, Sample, annotation_of, load_pair, pairs_of, separated, sha256_of
 from kerazoo.data.patches import patches_of_mask
 from kerazoo.data.survey import survey
-from kerazoo.decoding.watershed import components
 from kerazoo.evaluation.classification import Classified, class_summary
 from kerazoo.evaluation.scores import (
     THRESHOLDS,
@@ -254,11 +252,7 @@ def load_truth(pair: Pair, data: DataConfig, recipe: Recipe) -> Sample:
     sample = load_pair(pair, data)
     if recipe.task == "semantic" or data.annotation != "binary":
         return sample
-    ignored = sample.mask == data.ignore
-    _, labels = components((sample.mask > 0) & ~ignored, connectivity=4)
-    labels[labels > 0] += max(data.ignore or 0, 0)
-    labels[ignored] = sample.mask[ignored]
-    return dataclasses.replace(sample, mask=labels)
+    return separated(sample, data.ignore)
 
 
 def summary(counts: dict[str, Counts], recipe: Recipe) -> dict[str, Any]:

@@ -228,7 +228,9 @@ _NAMES = {"ap_50": "AP50", "dice": "Dice", "iou": "mean IoU", "accuracy": "accur
 def _outlines(labels: np.ndarray) -> list[np.ndarray]:
     """Outlines of all objects as lines of points (x, y)."""
     lines = []
-    for region in regionprops(labels):
+    # numbered anew, for regionprops goes through all numbers up to the largest
+    numbers = np.unique(np.append(labels, 0), return_inverse=True)[1][:-1].reshape(labels.shape)
+    for region in regionprops(numbers):
         corner = np.array(region.bbox[:2])
         for line in find_contours(np.pad(region.image, 1).astype(np.float32), 0.5):
             lines.append((line + corner - 1)[:, ::-1])

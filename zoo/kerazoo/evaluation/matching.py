@@ -31,12 +31,6 @@ class Overlaps:
     of_prediction: np.ndarray
     """Part of the predicted object that lies in the true one, of every pair, float64 (pairs,)."""
 
-    def matrix(self) -> np.ndarray:
-        """The IoU of every true (row) with every predicted object (column), dense."""
-        matrix = np.zeros((len(self.truth_labels), len(self.prediction_labels)))
-        matrix[self.truth, self.prediction] = self.iou
-        return matrix
-
 
 def overlaps(truth: np.ndarray, prediction: np.ndarray) -> Overlaps:
     """Intersect two label images.

@@ -185,11 +185,11 @@ def _star_thresholds(
     """The best thresholds of polygons, those left out that the user has set."""
     from kerazoo.decoding.star_thresholds import optimise_thresholds
 
-    ignored, grid = -1 if recipe.ignore is None else recipe.ignore, recipe.geometry.grid
-    truths = [np.where(sample.mask == ignored, 0, sample.mask) for sample, _ in predicted]
-    if not any(truth.any() for truth in truths):
+    grid, truths = recipe.geometry.grid, [sample.mask for sample, _ in predicted]
+    ignored = [truth == recipe.ignore for truth in truths]
+    if not any((truth[~hidden] > 0).any() for truth, hidden in zip(truths, ignored, strict=True)):
         return {}
-    found = optimise_thresholds([output for _, output in predicted], truths, (grid, grid))
+    found = optimise_thresholds([output for _, output in predicted], truths, (grid, grid), ignored)
     best = dict(zip(("threshold", "overlap"), found, strict=True))
     return {name: value for name, value in best.items() if getattr(recipe.decoding, name) == getattr(default, name)}
 

@@ -123,6 +123,7 @@ def _normalisation(operations: list[dict[str, Any]], channels: int, name: str) -
     operation, *further = [entry for entry in operations if entry["id"] != "ensure_dtype"] or [{"id": "none"}]
     arguments = operation.get("kwargs") or {}
     axes = set(arguments.get("axes") or ("channel", "y", "x")) - {"batch"}
+    per_channel = axes == {"y", "x"} and channels > 1
     whole = axes == {"channel", "y", "x"} or (channels == 1 and axes == {"y", "x"})
     match operation["id"]:
         case _ if further or arguments.get("eps", EPSILON) != EPSILON:
@@ -131,9 +132,9 @@ def _normalisation(operations: list[dict[str, Any]], channels: int, name: str) -
             return Normalisation(method="none")
         case "zero_mean_unit_variance" if whole:
             return Normalisation(method="standardisation")
-        case "scale_range" if whole and arguments.get("reference_tensor") is None:
+        case "scale_range" if (whole or per_channel) and arguments.get("reference_tensor") is None:
             low, high = arguments.get("min_percentile", 0.0), arguments.get("max_percentile", 100.0)
-            return Normalisation(method="percentile", low=low, high=high)
+            return Normalisation(method="percentile", low=low, high=high, per_channel=per_channel)
         case "fixed_zero_mean_unit_variance":
             mean, deviation = (_listed(arguments[key], channels) for key in ("mean", "std"))
             return Normalisation(method="standardisation", scope="dataset", mean=mean, deviation=deviation)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from kerazoo.data.rescale import rescaled, resized
-from kerazoo.decoding.blocks import objects_in_blocks
+from kerazoo.data.rescale import check_factor, rescaled, rescaled_size, resized
+from kerazoo.decoding.blocks import BLOCK, CONTEXT, objects_in_blocks
 from kerazoo.decoding.decode import decode
 from kerazoo.inference.predictor import Predictor
 from kerazoo.recipe import Recipe
@@ -88,7 +88,25 @@ class ObjectPredictor(Predictor):
         def objects(rows: slice, columns: slice) -> np.ndarray:
             return decode(self._output(image[rows, columns], offset, scale), self.recipe)
 
-        return objects_in_blocks(image.shape[:2], objects)
+        return objects_in_blocks(image.shape[:2], objects, self._block, self._context)
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Refuse images of a shape (y, x, channel) that cannot be predicted; see `Predictor.check`."""
+        check_factor(self._factor)
+        sides = shape[:2]
+        if self.recipe.targets != "stars":
+            sides = (min(side, self._block + 2 * self._context) for side in sides)
+        self.tiling((*rescaled_size(tuple(sides), self._factor), shape[2]))
+
+    @property
+    def _block(self) -> int:
+        """A block takes no more memory where it is made larger for the network."""
+        return round(BLOCK / max(1.0, self._factor))
+
+    @property
+    def _context(self) -> int:
+        """Objects are as much larger or smaller than usual as images are made smaller or larger for the network."""
+        return min(round(CONTEXT / self._factor), self._block // 2)
 
     def _output(self, image: np.ndarray, offset: np.ndarray, scale: np.ndarray) -> np.ndarray:
         seen, grid = rescaled(image, self._factor) if self._factor != 1 else image, self.recipe.geometry.grid

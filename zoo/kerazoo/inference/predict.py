@@ -83,7 +83,8 @@ def predict(
     UserError
         Before anything is computed: no run or bundle; an image that is missing, damaged, ambiguous in its axes, not of
         the network's number of channels, or with NaN or infinite pixels; two images of one name; results that exist
-        or would replace an image; a tile too small for the network; an option that is not of the source's task.
+        or would replace an image; a tile too small for the network, or an image that would be rescaled beyond measure;
+        an option that is not of the source's task.
     """
     output = Path(output)
     images = [Path(image) for image in ([images] if isinstance(images, str | os.PathLike) else images)]
@@ -103,7 +104,7 @@ def predict(
     _check_targets(images, list(itertools.compress(zip(images, targets, strict=True), mapped)), overwrite)
     for stack in stacks:
         if isinstance(predictor, Predictor):
-            predictor.tiling(stack.plane_shape)
+            predictor.check(stack.plane_shape)
         if stack.dtype.kind == "f":
             for _ in stack.planes():
                 pass

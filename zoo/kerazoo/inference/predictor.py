@@ -146,6 +146,16 @@ class Predictor:
 
         yield from self.tiling(image.shape, image.nbytes).apply(network, image)
 
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Refuse images of a shape (y, x, channel) that cannot be predicted.
+
+        Raises
+        ------
+        UserError
+            As for `tiling`.
+        """
+        self.tiling(shape)
+
     def tiling(self, shape: tuple[int, ...], nbytes: int = 0) -> Tiling:
         """The tiles for images of a shape (y, x, channel).
 

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
 
 from bmzpack.errors import UserError
@@ -15,6 +16,8 @@ ops: Any = keras.ops
 
 WIDTHS = (32, 64, 128, 256)
 """Channels at full, half, quarter and eighth resolution."""
+EPSILON = 1e-5
+"""Of the batch normalisation."""
 
 
 def cellpose(
@@ -38,7 +41,8 @@ def cellpose(
         Whether the style vector, the mean of the deepest features at length 1, is added on the way up. Without it a
         pixel's answer depends on nothing farther away than the receptive field.
     weights
-        A weights file (see `kerazoo.models.weights`), or None: random.
+        A weights file (see `kerazoo.models.weights`), or None: random. Of weights for more channels those of the first
+        are taken, as if the others were zero.
 
     Returns
     -------
@@ -91,8 +95,32 @@ def residual_style_network(
     x = _linear(x, outputs, 1, "flows", dtype="float32")
     model = keras.Model(inputs, x, name=name)
     if weights is not None:
-        load_weights(model, weights)
+        load_weights(model, weights, adapt=lambda arrays: _of_fewer_channels(arrays, input_shape[-1]))
     return model
+
+
+def _of_fewer_channels(arrays: dict[str, np.ndarray], channels: int) -> dict[str, np.ndarray]:
+    """Weights for the first channels of those that a network takes, with zeros in place of the others.
+
+    What the first layers make of zeros becomes part of their bias; that is exact but for the pixels at the edge of the
+    image where `zeros` lie beyond.
+    """
+    adapted = dict(arrays)
+    for name in ("encoder1_convolution1", "encoder1_projection"):
+        norm = {key: arrays.get(f"{name}_norm/{key}") for key in ("gamma", "beta", "moving_mean", "moving_variance")}
+        kernel, bias = arrays.get(f"{name}/kernel"), arrays.get(f"{name}/bias")
+        if kernel is None or bias is None or any(value is None for value in norm.values()):
+            return arrays
+        if kernel.shape[2] <= channels:
+            return arrays
+        gamma, beta, mean, variance = norm.values()
+        answer = (beta - gamma * mean / np.sqrt(variance + EPSILON))[channels:]
+        if name.endswith("convolution1"):
+            answer = np.maximum(answer, 0)
+        adapted |= {f"{name}_norm/{key}": value[:channels] for key, value in norm.items()}
+        adapted[f"{name}/bias"] = bias + np.einsum("yxco,c->o", kernel[:, :, channels:], answer)
+        adapted[f"{name}/kernel"] = kernel[:, :, :channels]
+    return adapted
 
 
 def _encoder(x: Any, width: int, padding: str, name: str) -> Any:
@@ -135,7 +163,7 @@ def _projection(x: Any, width: int, name: str) -> Any:
 
 
 def _norm(x: Any, name: str) -> Any:
-    return layers.BatchNormalization(momentum=0.95, epsilon=1e-5, name=f"{name}_norm")(x)
+    return layers.BatchNormalization(momentum=0.95, epsilon=EPSILON, name=f"{name}_norm")(x)
 
 
 def _linear(x: Any, width: int, size: int, name: str, **options: Any) -> Any:
@@ -148,8 +176,9 @@ def _check(input_shape: tuple[int | None, int | None, int], outputs: int, paddin
     for what, value in {"channels": input_shape[-1], "outputs": outputs}.items():
         if not isinstance(value, int) or value < 1:
             raise UserError(f"{name}: {what} is {value!r}; choose a whole number from 1 on.")
+    least = 16 if padding == "reflect" else 8
     for size in input_shape[:2]:
-        if size is not None and (size < 8 or size % 8):
-            raise UserError(f"{name}: an input of {size} pixels cannot be halved three times; choose a multiple of 8.")
+        if size is not None and (size < least or size % 8):
+            raise UserError(f"{name}: an input of {size} pixels does not fit; choose a multiple of 8 from {least} on.")
     if padding not in ("zeros", "reflect"):
         raise UserError(f"{name}: padding is {padding!r}; choose zeros or reflect.")

@@ -228,6 +228,7 @@ _MODELS = (
         limits=(
             "Objects should have the diameter that it was trained with: images are rescaled for that.",
             "Very long or bent cells are split, as their flows lead to several centres: see `omnipose2d`.",
+            "As in the official package, an object of more than 40 % of the image is taken for background.",
         ),
         output="flows",
         targets="flows",

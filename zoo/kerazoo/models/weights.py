@@ -16,6 +16,7 @@ kernels times 3 / n. One channel thus gets their sum, which is what a grey image
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,11 @@ HEADS = ("probability", "output")
 
 
 def load_weights(
-    model: keras.Model, source: str | os.PathLike[str], backbone: str | None = None, alpha: float = 1.0
+    model: keras.Model,
+    source: str | os.PathLike[str],
+    backbone: str | None = None,
+    alpha: float = 1.0,
+    adapt: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]] = dict,
 ) -> None:
     """Give a network pretrained weights.
 
@@ -47,6 +52,8 @@ def load_weights(
         there are as many of them; see `load_head`.
     alpha
         Width of the encoder, to choose among the `imagenet` weights.
+    adapt
+        What makes of the file's tensors, by `layer/variable`, those of this network.
 
     Raises
     ------
@@ -58,7 +65,7 @@ def load_weights(
             raise UserError("The weights `imagenet` are those of a backbone: choose one, or leave the weights out.")
         arrays = _download(backbone, alpha)
     else:
-        arrays = read_weights(source)
+        arrays = adapt(read_weights(source))
 
     stem = f"{BACKBONES[backbone].stem}/kernel" if backbone else None
     general = [layer for layer in model.layers if layer not in _heads(model)]

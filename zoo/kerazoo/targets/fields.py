@@ -58,7 +58,8 @@ def distance_fields(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndar
     geometric mean, so that the field hardly depends on how the object lies on the grid. The iteration ends before the
     ridge is sharp, which makes the field smooth there. The flow is the field's gradient, again the mean of axes and
     diagonals, smoothed: every pixel takes the mean of its neighbours' gradients, weighted by how parallel they are to
-    its own. The field goes on unchanged beyond the edge of the image, which is no boundary.
+    its own. The field goes on unchanged beyond the edge of the image, which is no boundary; only where a
+    single object fills the whole image are distances those from the edge.
 
     Parameters
     ----------
@@ -89,6 +90,10 @@ def distance_fields(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndar
             f"Distance fields need a label image of whole numbers (y, x), not {labels.dtype} {labels.shape}: "
             "give one label image at a time, without channels."
         )
+    if labels.size and labels.min() == labels.max() != 0:
+        # an object without an end has no distance from it: the edges of the image take its place
+        distance, flow, _ = distance_fields(np.pad(labels, 1))
+        return distance[1:-1, 1:-1], flow[1:-1, 1:-1], np.zeros(labels.shape, np.bool_)
     distance, flow = np.zeros(labels.shape, np.float32), np.zeros((*labels.shape, 2), np.float32)
     boundary = np.zeros(labels.shape, np.bool_)
     if labels.any():
@@ -107,8 +112,8 @@ def _compute(
     count = len(pixels)
     field = _initial(neighbours, count)
     following = np.zeros_like(field)
-    # Along thin or wide objects alike, news travels at least a pixel per step.
-    for _ in range(labels.size):
+    # Along thin or wide objects alike, news travels at least a pixel per step, and from an edge of the image back.
+    for _ in range(2 * (labels.shape[0] + labels.shape[1])):
         change = 0.0
         for pixel in range(count):
             value = _step(field, neighbours, pixel)

@@ -39,7 +39,8 @@ class Target(Protocol):
     def of_image(self, mask: np.ndarray) -> np.ndarray:
         """What is kept of an annotation (y, x).
 
-        Either (y, x), of which patches read the nearest pixel, or (y, x, value) float32, read between the pixels.
+        Either (y, x), of which patches read the nearest pixel, or (y, x, value) float32, read between the pixels, and
+        NaN beyond the image.
         """
         ...
 
@@ -102,7 +103,8 @@ class Stars:
 class Flows:
     """Flows of whole objects and foreground, `kerazoo.targets.flows`; the foreground is -1 where ignored.
 
-    An object that a patch cuts keeps the flows that it has in its image, turned with the patch.
+    An object that a patch cuts keeps the flows that it has in its image, turned with the patch. What a patch shows
+    beyond its image, which is mirrored there, is ignored.
     """
 
     channels, dtype, grid = 3, np.float32, 1
@@ -127,6 +129,7 @@ class Flows:
         target[..., 1] = turn[0, 0] * kept[..., 1] + turn[0, 1] * kept[..., 0]
         target[..., 0] = turn[1, 0] * kept[..., 1] + turn[1, 1] * kept[..., 0]
         target[..., 2] = np.rint(kept[..., 2])
+        target[np.isnan(kept[..., 2])] = 0, 0, -1
         return target
 
     def ignore(self, target: np.ndarray, rows: int, columns: int) -> None:
@@ -152,6 +155,8 @@ class Fields:
 
         target = field_targets(_objects(kept))
         target[kept == _IGNORED_LABEL, 4] = -1
+        if kept.min() == kept.max() != 0:  # within one object: how far its boundary is cannot be said
+            target[..., 4] = -1
         return target
 
     def ignore(self, target: np.ndarray, rows: int, columns: int) -> None:

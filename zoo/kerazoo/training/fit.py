@@ -17,11 +17,11 @@ import yaml
 from rich.console import Console
 
 from bmzpack.errors import UserError
-from bmzpack.files import new_file, refuse_existing
+from bmzpack.files import new_file
 from bmzpack.geometry import Geometry, measure
 from kerazoo.config import Config, TrainingConfig, make_config, read_config
 from kerazoo.data.normalise import Normalisation, fit_normalisation
-from kerazoo.data.pairs import Pair, load_pair, pairs_of, sha256_of
+from kerazoo.data.pairs import Pair, load_pair, pairs_of, separated, sha256_of
 from kerazoo.data.patch_batches import is_augmented
 from kerazoo.data.patches import patch_of
 from kerazoo.data.rescale import rescaled_to, typical_diameter
@@ -183,6 +183,8 @@ def _prepare(config: Config, workers: Workers) -> _Job:
     check_copies(split)
     train = [load_pair(pair, config.data) for pair in pairs.train]
     validation = [load_pair(pair, config.data) for pair in pairs.validation]
+    if config.data.annotation == "binary" and get_model(config.model.name).targets:
+        train, validation = ([separated(sample, config.data.ignore) for sample in side] for side in (train, validation))
     scale = None
     if config.targets.diameter is not None:
         scale = Scale(network=config.targets.diameter, images=typical_diameter(train, config.data.ignore))
@@ -197,6 +199,12 @@ def _prepare(config: Config, workers: Workers) -> _Job:
     with policy("float32"):
         best = _network(config)
     phases_of(config, best)
+    outputs = best.outputs[0].shape[-1]
+    if get_model(config.model.name).targets and outputs != len(config.class_names):
+        raise UserError(
+            f"{config.model.name} has {outputs} outputs with these model.arguments, but is trained with "
+            f"{len(config.class_names)}: leave the argument out that changes their number."
+        )
     if config.task == "classification":
         size = config.training.patch_size
         geometry = TileGeometry(step=size, halo=0, minimum=size)
@@ -349,13 +357,10 @@ def _check_patch_size(config: TrainingConfig, geometry: Geometry) -> None:
 def _check_folder(run: Run, config: Config, resume: bool, overwrite: bool) -> None:
     if resume and overwrite:
         raise UserError("Either continue the run (--resume) or replace it (--overwrite), not both.")
-    is_run = (run.path / "config.yaml").is_file()
     if not resume:
-        refuse_existing(run.path, overwrite)
-        if run.path.exists() and not is_run and not (run.path.is_dir() and not any(run.path.iterdir())):
-            raise UserError(f"{run.path} is not a run folder and is not replaced: choose another name with -o.")
+        run.refuse_to_replace(overwrite)
         return
-    if not is_run:
+    if not (run.path / "config.yaml").is_file():
         raise UserError(f"There is no run in {run.path} to continue: leave out --resume, or correct the name.")
     before, after = run.config.model_dump(), config.model_dump()
     changed = [f"{a}.{b}" for a in after for b in after[a] if before[a][b] != after[a][b]]

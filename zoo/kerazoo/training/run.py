@@ -24,7 +24,7 @@ from typing import Any
 import yaml
 
 from bmzpack.errors import UserError
-from bmzpack.files import new_file
+from bmzpack.files import new_file, refuse_existing
 from kerazoo.config import Config, make_config
 from kerazoo.recipe import Recipe
 
@@ -64,6 +64,19 @@ class Run:
         if not run.model_path.is_file() or not (run.path / "recipe.json").is_file():
             raise UserError(f"{run.path} holds no trained model yet: continue it with `kerazoo train --resume`.")
         return run
+
+    def refuse_to_replace(self, overwrite: bool) -> None:
+        """Refuse a folder that is there: without ``overwrite`` any, with it one that is neither a run nor empty.
+
+        Raises
+        ------
+        UserError
+            It is refused.
+        """
+        refuse_existing(self.path, overwrite)
+        empty = self.path.is_dir() and not any(self.path.iterdir())
+        if self.path.exists() and not empty and not (self.path / "config.yaml").is_file():
+            raise UserError(f"{self.path} is not a run folder and is not replaced: choose another name with -o.")
 
     @property
     def config(self) -> Config:
