@@ -8,9 +8,11 @@ import tifffile
 from bmzpack.errors import UserError
 from kerazoo.config import DataConfig, read_config
 from kerazoo.data.pairs import load_pair, pairs_of
+from kerazoo.data.rescale import rescaled_to, typical_diameter
 from kerazoo.data.survey import survey
 from kerazoo.data.synthetic import write_nuclei
 from kerazoo.init import write_config
+from kerazoo.recipe import Scale
 from kerazoo.targets import make_target
 
 RANDOM = np.random.default_rng(0)
@@ -64,6 +66,16 @@ def test_labels_are_measured(tmp_path):
     assert "120 x 96 pixels, uint16" in text
     assert config.data.images == folder / "images"
     assert 'images: "images"' in text, "relative to the configuration, so that the folder can be moved"
+
+
+def test_patches_fit_images_of_several_scales(tmp_path):
+    """Every image is rescaled by its own objects: the one with the largest becomes the smallest."""
+    folder = write(tmp_path, [squares(10, 5), squares(20, 5), squares(1, 50)])
+    config, _ = init(folder, "cellpose2d")
+    samples = [load_pair(pair, config.data) for pair in pairs_of(config.data)]
+    scale = Scale(network=config.targets.diameter, images=typical_diameter(samples, None))
+    least = min(min(rescaled_to(sample, scale, None).image.shape[:2]) for sample in samples)
+    assert least - 8 < config.training.patch_size <= least
 
 
 @pytest.mark.parametrize("value", [1, 255])

@@ -284,14 +284,13 @@ def _star_grid(measured: Survey) -> list[int]:
 def _patch_size(entry: Model, measured: Survey) -> int:
     model = entry.name
     smallest, step, lost = _PATCHES.get(model, (32, 32, 0))
-    side = min(measured.smallest)
-    if entry.targets == "flows" and measured.diameter:
-        side = int(side * CELLPOSE_DIAMETER / measured.diameter)
+    side, about = min(measured.smallest), f"{measured.smallest[1]} x {measured.smallest[0]} pixels"
+    if entry.targets == "flows" and measured.room:
+        side = round(measured.room * CELLPOSE_DIAMETER)
+        about = f"{side} pixels high or wide when its objects are brought to {CELLPOSE_DIAMETER} pixels"
     if side + lost < smallest:
-        brought = "" if side == min(measured.smallest) else f" (side {side} when its objects are brought to 30 pixels)"
         raise UserError(
-            f"The smallest image is {measured.smallest[1]} x {measured.smallest[0]} pixels{brought}, but {model} needs "
-            f"at least {smallest - lost}: remove such images."
+            f"The smallest image is {about}, but {model} needs at least {smallest - lost}: remove such images."
         )
     room = min(side, _LARGEST_PATCH) + lost - smallest
     return smallest + room // step * step

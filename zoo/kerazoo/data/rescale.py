@@ -54,6 +54,11 @@ def typical_diameter(samples: Sequence[Sample], ignored: int | None) -> float:
     return float(np.median(known))
 
 
+def counted(own: float | None, typical: float) -> float:
+    """The diameter by which an image is rescaled: its objects' own within limits (see `SPREAD`), or the typical one."""
+    return float(np.clip(own or typical, typical / SPREAD, typical * SPREAD))
+
+
 def rescaled_to(sample: Sample, scale: Scale, ignored: int | None) -> Sample:
     """A sample whose objects have the diameter that the network is trained with.
 
@@ -76,8 +81,7 @@ def rescaled_to(sample: Sample, scale: Scale, ignored: int | None) -> Sample:
     UserError
         The factor is beyond `LIMITS`; the message names the image.
     """
-    own = diameter(sample.mask, ignored) or scale.images
-    factor = scale.network / float(np.clip(own, scale.images / SPREAD, scale.images * SPREAD))
+    factor = scale.network / counted(diameter(sample.mask, ignored), scale.images)
     image = rescaled(sample.image, factor, str(sample.path or sample.id))
     # OpenCV resamples no int32, and float32 does not hold every label
     values, numbers = np.unique(sample.mask, return_inverse=True)

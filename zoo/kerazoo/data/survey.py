@@ -14,6 +14,7 @@ from bmzpack.errors import UserError
 from kerazoo.config import DataConfig
 from kerazoo.data.pairs import Pair, pairs_of
 from kerazoo.data.read import open_stack, read_image, read_mask
+from kerazoo.data.rescale import counted
 
 Annotation = Literal["labels", "classes", "binary"]
 
@@ -52,6 +53,8 @@ class Survey:
     """Fewest, median and most objects per image; for labels and binary masks."""
     areas: tuple[float, float, float] | None
     """Percentiles 1, 50 and 99 of the objects' areas in pixels."""
+    room: float | None
+    """Shortest side of an image in diameters of its objects, as they count in `kerazoo.data.rescale`."""
     empty: int
     """Masks without an object."""
     fractions: dict[int, float]
@@ -95,6 +98,7 @@ def survey(data: DataConfig) -> Survey:
     values: dict[int, int] = defaultdict(int)
     objects: list[int] = []
     areas: list[int] = []
+    diameters: list[float | None] = []
     for mask in masks:
         if annotation == "classes":
             for value, count in zip(*np.unique(mask, return_counts=True), strict=True):
@@ -103,12 +107,15 @@ def survey(data: DataConfig) -> Survey:
         sizes = _object_areas(mask, annotation)
         objects.append(len(sizes))
         areas += sizes
+        diameters.append(2 * float(np.sqrt(np.median(sizes) / np.pi)) if sizes else None)
         values[0] += int((mask == 0).sum())
         values[1] += int((mask != 0).sum())
     if annotation != "classes" and not areas:
         raise UserError(f"{chosen[0].mask} and all other masks are empty: annotate at least some of the images.")
     ignore = _IGNORED if annotation == "classes" and values.pop(_IGNORED, 0) else None
     total = sum(values.values())
+    known = [own for own in diameters if own is not None]
+    typical = float(np.median(known)) if known else None
     return Survey(
         images=len(pairs),
         measured=len(chosen),
@@ -124,6 +131,8 @@ def survey(data: DataConfig) -> Survey:
         reason=reason,
         objects=(min(objects), int(np.median(objects)), max(objects)) if objects else None,
         areas=_three(np.percentile(areas, (1, 50, 99))) if areas else None,
+        room=typical
+        and min(min(shape) / counted(own, typical) for shape, own in zip(images.shapes, diameters, strict=True)),
         empty=objects.count(0),
         fractions={value: values[value] / total for value in sorted(values)},
         ignore=ignore,
