@@ -39,6 +39,8 @@ OMNIPOSE = {
     "training": {"batch_size": 8, "patch_size": 128, "learning_rate": 0.002, "optimizer": "adamw"},
     "decoding": {"minimum_size": 10},
 }
+SPARSE = OMNIPOSE | {"training": OMNIPOSE["training"] | {"batch_size": 4}}
+"""Where a patch shows few cells, many small steps."""
 
 
 def grey(path):
@@ -105,10 +107,10 @@ class Case:
 
 CASES = {
     "stardist on nuclei": Case("stardist", "nuclei_dsb2018", by_folder, STARDIST, 8, 100),
-    "cellpose on cells": Case("cellpose", "cells_usiigaci", by_folder, CELLPOSE, 10, 10),
+    "cellpose on cells": Case("cellpose", "cells_usiigaci", by_folder, CELLPOSE, 10, 6),
     "omnipose on bacteria": Case("omnipose", "bacteria_omnipose", by_halves, OMNIPOSE, 20, 5),
     "omnipose on soil bacteria": Case(
-        "omnipose", "bacteria_strack", derived, OMNIPOSE, 20, 5, judged="iou", truth=drawn
+        "omnipose", "bacteria_strack", derived, SPARSE, 25, 10, judged="iou", truth=drawn
     ),
 }
 

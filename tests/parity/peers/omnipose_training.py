@@ -60,8 +60,9 @@ def train_and_predict(inputs):
     seconds = time.perf_counter() - started
     trained = new_model(str(path))
     labels = {
+        # where there is nothing, booleans
         f"labels_{name}": np.asarray(
-            trained.eval([image], channels=None, omni=True, rescale=1.0, mask_threshold=0.0)[0][0]
+            trained.eval([image], channels=None, omni=True, rescale=1.0, mask_threshold=0.0)[0][0], np.int32
         )
         for name, image in zip(names, held_out, strict=True)
     }
