@@ -57,7 +57,7 @@ def few(case, data_folder, folder):
     return write(samples, folder)
 
 
-STEPS = {"stardist on nuclei": 20, "cellpose on cells": 9, "omnipose on soil bacteria": 9}
+STEPS = {"stardist on nuclei": 20, "cellpose on cells": 9, "omnipose on bacteria": 9}
 
 
 @pytest.mark.bench
@@ -74,6 +74,7 @@ def test_step_of_training(case, peer, data_folder, tmp_path):
             train=tmp_path / "train",
             output=tmp_path,
             size=CASES[case].settings["training"]["patch_size"],
+            batch=CASES[case].settings["training"]["batch_size"],
             steps=steps,
         )
         ratios.append(ours / float(official["seconds"]))

@@ -19,9 +19,9 @@ def step(inputs):
         train_data=images,
         train_labels=masks,
         channels=[0, 0],
-        batch_size=8,
+        batch_size=int(inputs["batch"]),
         n_epochs=1,
-        nimg_per_epoch=8 * int(inputs["steps"]),
+        nimg_per_epoch=int(inputs["batch"]) * int(inputs["steps"]),
         save_path=str(inputs["output"]),
     )
     return {"seconds": np.median(np.diff(ends)[1:])}

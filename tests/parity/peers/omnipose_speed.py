@@ -9,6 +9,6 @@ def step(inputs):
     """Median time from the end of one step to the end of the next, in seconds."""
     _, images, masks = read(str(inputs["train"]))
     ends = clock()
-    sizes = {"size": int(inputs["size"]), "batch": 8, "steps": int(inputs["steps"]), "epochs": 1}
-    train(new_model(), images, masks, **sizes, output=str(inputs["output"]))
+    sizes = {name: int(inputs[name]) for name in ("size", "batch", "steps")}
+    train(new_model(), images, masks, **sizes, epochs=1, output=str(inputs["output"]))
     return {"seconds": np.median(np.diff(ends)[1:])}

@@ -26,7 +26,7 @@ class _Clock(keras.callbacks.Callback):
 def step(inputs):
     """Median time from the end of one step to the end of the next, in seconds."""
     _, images, masks = read(str(inputs["train"]), limit=40)
-    model = _model(str(inputs["output"]), train_patch_size=(256, 256), train_batch_size=4)
+    model = _model(str(inputs["output"]), train_patch_size=(256, 256), train_batch_size=int(inputs["batch"]))
     clock, steps = _Clock(), int(inputs["steps"])
     model.prepare_for_training()
     model.callbacks.append(clock)
