@@ -110,13 +110,13 @@ def test_parts_of_a_binary_mask_are_the_objects_that_are_learned(data, tmp_path)
     for path in (data / "masks").iterdir():
         tifffile.imwrite(tmp_path / "masks" / path.name, (tifffile.imread(path) > 0).astype(np.uint8) * 255)
     content = {"model": {"name": "cellpose2d"}, "targets": {"diameter": 20}}
-    content["training"] = {"epochs": 1, "steps_per_epoch": 1, "batch_size": 1, "patch_size": 64}
+    content["training"] = {"epochs": 1, "steps_per_epoch": 1, "batch_size": 1, "patch_size": 32}
     scales = []
     for masks, annotation in ((data / "masks", "labels"), (tmp_path / "masks", "binary")):
         given = {"images": data / "images", "masks": masks, "annotation": annotation}
         job = fit._prepare(make_config(content | {"data": given}), fit.Workers())
         scales.append(job.scale.images)
-    assert scales[1] == pytest.approx(scales[0], rel=0.3), "nuclei that touch count as one"
+    assert scales[0] <= scales[1] < 2 * scales[0], "nuclei that touch count as one, but not all nuclei of an image"
 
 
 @pytest.mark.parametrize(
