@@ -101,7 +101,8 @@ def rescaled(image: np.ndarray, factor: float, name: str = "An image") -> np.nda
         The factor is beyond `LIMITS`.
     """
     check_factor(factor, name)
-    return resized(image, rescaled_size(image.shape[:2], factor)[::-1])
+    height, width = rescaled_size(image.shape[:2], factor)
+    return resized(image, (width, height))
 
 
 def rescaled_size(shape: tuple[int, ...], factor: float) -> tuple[int, int]:

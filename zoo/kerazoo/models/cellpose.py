@@ -107,17 +107,17 @@ def _of_fewer_channels(arrays: dict[str, np.ndarray], channels: int) -> dict[str
     """
     adapted = dict(arrays)
     for name in ("encoder1_convolution1", "encoder1_projection"):
-        norm = {key: arrays.get(f"{name}_norm/{key}") for key in ("gamma", "beta", "moving_mean", "moving_variance")}
-        kernel, bias = arrays.get(f"{name}/kernel"), arrays.get(f"{name}/bias")
-        if kernel is None or bias is None or any(value is None for value in norm.values()):
+        norm = [f"{name}_norm/{key}" for key in ("gamma", "beta", "moving_mean", "moving_variance")]
+        if not {*norm, f"{name}/kernel", f"{name}/bias"} <= set(arrays):
             return arrays
+        kernel, bias = arrays[f"{name}/kernel"], arrays[f"{name}/bias"]
         if kernel.shape[2] <= channels:
             return arrays
-        gamma, beta, mean, variance = norm.values()
+        gamma, beta, mean, variance = (arrays[key] for key in norm)
         answer = (beta - gamma * mean / np.sqrt(variance + EPSILON))[channels:]
         if name.endswith("convolution1"):
             answer = np.maximum(answer, 0)
-        adapted |= {f"{name}_norm/{key}": value[:channels] for key, value in norm.items()}
+        adapted |= {key: arrays[key][:channels] for key in norm}
         adapted[f"{name}/bias"] = bias + np.einsum("yxco,c->o", kernel[:, :, channels:], answer)
         adapted[f"{name}/kernel"] = kernel[:, :, :channels]
     return adapted
