@@ -182,8 +182,9 @@ def test_weights_of_another_run(suffix, tmp_path):
         np.testing.assert_array_equal(array(found.get_layer(name).kernel), array(model.get_layer(name).kernel))
         assert not array(found.get_layer("probability").bias).any(), "its classes may be others"
     load_head(as_many, path)
-    x = np.random.default_rng(1).normal(size=(1, 16, 16, 1)).astype("float32")
-    np.testing.assert_array_equal(model.predict_on_batch(x), as_many.predict_on_batch(x))
+    # weights and not outputs, which oneDNN sums in an order that depends on what else the processor does
+    for given, loaded in zip(model.weights, as_many.weights, strict=True):
+        np.testing.assert_array_equal(array(given), array(loaded))
     with pytest.raises(UserError, match="have no probability of unet"):
         load_head(other, path)
 
