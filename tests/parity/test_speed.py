@@ -88,11 +88,11 @@ def test_step_of_training(case, peer, data_folder, tmp_path):
 @pytest.mark.parametrize("case", STEPS)
 def test_step_in_bfloat16(case, data_folder, tmp_path):
     """Fast only where the processor multiplies bfloat16 in hardware, see `kerazoo.training.precision`."""
-    table = few(case, data_folder, tmp_path)
-    exact = prepared(case, table, STEPS[case])
-    seconds = step_of(exact, STEPS[case])
-    short = prepared(case, table, STEPS[case], "bfloat16")
-    short_seconds = step_of(short, STEPS[case])
+    table, steps = few(case, data_folder, tmp_path), 5
+    exact = prepared(case, table, steps)
+    seconds = step_of(exact, steps)
+    short = prepared(case, table, steps, "bfloat16")
+    short_seconds = step_of(short, steps)
     short.model.set_weights(exact.model.get_weights())
     x, y = next(iter(fit._training_data(exact, exact.feed, step=0)))
     outputs = [np.asarray(job.model(x, training=False), np.float32) for job in (exact, short)]
