@@ -51,6 +51,7 @@ def peer(tmp_path: Path) -> Callable[[str], Peer]:
             # what is chosen for us is not chosen for others
             ours = ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS")
             environment = {key: value for key, value in os.environ.items() if key not in ours}
+            environment["PYTHONPATH"] = str(HERE.parent)
             done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr[-4000:]
             with np.load(result) as arrays:

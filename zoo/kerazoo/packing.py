@@ -256,7 +256,7 @@ def operations(normalisation: Normalisation, channels: int) -> list[Processing]:
         None or one.
     """
 
-    def per_channel(**numbers: Any) -> dict[str, Any]:
+    def along_channels(**numbers: Any) -> dict[str, Any]:
         if channels == 1:
             return {key: values[0] for key, values in numbers.items()}
         return {"axis": "channel", **numbers}
@@ -269,9 +269,9 @@ def operations(normalisation: Normalisation, channels: int) -> list[Processing]:
         case "centering":
             gain = [1 / normalisation.maximum] * channels
             offset = [-mean for mean in normalisation.mean]
-            return [Processing(id="scale_linear", kwargs=per_channel(gain=gain, offset=offset))]
+            return [Processing(id="scale_linear", kwargs=along_channels(gain=gain, offset=offset))]
         case "standardisation" if normalisation.scope == "dataset":
-            kwargs = per_channel(mean=normalisation.mean, std=normalisation.deviation)
+            kwargs = along_channels(mean=normalisation.mean, std=normalisation.deviation)
             return [Processing(id="fixed_zero_mean_unit_variance", kwargs=kwargs)]
         case "standardisation":
             return [Processing(id="zero_mean_unit_variance", kwargs={"axes": WHOLE_IMAGE, "eps": EPSILON})]

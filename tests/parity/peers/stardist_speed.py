@@ -2,11 +2,12 @@
 
 import time
 
-import keras
 import numpy as np
 from csbdeep.utils import normalize
 from stardist.models import Config2D, StarDist2D
 from stardist_training import augmented, read
+
+from clock import Clock
 
 
 def _model(basedir=None, **options):
@@ -14,20 +15,11 @@ def _model(basedir=None, **options):
     return StarDist2D(config, name="model", basedir=basedir)
 
 
-class _Clock(keras.callbacks.Callback):
-    def __init__(self):
-        super().__init__()
-        self.ends = []
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.ends.append(time.perf_counter())
-
-
 def step(inputs):
     """Median time from the end of one step to the end of the next, in seconds."""
     _, images, masks = read(str(inputs["train"]), limit=40)
     model = _model(str(inputs["output"]), train_patch_size=(256, 256), train_batch_size=int(inputs["batch"]))
-    clock, steps = _Clock(), int(inputs["steps"])
+    clock, steps = Clock(), int(inputs["steps"])
     model.prepare_for_training()
     model.callbacks.append(clock)
     few = images[:2], masks[:2]

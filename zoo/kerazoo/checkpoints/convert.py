@@ -6,7 +6,7 @@ import dataclasses
 import os
 import shutil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import keras
 import yaml
@@ -16,7 +16,7 @@ from bmzpack.errors import UserError
 from bmzpack.files import new_file
 from bmzpack.geometry import measure
 from kerazoo.config import Config, make_config
-from kerazoo.data.normalise import Normalisation
+from kerazoo.data.normalise import fit_normalisation
 from kerazoo.recipe import Recipe, Scale, TileGeometry
 from kerazoo.training.environment import describe_environment
 from kerazoo.training.run import Run
@@ -156,7 +156,6 @@ def _stardist(checkpoint: Path, channels: int | None) -> tuple[keras.Model, Conf
 
 
 def _recipe(config: Config, model: keras.Model, scale: Scale | None, grid: int = 1) -> Recipe:
-    given: dict[str, Any] = config.normalisation.model_dump()
     return Recipe(
         model=config.model.name,
         task="instances",
@@ -165,7 +164,7 @@ def _recipe(config: Config, model: keras.Model, scale: Scale | None, grid: int =
         classes=config.class_names,
         targets=config.targets.kind,
         scale=scale,
-        normalisation=Normalisation(**{key: given[key] for key in ("method", "low", "high", "per_channel")}),
+        normalisation=fit_normalisation(config.normalisation, []),
         decoding=config.decoding,
         geometry=TileGeometry(**dataclasses.asdict(measure(model)), grid=grid),
     )

@@ -172,8 +172,7 @@ def fit_normalisation(config: NormalisationConfig, samples: Iterable[Sample]) ->
             )
         maximum = float(np.iinfo(next(iter(types))).max)
 
-    given = config.model_dump(include={"method", "scope", "low", "high", "per_channel"})
-    fitted = Normalisation(**given)
+    fitted = Normalisation(**config.model_dump(include={"method", "scope", "low", "high", "per_channel"}))
     if maximum is not None:
         fitted.maximum = maximum
     if config.method == "centering":

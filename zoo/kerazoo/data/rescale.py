@@ -36,7 +36,12 @@ def diameter(labels: np.ndarray, ignored: int | None = None) -> float | None:
     """
     values, areas = np.unique(labels, return_counts=True)
     areas = areas[(values != 0) & (values != (-1 if ignored is None else ignored))]
-    return float(np.median(2 * np.sqrt(areas / np.pi))) if areas.size else None
+    return median_diameter(areas)
+
+
+def median_diameter(areas: Sequence[int] | np.ndarray) -> float | None:
+    """Median diameter of discs of some areas; None where there is none."""
+    return float(np.median(2 * np.sqrt(np.asarray(areas) / np.pi))) if len(areas) else None
 
 
 def typical_diameter(samples: Sequence[Sample], ignored: int | None) -> float:

@@ -14,7 +14,7 @@ from bmzpack.errors import UserError
 from kerazoo.config import DataConfig
 from kerazoo.data.pairs import Pair, pairs_of
 from kerazoo.data.read import open_stack, read_image, read_mask
-from kerazoo.data.rescale import counted
+from kerazoo.data.rescale import counted, median_diameter
 
 Annotation = Literal["labels", "classes", "binary"]
 
@@ -107,7 +107,7 @@ def survey(data: DataConfig) -> Survey:
         sizes = _object_areas(mask, annotation)
         objects.append(len(sizes))
         areas += sizes
-        diameters.append(2 * float(np.sqrt(np.median(sizes) / np.pi)) if sizes else None)
+        diameters.append(median_diameter(sizes))
         values[0] += int((mask == 0).sum())
         values[1] += int((mask != 0).sum())
     if annotation != "classes" and not areas:

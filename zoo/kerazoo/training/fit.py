@@ -360,7 +360,7 @@ def _check_folder(run: Run, config: Config, resume: bool, overwrite: bool) -> No
     if not resume:
         run.refuse_to_replace(overwrite)
         return
-    if not (run.path / "config.yaml").is_file():
+    if not run.is_there:
         raise UserError(f"There is no run in {run.path} to continue: leave out --resume, or correct the name.")
     before, after = run.config.model_dump(), config.model_dump()
     changed = [f"{a}.{b}" for a in after for b in after[a] if before[a][b] != after[a][b]]

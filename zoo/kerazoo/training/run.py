@@ -59,11 +59,16 @@ class Run:
     def open(cls, path: str | os.PathLike[str]) -> Run:
         """Open the folder of a run that has been trained at least one epoch."""
         run = cls(path)
-        if not run.path.is_dir() or not (run.path / "config.yaml").is_file():
+        if not run.is_there:
             raise UserError(f"{run.path} is not a run folder: it has no config.yaml. Make one with `kerazoo train`.")
         if not run.model_path.is_file() or not (run.path / "recipe.json").is_file():
             raise UserError(f"{run.path} holds no trained model yet: continue it with `kerazoo train --resume`.")
         return run
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the folder is that of a run, trained or not."""
+        return (self.path / "config.yaml").is_file()
 
     def refuse_to_replace(self, overwrite: bool) -> None:
         """Refuse a folder that is there: without ``overwrite`` any, with it one that is neither a run nor empty.
@@ -75,7 +80,7 @@ class Run:
         """
         refuse_existing(self.path, overwrite)
         empty = self.path.is_dir() and not any(self.path.iterdir())
-        if self.path.exists() and not empty and not (self.path / "config.yaml").is_file():
+        if self.path.exists() and not empty and not self.is_there:
             raise UserError(f"{self.path} is not a run folder and is not replaced: choose another name with -o.")
 
     @property
