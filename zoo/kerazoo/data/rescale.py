@@ -59,7 +59,7 @@ def typical_diameter(samples: Sequence[Sample], ignored: int | None) -> float:
     return float(np.median(known))
 
 
-def counted(own: float | None, typical: float) -> float:
+def bounded_diameter(own: float | None, typical: float) -> float:
     """The diameter by which an image is rescaled: its objects' own within limits (see `SPREAD`), or the typical one."""
     return float(np.clip(own or typical, typical / SPREAD, typical * SPREAD))
 
@@ -86,7 +86,7 @@ def rescaled_to(sample: Sample, scale: Scale, ignored: int | None) -> Sample:
     UserError
         The factor is beyond `LIMITS`; the message names the image.
     """
-    factor = scale.network / counted(diameter(sample.mask, ignored), scale.images)
+    factor = scale.network / bounded_diameter(diameter(sample.mask, ignored), scale.images)
     image = rescaled(sample.image, factor, str(sample.path or sample.id))
     # OpenCV resamples no int32, and float32 does not hold every label
     values, numbers = np.unique(sample.mask, return_inverse=True)

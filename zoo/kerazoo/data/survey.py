@@ -14,7 +14,7 @@ from bmzpack.errors import UserError
 from kerazoo.config import DataConfig
 from kerazoo.data.pairs import Pair, pairs_of
 from kerazoo.data.read import open_stack, read_image, read_mask
-from kerazoo.data.rescale import counted, median_diameter
+from kerazoo.data.rescale import bounded_diameter, median_diameter
 
 Annotation = Literal["labels", "classes", "binary"]
 
@@ -132,7 +132,9 @@ def survey(data: DataConfig) -> Survey:
         objects=(min(objects), int(np.median(objects)), max(objects)) if objects else None,
         areas=_three(np.percentile(areas, (1, 50, 99))) if areas else None,
         room=typical
-        and min(min(shape) / counted(own, typical) for shape, own in zip(images.shapes, diameters, strict=True)),
+        and min(
+            min(shape) / bounded_diameter(own, typical) for shape, own in zip(images.shapes, diameters, strict=True)
+        ),
         empty=objects.count(0),
         fractions={value: values[value] / total for value in sorted(values)},
         ignore=ignore,
