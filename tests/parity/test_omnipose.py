@@ -49,19 +49,26 @@ def noisy(labels, seed):
     return cv2.GaussianBlur(output, (0, 0), 0.7) + cv2.GaussianBlur(noise, (0, 0), 1.5)
 
 
-def test_fields_and_targets_are_the_official_ones(peer, labels):
-    official = peer("omnipose")("fields", labels=labels)
+@pytest.mark.parametrize("roots", ["exact", "peer"])
+def test_fields_and_targets_are_the_official_ones(peer, labels, roots):
+    """On a CPU, PyTorch rounds some square roots wrongly, which decides the flows of a few pixels on ridges.
+
+    The gradient is nearly 0 there, and its last bits are what the neighbours are weighted by.
+    """
+    official = peer("omnipose", f"omnipose_{roots}")("fields", labels=labels)
     distance, flow, boundary = distance_fields(labels)
     target = field_targets(labels)
     assert np.abs(distance - official["distance"]).max() < 1e-4
     assert np.array_equal(boundary, official["boundary"])
     assert np.abs(target[..., 2:] - official["target"][..., 2:]).max() < 1e-4
     error = np.abs(flow - official["flow"]).max(axis=-1)
-    # On a ridge the gradient is nearly 0, and its rounding is what the neighbours are weighted by.
-    certain = (labels == 0) | (own_slopes(distance, labels) > 1e-3)
-    assert error[certain].max() < 1e-3
-    assert (error > 1e-3).sum() < 1e-3 * (labels > 0).sum()
-    assert np.abs(target[..., :2] - official["target"][..., :2])[certain].max() < 5e-3
+    print(f"{roots}: error of flows {error.max():.1e}, above 1e-3 at {(error > 1e-3).sum()} of {(labels > 0).sum()}")
+    counted = np.ones_like(labels, bool)
+    if roots == "peer":
+        counted = (labels == 0) | (own_slopes(distance, labels) > 1e-3)
+        assert (error > 1e-3).sum() < 1e-3 * (labels > 0).sum()
+    assert error[counted].max() < 1e-3
+    assert np.abs(target[..., :2] - official["target"][..., :2])[counted].max() < 5e-3
 
 
 @pytest.mark.parametrize("seed", [None, 0])

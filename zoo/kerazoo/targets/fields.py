@@ -16,6 +16,8 @@ BACKGROUND_DISTANCE = -5.0
 BACKGROUND_WEIGHT = 0.5
 """Weight of background pixels in the loss; that of objects is 1."""
 
+_BY_ROWS = (4, 0, 6, 2, 3, 7, 1, 5)
+"""Places of the neighbours in `_neighbours`, row by row: the order in which the official package adds them up."""
 CONVERGED = 1e-3
 """The distance field is final when no more than this is the mean square of what one more step changes."""
 
@@ -165,7 +167,7 @@ def _initial(neighbours: np.ndarray, count: int) -> np.ndarray:
         stepped[pixel] = _step(ones, neighbours, pixel)
     field = np.zeros(count + 1, np.float32)
     for pixel in range(count):
-        for direction in range(8):
+        for direction in _BY_ROWS:
             field[pixel] += stepped[neighbours[pixel, direction]]
         field[pixel] /= np.float32(9)
     return field
@@ -178,10 +180,17 @@ def _step(field: np.ndarray, neighbours: np.ndarray, pixel: int) -> Any:
     b = min(field[neighbours[pixel, 2]], field[neighbours[pixel, 3]])
     c = min(field[neighbours[pixel, 4]], field[neighbours[pixel, 5]])
     d = min(field[neighbours[pixel, 6]], field[neighbours[pixel, 7]])
-    # Diagonal neighbours are sqrt(2) away. Where the two sides differ by more than a slope of 1 allows, their mean.
-    on_axes = a + b + np.sqrt(max(np.float32(2) - (a - b) ** 2, np.float32(0)))
-    on_diagonals = c + d + np.sqrt(max(np.float32(4) - (c - d) ** 2, np.float32(0)))
-    return np.float32(0.5) * np.sqrt(on_axes * on_diagonals)
+    # diagonal neighbours are sqrt(2) away
+    return np.sqrt(_solution(a, b, np.float32(1)) * _solution(c, d, np.float32(2)))
+
+
+@numba.njit(nogil=True, cache=True)
+def _solution(a: Any, b: Any, square: Any) -> Any:
+    """The larger u of (u - a)^2 + (u - b)^2 = square; the mean of a and b where there is none."""
+    total = a + b
+    # Not 2 square - (a - b)^2, which is more exact: on a ridge, where flows depend on rounding, others would result.
+    discriminant = total * total - np.float32(2) * ((a * a + b * b) - square)
+    return np.float32(0.5) * (total + np.sqrt(max(discriminant, np.float32(0))))
 
 
 @numba.njit(nogil=True, cache=True)
