@@ -34,10 +34,10 @@ def best_of(repeats, function):
     return min(times), result
 
 
-def prepared(case, table, steps, precision="float32"):
+def prepared(case, table, steps):
     settings = CASES[case].settings
     given = {"table": table, "channels": 1, "annotation": "labels"}
-    training = settings["training"] | {"epochs": 1, "steps_per_epoch": steps, "precision": precision}
+    training = settings["training"] | {"epochs": 1, "steps_per_epoch": steps, "precision": "float32"}
     config = make_config(settings | {"data": given, "split": {"column": "side"}, "training": training})
     job = fit._prepare(config, fit.Workers())
     job.model.compile(keras.optimizers.Adam(1e-4), job.loss, jit_compile=False)
@@ -81,29 +81,6 @@ def test_step_of_training(case, peer, data_folder, tmp_path):
         print(f"\n{case}: a step takes {ours:.2f} s, officially {float(official['seconds']):.2f} s")
     print(f"{case}: {np.median(ratios):.2f}x")
     assert np.median(ratios) <= 0.9
-
-
-@pytest.mark.bench
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize("case", STEPS)
-def test_step_in_bfloat16(case, data_folder, tmp_path):
-    """Fast only where the processor multiplies bfloat16 in hardware, see `kerazoo.training.precision`."""
-    table, steps = few(case, data_folder, tmp_path), 5
-    exact = prepared(case, table, steps)
-    seconds = step_of(exact, steps)
-    short = prepared(case, table, steps, "bfloat16")
-    short_seconds = step_of(short, steps)
-    short.model.set_weights(exact.model.get_weights())
-    x, y = next(iter(fit._training_data(exact, exact.feed, step=0)))
-    outputs = [np.asarray(job.model(x, training=False), np.float32) for job in (exact, short)]
-    error = np.sqrt(np.mean((outputs[1] - outputs[0]) ** 2) / np.mean(outputs[0] ** 2))
-    losses = [float(exact.loss(y, output)) for output in outputs]
-    print(
-        f"\n{case}: a step takes {short_seconds:.2f} s in bfloat16, {seconds:.2f} s in float32; outputs of the same ",
-        end="",
-    )
-    print(f"weights differ by {error:.2%} (root mean square), the loss by {losses[1] / losses[0] - 1:+.2%}")
-    assert error < 0.05
 
 
 @pytest.mark.bench

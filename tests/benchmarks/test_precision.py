@@ -1,0 +1,85 @@
+"""Training in bfloat16 against float32: time of a step, error, and what is learned; with any backend of Keras.
+
+On a GPU elsewhere: `KERAS_BACKEND=jax pytest -m bench -s tests/benchmarks/test_precision.py`.
+"""
+
+import contextlib
+
+import keras
+import numpy as np
+import pytest
+
+from clock import Clock
+from kerazoo.config import make_config
+from kerazoo.data.synthetic import nuclei
+from kerazoo.models.registry import create_model
+from kerazoo.targets import target_of
+from kerazoo.training.losses import loss_of
+
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(3600)]
+
+NETWORKS = {"stardist2d": (4, 256), "cellpose2d": (8, 224), "omnipose2d": (8, 128)}
+"""Patches of a step, and their side."""
+POOL = 16
+"""Steps after which the patches come again."""
+
+
+def batches(name):
+    """Patches of synthetic nuclei (patch, y, x, 1) and what is learned of them, as `kerazoo train` does."""
+    batch, side = NETWORKS[name]
+    config = make_config({"model": {"name": name}, "data": {"images": ".", "masks": "."}})
+    target = target_of(config)
+    x, y = [], []
+    for seed in range((POOL + 1) * batch):
+        image, labels = nuclei(seed, side)
+        low, high = np.percentile(image, (1, 99.8))
+        x.append((image[..., None].astype(np.float32) - low) / (high - low))
+        kept = target.of_image(labels)
+        y.append(target.of_patch(kept, ((1.0, 0.0), (0.0, 1.0))))
+    return np.stack(x), np.stack(y), batch, loss_of(config, np.ones(2))
+
+
+@contextlib.contextmanager
+def numbers(policy):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def trained(name, policy, steps, x, y, batch, loss):
+    """The network after so many steps, and the median time of one."""
+    keras.utils.set_random_seed(1)
+    with numbers(policy):
+        model = create_model(name, input_shape=(None, None, 1))
+    model.compile(keras.optimizers.Adam(3e-4), loss, jit_compile=keras.backend.backend() == "jax")
+    clock = Clock()
+    shown = min(steps, POOL) * batch
+    model.fit(x[:shown], y[:shown], batch, steps * batch // shown, verbose=0, callbacks=[clock])
+    gaps = np.diff(clock.ends)
+    return model, float(np.median(gaps[len(gaps) // 2 :]))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_bfloat16_learns_what_float32_learns(name):
+    gpu = any(device.startswith("gpu") for device in keras.distribution.list_devices())
+    steps = 40 * POOL if gpu else 5
+    *data, batch, loss = batches(name)
+    held_out = [array[-batch:] for array in data]
+    models, seconds, losses = {}, {}, {}
+    for policy in ("float32", "mixed_bfloat16"):
+        models[policy], seconds[policy] = trained(name, policy, steps, *data, batch, loss)
+        outputs = models[policy].predict(held_out[0], verbose=0)
+        losses[policy] = float(loss(held_out[1], outputs.astype(np.float32)))
+    exact, short = models.values()
+    short.set_weights(exact.get_weights())
+    outputs = [model.predict(held_out[0], verbose=0).astype(np.float32) for model in (exact, short)]
+    error = np.sqrt(np.mean((outputs[1] - outputs[0]) ** 2) / np.mean(outputs[0] ** 2))
+    print(f"\n{name}, {keras.backend.backend()}, {'GPU' if gpu else 'CPU'}, {steps} steps of {batch} patches")
+    for policy in models:
+        print(f"{policy:15} {seconds[policy] * 1e3:8.1f} ms a step, loss of held-out patches {losses[policy]:.4f}")
+    print(f"outputs of the same weights differ by {error:.2%} (root mean square)")
+    assert error < 0.05
+    assert not gpu or losses["mixed_bfloat16"] < 1.1 * losses["float32"]
