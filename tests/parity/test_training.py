@@ -40,7 +40,7 @@ OMNIPOSE = {
     "decoding": {"minimum_size": 10},
 }
 SPARSE = OMNIPOSE | {"training": OMNIPOSE["training"] | {"batch_size": 4}}
-"""Where a patch shows few cells, many small steps."""
+"""Where images show few cells, many small steps."""
 
 
 def grey(path):

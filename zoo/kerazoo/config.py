@@ -170,6 +170,9 @@ class TrainingConfig(Section):
     """Side of the training patches in pixels."""
     steps_per_epoch: Annotated[int, Field(ge=1)] | None = None
     """By default as many as show every training image once."""
+    foreground: Probability = 0.0
+    """Share of the patches that are cut around a pixel of an object, chosen at random, where images are mostly
+    background; the others lie anywhere. By default 0.5 where single objects are learned."""
     loss: LossConfig = LossConfig()
     optimizer: Literal["adamw", "adam", "rmsprop", "sgd"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
@@ -277,6 +280,8 @@ class Config(Section):
         if model is not None and model.targets is not None:
             if "kind" not in self.targets.model_fields_set:
                 self.targets.kind = model.targets
+            if "foreground" not in self.training.model_fields_set:
+                self.training.foreground = 0.5
             if self.data.annotation == "classes":
                 raise ValueError(
                     f"{model.name} learns single objects, but data.annotation is classes: set it to labels or binary"
@@ -299,6 +304,10 @@ class Config(Section):
         if self.data.annotation == "image" and self.targets.kind != "patch":
             raise ValueError(
                 "data.annotation image is for networks that classify patches: set it to what the masks are"
+            )
+        if self.training.foreground and self.data.annotation not in ("labels", "binary"):
+            raise ValueError(
+                f"training.foreground looks for objects, but data.annotation is {self.data.annotation}: set it to 0"
             )
         terms = {"cross_entropy", "dice", "focal", "tversky", "squared_error"}
         if self.targets.kind == "patch" and not terms & self.training.loss.model_fields_set:

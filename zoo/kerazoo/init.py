@@ -36,6 +36,8 @@ _LARGEST_PATCH = 192
 _LEARNING_RATES = {"stardist2d": 0.0003}
 CELLPOSE_DIAMETER = 30
 """Median diameter in pixels to which official Cellpose networks have images brought."""
+_SPARSE = 0.05
+"""Where objects cover less, patches are sought around them whatever the network."""
 _VALIDATION = 0.2
 
 
@@ -199,6 +201,7 @@ def _text(
         f"  steps_per_epoch: {steps}  # {once} would show every training image once",
         f"  batch_size: {batch}",
         f"  patch_size: {patch}  # the shortest side of an image is {min(measured.smallest)} pixels",
+        *_foreground_lines(entry, measured),
         f"  learning_rate: {_LEARNING_RATES.get(entry.name, 0.001)}",
         "  seed: 1",
         "",
@@ -218,6 +221,14 @@ def _normalisation_lines(backbone: str | None, measured: Survey) -> list[str]:
         ]
     method = "scaling" if measured.dtypes == ("uint8",) else "percentile"
     return [f"  method: {method}  # or {'percentile' if method == 'scaling' else 'scaling'}: {backbone} takes 0 to 1"]
+
+
+def _foreground_lines(entry: Model, measured: Survey) -> list[str]:
+    if measured.annotation == "classes":
+        return []
+    covered = 1 - measured.fractions[0]
+    share = 0.5 if entry.targets is not None or covered < _SPARSE else 0
+    return [f"  foreground: {share}  # share of the patches cut around an object; objects cover {covered:.1%}"]
 
 
 def _annotation_lines(measured: Survey) -> list[str]:

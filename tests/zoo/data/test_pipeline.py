@@ -267,3 +267,74 @@ def test_real_nuclei(data_folder):
     assert set(np.unique(y)) == {0, 1, 2}
     brightness = [x.numpy()[..., 0][y.numpy()[..., 0] == value].mean() for value in (0, 1)]
     assert brightness[1] > brightness[0] + 1, "nuclei are bright where the target says so"
+
+
+def sparse(side=400, annotated=True):
+    """A large image with one small object, and an ignored one."""
+    mask = np.zeros((side, side), np.int32)
+    mask[3:9, 380:390] = 7 if annotated else 0
+    mask[200:210, 200:210] = 9
+    return Sample("sparse", mask[..., None].astype("uint16"), mask)
+
+
+def sparse_config(foreground, **augmentation):
+    return make_config(
+        {
+            "model": {"name": "omnipose2d"},
+            "data": {"ignore": 9},
+            "normalisation": {"method": "none"},
+            "augmentation": NONE | augmentation,
+            "training": {"patch_size": 64, "batch_size": 8, "seed": 3, "foreground": foreground},
+        }
+    )
+
+
+def shares_with_object(settings, sample, steps=25, value=7):
+    data = training_dataset([sample], settings, RAW).take(steps)
+    return np.mean([(x.numpy() == value).any(axis=(1, 2, 3)).mean() for x, _ in data])
+
+
+@pytest.mark.parametrize("augmentation", [{}, {"flip": True, "quarter_turns": True, "rotation": 180, "scale": 0.25}])
+def test_patches_around_objects(augmentation):
+    assert shares_with_object(sparse_config(1.0, **augmentation), sparse()) > 0.95
+    assert 0.4 < shares_with_object(sparse_config(0.5, **augmentation), sparse()) < 0.6
+    assert shares_with_object(sparse_config(0.0, **augmentation), sparse()) < 0.1
+
+
+def test_an_object_is_anywhere_in_the_middle_of_its_patches():
+    side = 64
+    mask = np.zeros((400, 400), np.int32)
+    mask[150, 250] = 1
+    data = training_dataset([Sample("a", mask[..., None].astype("uint16"), mask)], sparse_config(1.0), RAW)
+    places = np.concatenate([np.argwhere(x.numpy()[..., 0])[:, 1:] for x, _ in data.take(40)])
+    assert len(places) == 40 * 8
+    first, last = places.min(axis=0), places.max(axis=0)
+    np.testing.assert_allclose(first, side // 4, atol=2)
+    np.testing.assert_allclose(last, side - side // 4 - 1, atol=2)
+
+
+def test_ignored_pixels_are_no_objects():
+    assert shares_with_object(sparse_config(1.0), sparse(annotated=False), value=9) < 0.2
+
+
+def test_patches_around_objects_of_a_network_without_padding():
+    settings = make_config(
+        {
+            "model": {"name": "unet2d_2015"},
+            "data": {"ignore": 9},
+            "normalisation": {"method": "none"},
+            "augmentation": NONE,
+            "training": {"patch_size": 64, "batch_size": 8, "foreground": 1.0},
+        }
+    )
+    data = training_dataset([sparse()], settings, RAW, output_margin=20).take(10)
+    assert all((y.numpy() == 1).any(axis=(1, 2, 3)).all() for _, y in data)
+
+
+def test_where_patches_lie_by_default():
+    assert sparse_config(0.0).training.foreground == 0
+    data = {"images": ".", "masks": "."}
+    assert make_config({"model": {"name": "cellpose2d"}, "data": data}).training.foreground == 0.5
+    assert make_config({"model": {"name": "unet2d"}, "data": data}).training.foreground == 0
+    with pytest.raises(UserError, match=r"training.foreground looks for objects, but data.annotation is classes"):
+        config(foreground=0.5)

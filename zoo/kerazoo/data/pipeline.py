@@ -31,6 +31,8 @@ _ALIGNMENT = 64
 _WORKERS = min(os.cpu_count() or 1, 8)
 """Batches that are made at once; more would wait for each other in Python."""
 _UNTURNED = ((1.0, 0.0), (0.0, 1.0))
+_PIXELS = 10_000
+"""Of the pixels of objects of an image so many are kept to choose from."""
 _AHEAD = 2
 """Batches that are ready before they are needed."""
 
@@ -49,7 +51,9 @@ def training_dataset(
 ) -> tf.data.Dataset:
     """Random patches without end.
 
-    Every image is shown once before one is shown again, in an order that is shuffled anew each time.
+    Every image is shown once before one is shown again, in an order that is shuffled anew each time. Of ``foreground``
+    of the patches a pixel of an object, chosen at random, lies in the middle half along y and x, as far as the image
+    reaches.
 
     Parameters
     ----------
@@ -77,6 +81,7 @@ def training_dataset(
     """
     target = target_of(config)
     sources = _sources(samples, config, normalisation, output_margin, target)
+    pixels = [_pixels_of_objects(sample.mask, config) for sample in samples]
     batch, seed = config.training.batch_size, config.training.seed
     shapes = _shapes(config, output_margin, target)
 
@@ -89,10 +94,14 @@ def training_dataset(
         for position in range(batch):
             epoch, place = divmod(int(step) * batch + position, len(sources))
             random = np.random.default_rng((seed, int(step), position, 0))
-            source = sources[order(epoch)[place]]
-            place = random_map(
-                random, config.augmentation, source.image.shape[:2], config.training.patch_size, output_margin
-            )
+            index = order(epoch)[place]
+            source = sources[index]
+            shape, size = source.image.shape[:2], config.training.patch_size
+            corner = None
+            if len(pixels[index]) and random.random() < config.training.foreground:
+                pixel = pixels[index][random.integers(len(pixels[index]))]
+                corner = _around(pixel, random, shape, size - 2 * output_margin)
+            place = random_map(random, config.augmentation, shape, size, output_margin, corner)
             patch, kept = place.resample(source.image, source.kept, output_margin)
             y[position] = target.of_patch(kept, place.matrix)
             change_intensities(random, config.augmentation, patch, source.intensities, out=x[position])
@@ -193,6 +202,26 @@ def _sources(
         intensities = intensities_of(sample.image, normalisation)
         sources.append(_Source(sample.image, target.of_image(sample.mask), intensities))
     return sources
+
+
+def _pixels_of_objects(mask: np.ndarray, config: Config) -> np.ndarray:
+    """(y, x) of at most `_PIXELS` pixels, int (pixel, 2); none where patches may lie anywhere."""
+    if not config.training.foreground:
+        return np.zeros((0, 2), int)
+    inside = mask != 0
+    if config.data.ignore is not None:
+        inside &= mask != config.data.ignore
+    pixels = np.flatnonzero(inside)
+    if len(pixels) > _PIXELS:
+        pixels = np.random.default_rng(config.training.seed).choice(pixels, _PIXELS, replace=False)
+    return np.stack(np.unravel_index(pixels, mask.shape), axis=1)
+
+
+def _around(pixel: np.ndarray, random: np.random.Generator, shape: tuple[int, int], size: int) -> tuple[int, int]:
+    """First pixel (y, x) of a patch with a pixel of the image in its middle half, as far as the image reaches."""
+    first = pixel - random.integers(size // 4, size - size // 4, 2)
+    row, column = np.clip(first, 0, np.subtract(shape, size)).tolist()
+    return row, column
 
 
 def _shapes(config: Config, margin: int, target: Target) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
