@@ -1,6 +1,6 @@
-"""Training in bfloat16 against float32: time of a step, error, and what is learned; with any backend of Keras.
+"""Training in bfloat16 against float32: time of a step and error; on a GPU also what is learned.
 
-On a GPU elsewhere: `KERAS_BACKEND=jax pytest -m bench -s tests/benchmarks/test_precision.py`.
+With TensorFlow or JAX, where there is a GPU: `KERAS_BACKEND=jax pytest -m bench -s tests/benchmarks/test_precision.py`.
 """
 
 import contextlib
@@ -63,7 +63,7 @@ def trained(name, policy, steps, x, y, batch, loss):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_bfloat16_learns_what_float32_learns(name):
+def test_bfloat16_against_float32(name):
     gpu = any(device.startswith("gpu") for device in keras.distribution.list_devices())
     steps = 40 * POOL if gpu else 5
     *data, batch, loss = batches(name)
@@ -80,6 +80,7 @@ def test_bfloat16_learns_what_float32_learns(name):
     print(f"\n{name}, {keras.backend.backend()}, {'GPU' if gpu else 'CPU'}, {steps} steps of {batch} patches")
     for policy in models:
         print(f"{policy:15} {seconds[policy] * 1e3:8.1f} ms a step, loss of held-out patches {losses[policy]:.4f}")
+    print(f"{seconds['mixed_bfloat16'] / seconds['float32']:.2f}x; ", end="")
     print(f"outputs of the same weights differ by {error:.2%} (root mean square)")
     assert error < 0.05
-    assert not gpu or losses["mixed_bfloat16"] < 1.1 * losses["float32"]
+    assert losses["mixed_bfloat16"] < 1.1 * losses["float32"]

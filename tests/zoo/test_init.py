@@ -20,7 +20,7 @@ PICTURE = RANDOM.integers(0, 255, (96, 120, 3)).astype("uint8")
 
 
 def write(folder, masks, images=None, suffix=".tif"):
-    (folder / "images").mkdir()
+    (folder / "images").mkdir(parents=True)
     (folder / "masks").mkdir()
     for number, mask in enumerate(masks):
         image = images[number] if images else RANDOM.integers(0, 999, mask.shape).astype("uint16")
@@ -76,6 +76,15 @@ def test_patches_fit_images_of_several_scales(tmp_path):
     scale = Scale(network=config.targets.diameter, images=typical_diameter(samples, None))
     least = min(min(rescaled_to(sample, scale, None).image.shape[:2]) for sample in samples)
     assert least - 8 < config.training.patch_size <= least
+
+
+def test_patches_are_sought_around_few_objects(tmp_path):
+    few, many = (write(tmp_path / name, [squares(count, 6)] * 3) for name, count in (("few", 4), ("many", 40)))
+    assert init(few)[0].training.foreground == 0.5, "objects cover 1.3 %"
+    assert init(many)[0].training.foreground == 0, "objects cover 12.5 %"
+    assert init(many, "omnipose2d", overwrite=True)[0].training.foreground == 0.5
+    classes = [RANDOM.integers(0, 3, (64, 64)).astype("uint8") for _ in range(3)]
+    assert "foreground" not in init(write(tmp_path / "classes", classes, suffix=".png"))[1]
 
 
 @pytest.mark.parametrize("value", [1, 255])

@@ -171,8 +171,9 @@ class TrainingConfig(Section):
     steps_per_epoch: Annotated[int, Field(ge=1)] | None = None
     """By default as many as show every training image once."""
     foreground: Probability = 0.0
-    """Share of the patches that are cut around a pixel of an object, chosen at random, where images are mostly
-    background; the others lie anywhere. By default 0.5 where single objects are learned."""
+    """Share of the patches that are cut around a random pixel of an object, so that few objects in large images are
+    learned; the others lie anywhere. For label images and black-and-white masks. By default 0.5 where single objects
+    are learned."""
     loss: LossConfig = LossConfig()
     optimizer: Literal["adamw", "adam", "rmsprop", "sgd"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
@@ -281,7 +282,7 @@ class Config(Section):
             if "kind" not in self.targets.model_fields_set:
                 self.targets.kind = model.targets
             if "foreground" not in self.training.model_fields_set:
-                self.training.foreground = 0.5
+                self.training = self.training.model_copy(update={"foreground": 0.5})
             if self.data.annotation == "classes":
                 raise ValueError(
                     f"{model.name} learns single objects, but data.annotation is classes: set it to labels or binary"
@@ -307,7 +308,8 @@ class Config(Section):
             )
         if self.training.foreground and self.data.annotation not in ("labels", "binary"):
             raise ValueError(
-                f"training.foreground looks for objects, but data.annotation is {self.data.annotation}: set it to 0"
+                f"training.foreground looks for objects, but data.annotation is {self.data.annotation}: set "
+                "training.foreground to 0"
             )
         terms = {"cross_entropy", "dice", "focal", "tversky", "squared_error"}
         if self.targets.kind == "patch" and not terms & self.training.loss.model_fields_set:

@@ -228,7 +228,7 @@ def _foreground_lines(entry: Model, measured: Survey) -> list[str]:
         return []
     covered = 1 - measured.fractions[0]
     share = 0.5 if entry.targets is not None or covered < _SPARSE else 0
-    return [f"  foreground: {share}  # share of the patches cut around an object; objects cover {covered:.1%}"]
+    return [f"  foreground: {share}  # share of the patches that are cut around an object"]
 
 
 def _annotation_lines(measured: Survey) -> list[str]:

@@ -272,7 +272,7 @@ def test_real_nuclei(data_folder):
 def sparse(side=400, annotated=True):
     """A large image with one small object, and an ignored one."""
     mask = np.zeros((side, side), np.int32)
-    mask[3:9, 380:390] = 7 if annotated else 0
+    mask[60:66, 330:340] = 7 if annotated else 0
     mask[200:210, 200:210] = 9
     return Sample("sparse", mask[..., None].astype("uint16"), mask)
 
@@ -313,6 +313,36 @@ def test_an_object_is_anywhere_in_the_middle_of_its_patches():
     np.testing.assert_allclose(last, side - side // 4 - 1, atol=2)
 
 
+def test_patches_near_an_edge_lie_anywhere_within_the_image():
+    mask = np.zeros((80, 400), np.int32)
+    mask[40, 200] = 1
+    y, x = np.mgrid[:80, :400]
+    sample = Sample("a", np.stack([y, x], axis=-1).astype("uint16"), mask)
+    settings = sparse_config(1.0)
+    settings.data.channels = 2
+    first = np.concatenate([batch.numpy()[:, 0, 0] for batch, _ in training_dataset([sample], settings, RAW).take(60)])
+    rows, counts = np.unique(np.rint(first[:, 0]), return_counts=True)
+    assert rows.tolist() == list(range(17))  # all that the height leaves
+    assert counts.max() < 3 * counts.mean()
+    assert first[:, 1].min() >= 200 - 47
+    assert first[:, 1].max() <= 200 - 16
+
+
+def test_of_large_objects_some_pixels_are_kept():
+    from kerazoo.data.pipeline import _PIXELS, _pixels_of_objects
+
+    mask = np.zeros((400, 400), np.int32)
+    mask[100:300, 50:350] = 1
+    pixels = _pixels_of_objects(mask, sparse_config(1.0))
+    assert pixels.shape == (_PIXELS, 2)
+    assert mask[tuple(pixels.T)].all()
+    np.testing.assert_allclose(pixels.mean(axis=0), (199.5, 199.5), atol=5)
+
+
+def test_a_patch_around_an_object_is_not_shifted():
+    assert shares_with_object(sparse_config(1.0, shift=40), sparse()) == 1
+
+
 def test_ignored_pixels_are_no_objects():
     assert shares_with_object(sparse_config(1.0), sparse(annotated=False), value=9) < 0.2
 
@@ -336,5 +366,5 @@ def test_where_patches_lie_by_default():
     data = {"images": ".", "masks": "."}
     assert make_config({"model": {"name": "cellpose2d"}, "data": data}).training.foreground == 0.5
     assert make_config({"model": {"name": "unet2d"}, "data": data}).training.foreground == 0
-    with pytest.raises(UserError, match=r"training.foreground looks for objects, but data.annotation is classes"):
+    with pytest.raises(UserError, match=r"data.annotation is classes: set training.foreground to 0"):
         config(foreground=0.5)

@@ -185,6 +185,7 @@ def random_map(
     size: int,
     margin: int = 0,
     corner: tuple[int, int] | None = None,
+    shift: float = 0.0,
 ) -> Map:
     """Draw a patch's place, flips, quarter turns, rotation, scale and elastic deformation.
 
@@ -201,7 +202,9 @@ def random_map(
     margin
         Pixels at every side of the patch that have no target; they may lie outside the image.
     corner
-        (y, x) of the first pixel of a patch that has a place of its own: only the configured shift is drawn then.
+        (y, x) of the first pixel of a patch that has a place of its own; by default the place is drawn.
+    shift
+        So many pixels a patch may be moved from its own place along y and x.
 
     Returns
     -------
@@ -215,9 +218,7 @@ def random_map(
             int(draw * (length - inner + 1)) for draw, length in zip(draws[:2], reversed(shape), strict=True)
         )
     else:
-        row, column = (
-            place + config.shift * (2 * draw - 1) for place, draw in zip(corner, reversed(draws[:2]), strict=True)
-        )
+        row, column = (place + shift * (2 * draw - 1) for place, draw in zip(corner, reversed(draws[:2]), strict=True))
     centre = column + (inner - 1) / 2, row + (inner - 1) / 2
     angle = math.radians(config.rotation) * (2 * draws[2] - 1)
     scale = 1 + config.scale * (2 * draws[3] - 1)

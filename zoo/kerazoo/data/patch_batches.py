@@ -136,8 +136,9 @@ def plain_patches(patches: Patches, config: Config) -> tf.data.Dataset:
 def _augment(patches: Patches, index: int, config: Config, random: np.random.Generator, out: np.ndarray) -> None:
     source, (top, left) = patches.source[index], patches.corner[index].tolist()
     image = patches.samples[source].image
-    place = random_map(random, config.augmentation, image.shape[:2], patches.size, corner=(top, left))
-    change_intensities(random, config.augmentation, place.resample_image(image), patches.intensities[source], out)
+    changes = config.augmentation
+    place = random_map(random, changes, image.shape[:2], patches.size, corner=(top, left), shift=changes.shift)
+    change_intensities(random, changes, place.resample_image(image), patches.intensities[source], out)
 
 
 def _shapes(patches: Patches, config: Config) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -31,7 +31,7 @@ _ALIGNMENT = 64
 _WORKERS = min(os.cpu_count() or 1, 8)
 """Batches that are made at once; more would wait for each other in Python."""
 _UNTURNED = ((1.0, 0.0), (0.0, 1.0))
-_PIXELS = 10_000
+_PIXELS = 4096
 """Of the pixels of objects of an image so many are kept to choose from."""
 _AHEAD = 2
 """Batches that are ready before they are needed."""
@@ -51,9 +51,9 @@ def training_dataset(
 ) -> tf.data.Dataset:
     """Random patches without end.
 
-    Every image is shown once before one is shown again, in an order that is shuffled anew each time. Of ``foreground``
-    of the patches a pixel of an object, chosen at random, lies in the middle half along y and x, as far as the image
-    reaches.
+    Every image is shown once before one is shown again, in an order that is shuffled anew each time. The share
+    ``training.foreground`` of the patches of images with objects is cut around a random pixel of an object: before they
+    are turned, it lies in their middle half along y and x, or nearer to the edge where the image ends there.
 
     Parameters
     ----------
@@ -92,15 +92,14 @@ def training_dataset(
     def make(step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         x, y = aligned((batch, *shapes[0]), np.float32), aligned((batch, *shapes[1]), target.dtype)
         for position in range(batch):
-            epoch, place = divmod(int(step) * batch + position, len(sources))
+            epoch, turn = divmod(int(step) * batch + position, len(sources))
             random = np.random.default_rng((seed, int(step), position, 0))
-            index = order(epoch)[place]
-            source = sources[index]
+            index = order(epoch)[turn]
+            source, inside = sources[index], pixels[index]
             shape, size = source.image.shape[:2], config.training.patch_size
             corner = None
-            if len(pixels[index]) and random.random() < config.training.foreground:
-                pixel = pixels[index][random.integers(len(pixels[index]))]
-                corner = _around(pixel, random, shape, size - 2 * output_margin)
+            if len(inside) and random.random() < config.training.foreground:
+                corner = _around(inside[random.integers(len(inside))], random, shape, size - 2 * output_margin)
             place = random_map(random, config.augmentation, shape, size, output_margin, corner)
             patch, kept = place.resample(source.image, source.kept, output_margin)
             y[position] = target.of_patch(kept, place.matrix)
@@ -205,22 +204,24 @@ def _sources(
 
 
 def _pixels_of_objects(mask: np.ndarray, config: Config) -> np.ndarray:
-    """(y, x) of at most `_PIXELS` pixels, int (pixel, 2); none where patches may lie anywhere."""
+    """(y, x) of at most `_PIXELS` pixels, int32 (pixel, 2); none where patches may lie anywhere."""
     if not config.training.foreground:
-        return np.zeros((0, 2), int)
+        return np.zeros((0, 2), np.int32)
     inside = mask != 0
     if config.data.ignore is not None:
         inside &= mask != config.data.ignore
     pixels = np.flatnonzero(inside)
     if len(pixels) > _PIXELS:
         pixels = np.random.default_rng(config.training.seed).choice(pixels, _PIXELS, replace=False)
-    return np.stack(np.unravel_index(pixels, mask.shape), axis=1)
+    return np.stack(np.unravel_index(pixels, mask.shape), axis=1).astype(np.int32)
 
 
 def _around(pixel: np.ndarray, random: np.random.Generator, shape: tuple[int, int], size: int) -> tuple[int, int]:
-    """First pixel (y, x) of a patch with a pixel of the image in its middle half, as far as the image reaches."""
-    first = pixel - random.integers(size // 4, size - size // 4, 2)
-    row, column = np.clip(first, 0, np.subtract(shape, size)).tolist()
+    """First pixel (y, x) of a patch with a pixel in its middle half, drawn among the places within the image."""
+    room, quarter = np.subtract(shape, size), size // 4
+    row, column = random.integers(
+        np.clip(pixel - (size - quarter) + 1, 0, room), np.clip(pixel - quarter, 0, room) + 1
+    ).tolist()
     return row, column
 
 
