@@ -120,8 +120,13 @@ def _image(plane: np.ndarray, names: Sequence[str]) -> np.ndarray:
 
 
 def _prediction(plane: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """One channel in grey; several as the mixture of their colours, the background black; labels in many colours."""
+    """One channel in grey; several as the mixture of their colours, the background black; labels in many colours.
+
+    Of more channels than there are colours, which would mix to white, the first, unless they are shares of a whole.
+    """
     channels = plane.shape[-1]
+    if channels > len(COLOURS) and not np.allclose(plane.sum(axis=-1), 1, atol=1e-2):
+        plane, channels = plane[..., :1], 1
     if names == CHANNEL_NAMES and are_labels(plane):
         colours = np.array([(0, 0, 0), *_palette(LABEL_COLOURS)])
         labels = plane[..., 0].astype(np.int64)

@@ -509,3 +509,26 @@ def test_a_bundle_that_was_changed_fails(packed, tmp_path):
     statuses = itertools.chain.from_iterable((entry.core, entry.engine) for entry in report.formats.values())
     assert set(statuses) == {"failed"}
     assert all(entry.messages for entry in report.formats.values())
+
+
+@pytest.mark.parametrize("shares", [False, True])
+def test_many_channels_do_not_mix_to_white_on_the_cover(tmp_path, shares):
+    from bmzpack.cover import write_cover
+
+    y, x = np.mgrid[:64, :64]
+    values = np.eye(33)[x // 2] if shares else np.random.default_rng(0).uniform(5, 30, (64, 64, 33))
+    if not shares:
+        values[..., 0] = np.hypot(y - 32, x - 32) < 16
+    axes = [{"id": "batch"}, {"id": "y"}, {"id": "x"}]
+    names = ["probability", *(f"distance{ray}" for ray in range(32))]
+    outputs = [{"id": "stars", "axes": [*axes, {"id": "channel", "channel_names": names}]}]
+    inputs = [{"id": "raw", "axes": [*axes, {"id": "channel", "channel_names": ["channel0"]}]}]
+    write_cover(tmp_path / "cover.png", inputs, outputs, {"raw": values[None, ..., :1], "stars": values[None]})
+    with Image.open(tmp_path / "cover.png") as cover:
+        right = np.asarray(cover)[:, 256:].astype(int)
+    if shares:
+        assert np.ptp(right, axis=-1).max() > 50, "the mixture of colours"
+    else:
+        assert not np.ptp(right, axis=-1).any()
+        assert (right[96:160, 96:160] > 250).all()
+        assert (right[:50, :50] < 5).all()
