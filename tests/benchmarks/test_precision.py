@@ -3,8 +3,6 @@
 With TensorFlow or JAX, where there is a GPU: `KERAS_BACKEND=jax pytest -m bench -s tests/benchmarks/test_precision.py`.
 """
 
-import contextlib
-
 import keras
 import numpy as np
 import pytest
@@ -15,6 +13,7 @@ from kerazoo.data.synthetic import nuclei
 from kerazoo.models.registry import create_model
 from kerazoo.targets import target_of
 from kerazoo.training.losses import loss_of
+from kerazoo.training.precision import policy
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(3600)]
 
@@ -39,20 +38,10 @@ def batches(name):
     return np.stack(x), np.stack(y), batch, loss_of(config, np.ones(2))
 
 
-@contextlib.contextmanager
-def numbers(policy):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
-def trained(name, policy, steps, x, y, batch, loss):
+def trained(name, dtypes, steps, x, y, batch, loss):
     """The network after so many steps, and the median time of one."""
     keras.utils.set_random_seed(1)
-    with numbers(policy):
+    with policy(dtypes):
         model = create_model(name, input_shape=(None, None, 1))
     model.compile(keras.optimizers.Adam(3e-4), loss, jit_compile=keras.backend.backend() == "jax")
     clock = Clock()
@@ -69,17 +58,17 @@ def test_bfloat16_against_float32(name):
     *data, batch, loss = batches(name)
     held_out = [array[-batch:] for array in data]
     models, seconds, losses = {}, {}, {}
-    for policy in ("float32", "mixed_bfloat16"):
-        models[policy], seconds[policy] = trained(name, policy, steps, *data, batch, loss)
-        outputs = models[policy].predict(held_out[0], verbose=0)
-        losses[policy] = float(loss(held_out[1], outputs.astype(np.float32)))
+    for dtypes in ("float32", "mixed_bfloat16"):
+        models[dtypes], seconds[dtypes] = trained(name, dtypes, steps, *data, batch, loss)
+        outputs = models[dtypes].predict(held_out[0], verbose=0)
+        losses[dtypes] = float(loss(held_out[1], outputs.astype(np.float32)))
     exact, short = models.values()
     short.set_weights(exact.get_weights())
     outputs = [model.predict(held_out[0], verbose=0).astype(np.float32) for model in (exact, short)]
     error = np.sqrt(np.mean((outputs[1] - outputs[0]) ** 2) / np.mean(outputs[0] ** 2))
     print(f"\n{name}, {keras.backend.backend()}, {'GPU' if gpu else 'CPU'}, {steps} steps of {batch} patches")
-    for policy in models:
-        print(f"{policy:15} {seconds[policy] * 1e3:8.1f} ms a step, loss of held-out patches {losses[policy]:.4f}")
+    for dtypes in models:
+        print(f"{dtypes:15} {seconds[dtypes] * 1e3:8.1f} ms a step, loss of held-out patches {losses[dtypes]:.4f}")
     print(f"{seconds['mixed_bfloat16'] / seconds['float32']:.2f}x; ", end="")
     print(f"outputs of the same weights differ by {error:.2%} (root mean square)")
     assert error < 0.05

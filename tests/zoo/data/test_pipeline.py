@@ -269,9 +269,9 @@ def test_real_nuclei(data_folder):
     assert brightness[1] > brightness[0] + 1, "nuclei are bright where the target says so"
 
 
-def sparse(side=400, annotated=True):
+def sparse(annotated=True):
     """A large image with one small object, and an ignored one."""
-    mask = np.zeros((side, side), np.int32)
+    mask = np.zeros((400, 400), np.int32)
     mask[60:66, 330:340] = 7 if annotated else 0
     mask[200:210, 200:210] = 9
     return Sample("sparse", mask[..., None].astype("uint16"), mask)

@@ -1,6 +1,7 @@
 """Which dtype policy a configuration gets."""
 
 import pytest
+import tensorflow as tf
 
 from kerazoo.config import TrainingConfig
 from kerazoo.training import precision
@@ -12,15 +13,15 @@ from kerazoo.training import precision
 )
 def test_auto_follows_the_processor(flags, expected, monkeypatch):
     monkeypatch.setattr(precision, "_cpu_flags", lambda: set(flags))
-    monkeypatch.setattr(precision.tf.config, "list_physical_devices", lambda kind: [])
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
     assert precision.dtype_policy(TrainingConfig()) == expected
 
 
 @pytest.mark.parametrize(("capability", "expected"), [((8, 0), "mixed_bfloat16"), ((7, 5), "float32")])
 def test_auto_follows_the_gpu(capability, expected, monkeypatch):
-    monkeypatch.setattr(precision.tf.config, "list_physical_devices", lambda kind: ["gpu"])
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["gpu"])
     details = {"compute_capability": capability}
-    monkeypatch.setattr(precision.tf.config.experimental, "get_device_details", lambda gpu: details)
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details)
     assert precision.dtype_policy(TrainingConfig()) == expected
 
 

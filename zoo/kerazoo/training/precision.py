@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import keras
-import tensorflow as tf
 
 from kerazoo.config import TrainingConfig
 
@@ -21,6 +20,8 @@ def dtype_policy(config: TrainingConfig) -> str:
     """
     if config.precision != "auto":
         return "float32" if config.precision == "float32" else f"mixed_{config.precision}"
+    import tensorflow as tf
+
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         capabilities = [
