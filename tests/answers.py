@@ -6,10 +6,10 @@ import numpy as np
 from bmzpack import pack
 from kerazoo.config import DecodingConfig
 from kerazoo.data.normalise import Normalisation
-from kerazoo.decoding.decode import decode
-from kerazoo.recipe import Recipe, TileGeometry
-from kerazoo.targets.flows import flow_targets
-from kerazoo.targets.stars import star_targets
+from kerazoo.models.cellpose.targets import flow_targets
+from kerazoo.models.pixels.decoding import decode
+from kerazoo.models.recipe import Recipe, TileGeometry
+from kerazoo.models.stardist.targets import star_targets
 
 GRID = 2
 

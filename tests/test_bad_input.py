@@ -11,7 +11,7 @@ import tifffile
 import yaml
 from PIL import Image
 
-from kerazoo.data.synthetic import write_nuclei
+from kerazoo.examples.synthetic import write_nuclei
 
 
 def command(monkeypatch, capsys, *words: object) -> tuple[int, str]:
@@ -35,7 +35,7 @@ def tree(folder: Path) -> set[str]:
 @pytest.fixture(scope="module")
 def good(tmp_path_factory):
     """Images, masks, a configuration and a finished run."""
-    from kerazoo.init import write_config
+    from kerazoo.configuration.write import write_config
     from kerazoo.training.fit import train
 
     folder = tmp_path_factory.mktemp("good")
@@ -332,7 +332,7 @@ def test_interrupted_training(complete, folder, monkeypatch, capsys):
 
 
 def test_palette_mask_is_read_as_indices(tmp_path):
-    from kerazoo.data.read import read_mask
+    from kerazoo.files.read import read_mask
 
     indices = np.arange(12, dtype="uint8").reshape(3, 4) % 3
     picture = Image.fromarray(indices)

@@ -21,7 +21,7 @@ def test_packer_does_not_know_the_zoo():
         assert "kerazoo." not in path.read_text(encoding="utf-8").replace("config.kerazoo", ""), path
 
 
-@pytest.mark.parametrize("module", ["kerazoo", "kerazoo.cli", "kerazoo.config", "kerazoo.training.run", "bmzpack.cli"])
+@pytest.mark.parametrize("module", ["kerazoo", "kerazoo.cli", "kerazoo.config", "kerazoo.runs.run", "bmzpack.cli"])
 def test_light_modules_import_no_framework(module):
     program = f"import sys, {module}; print([m for m in ('tensorflow', 'keras', 'torch', 'jax') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)

@@ -44,7 +44,7 @@ def test_make_targets_exist():
 
 @pytest.fixture(scope="module")
 def user_folder(tmp_path_factory):
-    from kerazoo.data.synthetic import write_nuclei
+    from kerazoo.examples.synthetic import write_nuclei
 
     folder = tmp_path_factory.mktemp("user")
     write_nuclei(folder, images=8, seed=1, size=128)
@@ -79,7 +79,7 @@ def test_from_images_to_a_bundle(user_folder):
 
 @pytest.mark.slow
 def test_from_class_folders_to_a_bundle(tmp_path):
-    from kerazoo.data.tissue import write_tissue, write_tissue_patches
+    from kerazoo.examples.tissue import write_tissue, write_tissue_patches
 
     write_tissue_patches(tmp_path / "tissue", patches=6, seed=1, size=64)
     write_tissue_patches(tmp_path / "tissue_test", patches=2, seed=2, size=64)

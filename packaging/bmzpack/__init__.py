@@ -9,22 +9,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bmzpack.contract import check as check
-    from bmzpack.description import Description as Description
+    from bmzpack.consumers import check as check
+    from bmzpack.describe.description import Description as Description
     from bmzpack.errors import UserError as UserError
-    from bmzpack.packing import pack as pack
-    from bmzpack.proof import test as test
-    from bmzpack.repairing import repair as repair
-    from bmzpack.uploading import upload as upload
+    from bmzpack.packing.pack import pack as pack
+    from bmzpack.publish.upload import upload as upload
+    from bmzpack.repair.repair import repair as repair
+    from bmzpack.testing.test import test as test
 
 _HOMES = {
-    "Description": "bmzpack.description",
-    "check": "bmzpack.contract",
+    "Description": "bmzpack.describe.description",
+    "check": "bmzpack.consumers",
     "UserError": "bmzpack.errors",
-    "pack": "bmzpack.packing",
-    "repair": "bmzpack.repairing",
-    "test": "bmzpack.proof",
-    "upload": "bmzpack.uploading",
+    "pack": "bmzpack.packing.pack",
+    "repair": "bmzpack.repair.repair",
+    "test": "bmzpack.testing.test",
+    "upload": "bmzpack.publish.upload",
 }
 __all__ = [*_HOMES]  # pyright: ignore[reportUnsupportedDunderAll]
 

@@ -36,14 +36,14 @@ def pack(
     The smallest description: `name: ...` and `inputs: [{test_image: nuclei.tif}]`; an unknown key is answered by the
     nearest known one.
     """
-    from bmzpack.description import read_description
+    from bmzpack.describe.description import read_description
     from bmzpack.files import refuse_existing
 
     refuse_existing(output, overwrite)
     described = read_description(description)
     names = weights_formats(formats)
     import_tensorflow()
-    from bmzpack.packing import pack as write_bundle
+    from bmzpack.packing.pack import pack as write_bundle
 
     packed = write_bundle(model, described, output, formats=names, overwrite=overwrite)
     _print_agreement(packed.agreement)
@@ -64,7 +64,7 @@ def test(
     from rich.console import Console
     from rich.table import Table
 
-    from bmzpack.proof import test as run_test
+    from bmzpack.testing.test import test as run_test
 
     report = run_test(bundle, json=json, overwrite=overwrite, trust=trust)
     table = Table("format", "bioimageio.core", "engine", "error", "seconds")
@@ -101,8 +101,8 @@ def check(
 
     from rich.console import Console
 
-    from bmzpack.contract import check as look
-    from bmzpack.contract import page, terminal
+    from bmzpack.consumers import check as look
+    from bmzpack.consumers import page, terminal
     from bmzpack.files import new_file, refuse_existing
 
     for path in (json, html):
@@ -130,8 +130,8 @@ def repair(
     """Mend what can be mended without the author; networks are run before they are taken. Prints every change."""
     from rich.console import Console
 
-    from bmzpack.repairing import repair as run
-    from bmzpack.repairing import show
+    from bmzpack.repair.repair import repair as run
+    from bmzpack.repair.repair import show
 
     repaired = run(bundle, output, dry_run=dry_run, overwrite=overwrite)
     show(repaired, Console())
@@ -149,8 +149,8 @@ def upload(
     ] = False,
 ) -> None:
     """Offer a bundle to the BioImage Model Zoo; the token comes from BIOIMAGEIO_HYPHA_UPLOAD_TOKEN."""
-    from bmzpack.uploading import ask
-    from bmzpack.uploading import upload as run
+    from bmzpack.publish.upload import ask
+    from bmzpack.publish.upload import upload as run
 
     run(bundle, dry_run=dry_run, again=again, confirm=(lambda _: True) if yes else ask, show=typer.echo)
 

@@ -17,7 +17,7 @@ import pytest
 
 import bmzpack
 from kerazoo.inference.predictor import Predictor
-from kerazoo.models.unet import unet
+from kerazoo.models.pixels.network import unet
 
 pytestmark = pytest.mark.bench
 

@@ -14,7 +14,7 @@ import pytest
 
 from kerazoo.config import make_config
 from kerazoo.data.normalise import fit_normalisation
-from kerazoo.data.pairs import Sample
+from kerazoo.files.pairs import Sample
 
 pytestmark = pytest.mark.bench
 

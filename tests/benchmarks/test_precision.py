@@ -9,10 +9,10 @@ import pytest
 
 from clock import Clock
 from kerazoo.config import make_config
-from kerazoo.data.synthetic import nuclei
+from kerazoo.examples.synthetic import nuclei
 from kerazoo.models.registry import create_model
-from kerazoo.targets import target_of
-from kerazoo.training.losses import loss_of
+from kerazoo.models.shared.class_loss import loss_of
+from kerazoo.models.target_kinds import target_of
 from kerazoo.training.precision import policy
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(3600)]

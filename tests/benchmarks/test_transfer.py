@@ -12,7 +12,7 @@ from PIL import Image
 from clock import Clock
 from kerazoo.config import make_config
 from kerazoo.data.patch_batches import training_patches
-from kerazoo.data.tissue import CLASSES, write_tissue_patches
+from kerazoo.examples.tissue import CLASSES, write_tissue_patches
 from kerazoo.training import fit
 from kerazoo.training.feed import PatchFeed
 

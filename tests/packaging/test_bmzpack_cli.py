@@ -13,8 +13,8 @@ import pytest
 import yaml
 from keras import layers
 
-from bmzpack import description
 from bmzpack.cli import main
+from bmzpack.describe import description
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,7 +57,7 @@ def test_help_is_instant():
 
 
 def test_names_are_imported_when_used():
-    program = "import bmzpack, bmzpack.packing; assert callable(bmzpack.pack); assert callable(bmzpack.test)"
+    program = "import bmzpack, bmzpack.packing.pack; assert callable(bmzpack.pack); assert callable(bmzpack.test)"
     subprocess.run(
         [sys.executable, "-c", program], check=True, env=os.environ | {"PYTHONPATH": str(ROOT / "packaging")}
     )

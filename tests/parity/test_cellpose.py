@@ -10,14 +10,14 @@ import scipy.ndimage
 
 from answers import answer, labels_of, network_of, packed, recipe_of
 from bmzpack.errors import UserError
-from kerazoo.checkpoints.cellpose import load_cellpose, load_omnipose
-from kerazoo.data.read import read_mask
 from kerazoo.data.rescale import diameter
-from kerazoo.decoding.flows import cluster, find_flow_objects, flow_errors, integrate, remove_inconsistent
-from kerazoo.endings import laid_out, operation_ending
 from kerazoo.evaluation.matching import overlaps
-from kerazoo.targets.flows import flow_targets
-from kerazoo.training.flow_loss import FlowLoss
+from kerazoo.exporting.labels import laid_out, operation_ending
+from kerazoo.files.read import read_mask
+from kerazoo.models.cellpose.checkpoint import load_cellpose, load_omnipose
+from kerazoo.models.cellpose.decoding import cluster, find_flow_objects, flow_errors, integrate, remove_inconsistent
+from kerazoo.models.cellpose.loss import FlowLoss
+from kerazoo.models.cellpose.targets import flow_targets
 
 SETS = ("cells_usiigaci", "nuclei_dsb2018")
 

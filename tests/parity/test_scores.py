@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from kerazoo.data.synthetic import nuclei
 from kerazoo.evaluation.scores import THRESHOLDS, count_instances, total
+from kerazoo.examples.synthetic import nuclei
 
 
 @pytest.fixture(scope="module")

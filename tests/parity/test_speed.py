@@ -11,11 +11,11 @@ from test_training import CASES, by_folder, write
 
 import kerazoo
 from clock import Clock
-from kerazoo.checkpoints.convert import convert
 from kerazoo.config import make_config
-from kerazoo.data.synthetic import write_nuclei
+from kerazoo.examples.synthetic import write_nuclei
 from kerazoo.inference.load import load_predictor
 from kerazoo.inference.network import load_model
+from kerazoo.runs.convert import convert
 from kerazoo.training import fit
 
 

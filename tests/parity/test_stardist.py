@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from answers import answer, labels_of, network_of, packed, recipe_of
-from kerazoo.checkpoints.stardist import load_stardist
-from kerazoo.decoding.stars import Candidates, find_candidates, find_stars, render, suppress
-from kerazoo.endings import operation_ending
-from kerazoo.star_bundle import full_resolution
-from kerazoo.targets.stars import star_targets
-from kerazoo.training.star_loss import StarLoss
+from kerazoo.exporting.labels import operation_ending
+from kerazoo.models.stardist.bundle import full_resolution
+from kerazoo.models.stardist.checkpoint import load_stardist
+from kerazoo.models.stardist.decoding import Candidates, find_candidates, find_stars, render, suppress
+from kerazoo.models.stardist.loss import StarLoss
+from kerazoo.models.stardist.targets import star_targets
 
 FIELDS = 25
 """Fields of each kind whose survivors are compared."""

@@ -10,14 +10,14 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kerazoo.checkpoints.convert import convert as convert
-    from kerazoo.evaluation.comparison import compare as compare
     from kerazoo.evaluation.evaluate import evaluate as evaluate
-    from kerazoo.evaluation.report import report as report
+    from kerazoo.exporting.export import export as export
     from kerazoo.inference.predict import predict as predict
     from kerazoo.models.registry import create_model as create_model
     from kerazoo.models.registry import list_models as list_models
-    from kerazoo.packing import export as export
+    from kerazoo.reports.comparison import compare as compare
+    from kerazoo.reports.report import report as report
+    from kerazoo.runs.convert import convert as convert
     from kerazoo.training.fit import train as train
 
 # oneDNN's convolutions, which TensorFlow takes by itself on some processors only, are the faster ones on all of them.
@@ -29,12 +29,12 @@ _HOMES = {
     "create_model": "kerazoo.models.registry",
     "list_models": "kerazoo.models.registry",
     "train": "kerazoo.training.fit",
-    "convert": "kerazoo.checkpoints.convert",
+    "convert": "kerazoo.runs.convert",
     "predict": "kerazoo.inference.predict",
     "evaluate": "kerazoo.evaluation.evaluate",
-    "export": "kerazoo.packing",
-    "report": "kerazoo.evaluation.report",
-    "compare": "kerazoo.evaluation.comparison",
+    "export": "kerazoo.exporting.export",
+    "report": "kerazoo.reports.report",
+    "compare": "kerazoo.reports.comparison",
 }
 __all__ = ["__version__", *_HOMES]
 

@@ -80,7 +80,7 @@ def init(
     overwrite: Overwrite = False,
 ) -> None:
     """Measure annotated images, and write a commented configuration."""
-    from kerazoo.init import write_config
+    from kerazoo.configuration.write import write_config
 
     path = write_config(
         model,
@@ -210,7 +210,7 @@ def convert(
 ) -> None:
     """Make a run of official weights of Cellpose, Omnipose or StarDist."""
     import_tensorflow()
-    from kerazoo.checkpoints.convert import convert as run_conversion
+    from kerazoo.runs.convert import convert as run_conversion
 
     run = run_conversion(kind, checkpoint, output, channels=channels, overwrite=overwrite)
     typer.echo(f"{run.path} is ready. Next: kerazoo predict {run.path} IMAGE... -o DIR")
@@ -243,7 +243,7 @@ def export(
     """Pack a run as a BioImage Model Zoo bundle."""
     names = weights_formats(formats)
     import_tensorflow()
-    from kerazoo.packing import export as pack_run
+    from kerazoo.exporting.export import export as pack_run
 
     path = pack_run(run, output, formats=names, image=image, enlarge=enlarge, form=form, overwrite=overwrite)
     typer.echo(f"{path} is written. Next: bmzpack test {path}")
@@ -252,7 +252,7 @@ def export(
 @app.command()
 def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Write one self-contained HTML page about a run."""
-    from kerazoo.evaluation.report import report as write_report
+    from kerazoo.reports.report import report as write_report
 
     typer.echo(str(write_report(run)))
 
@@ -265,7 +265,7 @@ def compare(
     overwrite: Overwrite = False,
 ) -> None:
     """Compare runs in a figure and a table; those that differ only by their seeds are taken together."""
-    from kerazoo.evaluation.comparison import compare as compare_runs
+    from kerazoo.reports.comparison import compare as compare_runs
 
     result = compare_runs(runs, output, score=score, overwrite=overwrite)
     _print_groups(result)
@@ -297,7 +297,7 @@ def record(
     overwrite: Overwrite = False,
 ) -> None:
     """Keep what the model card says about finished runs."""
-    from kerazoo.cards.records import write_record
+    from kerazoo.reports.cards.records import write_record
 
     written = write_record(
         runs,
@@ -323,7 +323,7 @@ def cards(
 ) -> None:
     """Render a card and a figure for every model, from the registry and the records."""
     import_tensorflow()
-    from kerazoo.cards.write import stale_cards, write_cards
+    from kerazoo.reports.cards.write import stale_cards, write_cards
 
     if not check_only:
         typer.echo("\n".join(map(str, write_cards(output))) or f"All cards in {output} are current.")

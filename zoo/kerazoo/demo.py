@@ -39,7 +39,7 @@ def demo(output: Path, overwrite: bool = False) -> None:
     UserError
         The folder exists and ``overwrite`` is false.
     """
-    from kerazoo.data.synthetic import write_nuclei
+    from kerazoo.examples.synthetic import write_nuclei
 
     refuse_existing(output, overwrite)
     output.mkdir(parents=True, exist_ok=True)

@@ -257,7 +257,7 @@ def relative_error(got: np.ndarray, expected: np.ndarray) -> float:
 
 def _saved_model(archive: Path, folder: Path) -> Path:
     """The folder of an unpacked saved model."""
-    from bmzpack.bundle import extract  # it imports the weights, which import this
+    from bmzpack.bundle.archive import extract  # it imports the weights, which import this
 
     folder.mkdir()
     extract(archive, folder)

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from bmzpack import engines
-from bmzpack.ending import TOLERANCE as TOLERANCE_OF_LABELS
-from bmzpack.ending import Ending, disagreement
 from bmzpack.engines import TensorNames
 from bmzpack.engines.process import run_python
 from bmzpack.errors import UserError
+from bmzpack.operations.labels import TOLERANCE as TOLERANCE_OF_LABELS
+from bmzpack.operations.labels import Ending, disagreement
 from bmzpack.weights.source import check_source, tensor_names
 
 __all__ = ["FORMATS", "TensorNames", "Written", "choose_formats", "tensor_names", "write_all"]

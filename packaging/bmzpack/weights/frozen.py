@@ -53,7 +53,7 @@ def with_ending(model: keras.Model, name: str, ending: Mapping[str, Any]) -> Fro
     name
         Tensor id of the input; its batch is 1.
     ending
-        From `bmzpack.ending.Ending.in_graph`.
+        From `bmzpack.operations.labels.Ending.in_graph`.
     """
     _prepare(model)
     module, _, function = ending["function"].partition(":")

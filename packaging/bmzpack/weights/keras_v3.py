@@ -9,8 +9,8 @@ from pathlib import Path
 
 import keras
 
+from bmzpack.bundle.reproducible_zip import write_archive
 from bmzpack.engines import TensorNames
-from bmzpack.weights.archive import write_archive
 from bmzpack.weights.model import version
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from bmzpack.bundle.reproducible_zip import write_archive
 from bmzpack.engines import TensorNames
-from bmzpack.weights.archive import write_archive
 from bmzpack.weights.frozen import Frozen, freeze, with_ending
 from bmzpack.weights.model import version
 
@@ -23,7 +23,7 @@ def write(
 ) -> dict[str, str | int]:
     """Write a zip with ``saved_model.pb`` and, for Fiji, an empty folder ``variables`` at its root.
 
-    The ending is that of `bmzpack.ending.Ending.in_graph`.
+    The ending is that of `bmzpack.operations.labels.Ending.in_graph`.
     """
     frozen = with_ending(model, names.inputs[0], ending) if ending else freeze(model, tuple(names.inputs))
     return write_frozen(frozen, path, names)

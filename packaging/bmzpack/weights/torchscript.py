@@ -62,7 +62,7 @@ class Positional(torch.nn.Module):
 def _example(model: keras.Model) -> tuple[torch.Tensor, ...]:
     size = EXAMPLE
     if any(None in tensor.shape[1:] for tensor in model.inputs):
-        from bmzpack.geometry import measure
+        from bmzpack.measure.geometry import measure
 
         geometry = measure(model)
         size = geometry.minimum + max(0, -(-(EXAMPLE - geometry.minimum) // geometry.step)) * geometry.step

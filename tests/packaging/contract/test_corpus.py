@@ -11,9 +11,9 @@ import pytest
 from cases import CASES, pretend
 from corpus import BASES, CLEAN, clean
 
-from bmzpack import rdf
-from bmzpack.contract import CONSUMERS, check
-from bmzpack.contract.findings import Severity
+from bmzpack.consumers import CONSUMERS, check
+from bmzpack.consumers.findings import Severity
+from bmzpack.describe import rdf
 
 RULES = {
     (consumer, rule.id): rule

@@ -13,7 +13,7 @@ from corpus import clean, old
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bmzpack.contract import CONSUMERS, check
+from bmzpack.consumers import CONSUMERS, check
 from bmzpack.errors import UserError
 
 PLAIN, MANY = 300, 10_000

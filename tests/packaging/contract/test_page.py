@@ -8,10 +8,10 @@ import re
 import pytest
 from rich.console import Console
 
-from bmzpack.contract import page, terminal
-from bmzpack.contract.findings import Finding, Report, Severity, Verdict
-from bmzpack.contract.matrix import Cell, Matrix
-from bmzpack.contract.summary import LONGEST, NOTHING_FOUND, PLACES, PROGRAMS, printable, summarise
+from bmzpack.consumers import page, terminal
+from bmzpack.consumers.findings import Finding, Report, Severity, Verdict
+from bmzpack.consumers.summary import LONGEST, NOTHING_FOUND, PLACES, PROGRAMS, printable, summarise
+from bmzpack.engines.matrix import Cell, Matrix
 
 VOID = {"meta", "br", "wbr"}
 HOSTILE = (

@@ -15,13 +15,14 @@ from corpus import BASES, SAVED_MODEL, Bundle, Network, clean
 from onnx import TensorProto, helper
 
 import bmzpack
-from bmzpack.contract import Report, Verdict, check, proof
-from bmzpack.contract.facts import Facts
-from bmzpack.contract.matrix import Cell, Matrix
-from bmzpack.contract.proof import CORE, OLD_ONNX, OLD_TENSORFLOW, ONNX, ROWS, TENSORFLOW, TORCH, backed, prove
-from bmzpack.contract.trial import INSIDE, plan, sizes_at
+from bmzpack.bundle.contents import Facts
+from bmzpack.consumers import Report, Verdict, check
 from bmzpack.engines import old
+from bmzpack.engines.matrix import Cell, Matrix
 from bmzpack.errors import UserError
+from bmzpack.testing import engines as proof
+from bmzpack.testing.engines import CORE, OLD_ONNX, OLD_TENSORFLOW, ONNX, ROWS, TENSORFLOW, TORCH, backed, prove
+from bmzpack.testing.inputs import INSIDE, plan, sizes_at
 
 
 @pytest.fixture
@@ -396,7 +397,7 @@ def test_engines_inside_fiji(packed):
             old.python(*engine)
     except UserError as error:
         pytest.skip(str(error))
-    with bmzpack.bundle.unpacked(packed) as folder:
+    with bmzpack.bundle.archive.unpacked(packed) as folder:
         matrix = prove(Facts(folder, folder / "rdf.yaml"), rows=[OLD_TENSORFLOW, OLD_ONNX])
     assert {key: cell.status for key, cell in matrix.cells.items()} == {
         (OLD_TENSORFLOW, SAVED_MODEL): "passed",

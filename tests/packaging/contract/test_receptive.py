@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from bmzpack.contract.receptive import receptive_radius
-from bmzpack.contract.wire import read_onnx
+from bmzpack.bundle.protobuf import read_onnx
+from bmzpack.measure.receptive_field import receptive_radius
 
 SIZE, MIDDLE = 576, 288
 

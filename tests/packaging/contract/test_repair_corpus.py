@@ -18,13 +18,13 @@ from test_fuzz import bundles as bundles
 from test_fuzz import descriptions
 
 from bmzpack import engines
-from bmzpack.bundle import unpacked
-from bmzpack.contract import CONSUMERS, check
+from bmzpack.bundle.archive import unpacked
+from bmzpack.consumers import CONSUMERS, check
 from bmzpack.engines import TensorNames
 from bmzpack.errors import UserError
-from bmzpack.repairing import repair
-from bmzpack.repairs import weights
-from bmzpack.repairs.opset import lowered
+from bmzpack.repair import weights
+from bmzpack.repair.opset import lowered
+from bmzpack.repair.repair import repair
 
 MENDED = {
     "axes": "channels_without_names",

@@ -30,9 +30,10 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 import bmzpack
 from bmzpack import engines
-from bmzpack.contract import guard, proof
-from bmzpack.contract.facts import Facts
-from bmzpack.contract.proof import CORE, ENGINES, KERAS, ONNX, TENSORFLOW, TORCH, prove
+from bmzpack.bundle.contents import Facts
+from bmzpack.engines import guard
+from bmzpack.testing import engines as proof
+from bmzpack.testing.engines import CORE, ENGINES, KERAS, ONNX, TENSORFLOW, TORCH, prove
 
 v1 = tf.compat.v1
 

@@ -5,7 +5,7 @@ import numpy as np
 from kerazoo.config import AugmentationConfig
 from kerazoo.course.augmentation import augment
 from kerazoo.data.normalise import Normalisation
-from kerazoo.data.synthetic import nuclei
+from kerazoo.examples.synthetic import nuclei
 
 
 def test_versions_differ_and_repeat():

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from kerazoo.course.backpropagation import WEIGHTS, backpropagate
-from kerazoo.models.mlp import mlp
+from kerazoo.models.neurons.mlp import mlp
 
 
 @pytest.mark.parametrize(("x", "wanted"), [([1, 1], 0), ([1, 0], 1), ([0.3, -2], 0.5)])

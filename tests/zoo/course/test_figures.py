@@ -17,9 +17,9 @@ from kerazoo.course import (
     results,
     splitting,
 )
-from kerazoo.data.synthetic import nuclei
-from kerazoo.evaluation.figures import RESOLUTION
-from kerazoo.models.mlp import mlp
+from kerazoo.examples.synthetic import nuclei
+from kerazoo.models.neurons.mlp import mlp
+from kerazoo.reports.figures import RESOLUTION
 
 NUCLEI, LABELS = nuclei(1, 96)[0][..., None], nuclei(1, 96)[1]
 AND, XOR = (neuron.learn(neuron.POINTS, neuron.PROBLEMS[name], epochs=20) for name in ("AND", "XOR"))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kerazoo.course.neuron import POINTS, PROBLEMS, learn
-from kerazoo.models.perceptron import perceptron
+from kerazoo.models.neurons.perceptron import perceptron
 
 
 def states(trace):

@@ -6,7 +6,7 @@ import pytest
 from bmzpack.errors import UserError
 from kerazoo.config import NormalisationConfig
 from kerazoo.data.normalise import Moments, Normalisation, fit_normalisation
-from kerazoo.data.pairs import Sample
+from kerazoo.files.pairs import Sample
 
 RANDOM = np.random.default_rng(3)
 

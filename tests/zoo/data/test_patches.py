@@ -10,10 +10,10 @@ from PIL import Image
 from bmzpack.errors import UserError
 from kerazoo.config import DataConfig, make_config
 from kerazoo.data.normalise import Normalisation
-from kerazoo.data.pairs import Sample, load_pair, pairs_of
 from kerazoo.data.patch_batches import Order, plain_patches, training_patches
 from kerazoo.data.patches import cut_patches, patches_of_mask, places
-from kerazoo.recipe import Patch
+from kerazoo.files.pairs import Sample, load_pair, pairs_of
+from kerazoo.models.recipe import Patch
 
 RANDOM = np.random.default_rng(5)
 CALM = {"flip": False, "quarter_turns": False, "rotation": 0, "scale": 0, "intensity": 0, "gamma": 0}

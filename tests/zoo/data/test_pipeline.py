@@ -13,8 +13,8 @@ from bmzpack.errors import UserError
 from kerazoo.config import AugmentationConfig, NormalisationConfig, make_config
 from kerazoo.data.augment import Intensities, change_intensities, random_map
 from kerazoo.data.normalise import Normalisation, fit_normalisation
-from kerazoo.data.pairs import Sample, find_pairs, load_pair
 from kerazoo.data.pipeline import steps_per_epoch, training_dataset, validation_dataset
+from kerazoo.files.pairs import Sample, find_pairs, load_pair
 
 NONE = {"flip": False, "quarter_turns": False} | dict.fromkeys(
     ("rotation", "scale", "elastic", "intensity", "gamma", "blur", "poisson", "gaussian"), 0

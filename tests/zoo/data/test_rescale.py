@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from bmzpack.errors import UserError
-from kerazoo.data.pairs import Sample
 from kerazoo.data.rescale import diameter, rescaled, rescaled_to, resized, typical_diameter
-from kerazoo.recipe import Scale
+from kerazoo.files.pairs import Sample
+from kerazoo.models.recipe import Scale
 
 
 def disc(radius, size=200):

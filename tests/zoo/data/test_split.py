@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from bmzpack.errors import UserError
 from kerazoo.config import SplitConfig
-from kerazoo.data.pairs import Pair
 from kerazoo.data.split import group_column, split_pairs
+from kerazoo.files.pairs import Pair
 
 
 def pairs(count, group=lambda number: None):

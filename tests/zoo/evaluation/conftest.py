@@ -17,11 +17,11 @@ from skimage.filters import threshold_otsu
 from bmzpack.errors import UserError
 from kerazoo.config import make_config
 from kerazoo.data.normalise import Normalisation
-from kerazoo.data.synthetic import write_nuclei
-from kerazoo.decoding.decode import decode
 from kerazoo.evaluation.validate import validate
-from kerazoo.recipe import Recipe, TileGeometry
-from kerazoo.training.run import Run
+from kerazoo.examples.synthetic import write_nuclei
+from kerazoo.models.pixels.decoding import decode
+from kerazoo.models.recipe import Recipe, TileGeometry
+from kerazoo.runs.run import Run
 
 HISTORY = """epoch,loss,val_loss,dice,val_dice,learning_rate
 1,1.9,1.8,0.4,0.45,0.001

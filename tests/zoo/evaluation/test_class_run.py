@@ -12,7 +12,10 @@ from PIL import Image
 
 from kerazoo.config import make_config
 from kerazoo.data.normalise import Normalisation
-from kerazoo.evaluation.class_figures import (
+from kerazoo.evaluation.classification import Classified, class_summary
+from kerazoo.evaluation.classification_run import validate_classifier
+from kerazoo.models.recipe import Patch, Recipe, TileGeometry
+from kerazoo.reports.class_figures import (
     draw_calibration,
     draw_confusion,
     draw_patches,
@@ -20,12 +23,9 @@ from kerazoo.evaluation.class_figures import (
     mistakes,
     samples,
 )
-from kerazoo.evaluation.class_report import cautions
-from kerazoo.evaluation.classification import Classified, class_summary
-from kerazoo.evaluation.classification_run import validate_classifier
-from kerazoo.evaluation.report import report
-from kerazoo.recipe import Patch, Recipe, TileGeometry
-from kerazoo.training.run import Run
+from kerazoo.reports.class_report import cautions
+from kerazoo.reports.report import report
+from kerazoo.runs.run import Run
 
 CLASSES = ["<epithelium>", "stroma with a rather long name", "lumen"]
 

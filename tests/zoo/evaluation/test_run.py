@@ -13,12 +13,12 @@ from skimage.measure import label
 
 from bmzpack.errors import UserError
 from kerazoo.config import DecodingConfig
-from kerazoo.data.pairs import find_pairs, load_pair
 from kerazoo.evaluation.evaluate import evaluate, load_truth
-from kerazoo.evaluation.figures import displayed
-from kerazoo.evaluation.report import report
 from kerazoo.evaluation.scores import count_instances, total
 from kerazoo.evaluation.validate import choose_decoding, ranking, spread, validate
+from kerazoo.files.pairs import find_pairs, load_pair
+from kerazoo.reports.figures import displayed
+from kerazoo.reports.report import report
 
 
 def test_validation_fills_the_run_folder(validated):

@@ -8,13 +8,13 @@ import pytest
 import yaml
 
 import bmzpack
-from bmzpack import processing
 from bmzpack.errors import UserError
+from bmzpack.operations import processing
 from kerazoo.config import DecodingConfig
 from kerazoo.data.normalise import Normalisation
 from kerazoo.inference.bundle import load_bundle
 from kerazoo.inference.predictor import Predictor
-from kerazoo.recipe import Recipe, TileGeometry
+from kerazoo.models.recipe import Recipe, TileGeometry
 
 
 @pytest.fixture(scope="module")

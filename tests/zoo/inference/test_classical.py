@@ -5,10 +5,10 @@ import pytest
 import tifffile
 
 from bmzpack.errors import UserError
-from kerazoo.data.synthetic import write_nuclei
-from kerazoo.decoding.baseline import classical
 from kerazoo.evaluation.evaluate import evaluate
+from kerazoo.examples.synthetic import write_nuclei
 from kerazoo.inference.predict import predict
+from kerazoo.models.classical.method import classical
 
 
 @pytest.fixture(scope="module")

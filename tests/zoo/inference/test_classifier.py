@@ -19,16 +19,16 @@ from bmzpack.errors import UserError
 from kerazoo.cli import app
 from kerazoo.config import make_config
 from kerazoo.data.normalise import Normalisation
-from kerazoo.data.pairs import sha256_of
-from kerazoo.data.tissue import CLASSES, write_tissue, write_tissue_patches
 from kerazoo.evaluation.evaluate import evaluate, remarks
+from kerazoo.examples.tissue import CLASSES, write_tissue, write_tissue_patches
+from kerazoo.exporting.export import export
+from kerazoo.files.pairs import sha256_of
 from kerazoo.inference.classifier import PatchClassifier
 from kerazoo.inference.predict import predict
-from kerazoo.models.classifiers import patch_cnn
-from kerazoo.models.patch_map import grid_of, patch_map
-from kerazoo.packing import export
-from kerazoo.recipe import Patch, Recipe, TileGeometry
-from kerazoo.training.run import Run
+from kerazoo.models.patches.map import grid_of, patch_map
+from kerazoo.models.patches.network import patch_cnn
+from kerazoo.models.recipe import Patch, Recipe, TileGeometry
+from kerazoo.runs.run import Run
 
 SIZE = 32
 

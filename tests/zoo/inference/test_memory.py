@@ -9,8 +9,8 @@ import tifffile
 
 from kerazoo.config import DecodingConfig
 from kerazoo.data.normalise import Normalisation
-from kerazoo.recipe import Recipe, TileGeometry
-from kerazoo.training.run import Run
+from kerazoo.models.recipe import Recipe, TileGeometry
+from kerazoo.runs.run import Run
 
 SIDE = 8192
 
@@ -32,7 +32,7 @@ def run(tmp_path_factory):
     """A U-Net that has hardly a say in its output: what is bright is the interior of an object."""
     import keras
 
-    from kerazoo.models.unet import unet
+    from kerazoo.models.pixels.network import unet
 
     keras.utils.set_random_seed(1)
     model = unet(classes=3, filters=16, depth=4)

@@ -9,7 +9,7 @@ from bmzpack.errors import UserError
 from kerazoo.config import DecodingConfig
 from kerazoo.data.normalise import Normalisation
 from kerazoo.inference.objects import ObjectPredictor
-from kerazoo.recipe import Recipe, Scale, TileGeometry
+from kerazoo.models.recipe import Recipe, Scale, TileGeometry
 
 
 def predictor(images, tile=None):

@@ -10,7 +10,7 @@ from PIL import Image
 from bmzpack.errors import UserError
 from kerazoo.inference.predict import predict
 from kerazoo.inference.predictor import Predictor
-from kerazoo.training.run import Run
+from kerazoo.runs.run import Run
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def run(tmp_path_factory):
 
     from kerazoo.config import DecodingConfig
     from kerazoo.data.normalise import Normalisation
-    from kerazoo.recipe import Recipe, TileGeometry
+    from kerazoo.models.recipe import Recipe, TileGeometry
 
     raw = keras.Input((None, None, 1), name="raw")
     layer = keras.layers.Conv2D(2, 1, activation="softmax", name="probability")

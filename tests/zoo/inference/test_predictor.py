@@ -7,10 +7,10 @@ import pytest
 from bmzpack.errors import UserError
 from kerazoo.config import DecodingConfig
 from kerazoo.data.normalise import Normalisation
-from kerazoo.decoding.decode import decode
 from kerazoo.inference.predictor import Predictor
-from kerazoo.recipe import Recipe, TileGeometry
-from kerazoo.training.run import Run
+from kerazoo.models.pixels.decoding import decode
+from kerazoo.models.recipe import Recipe, TileGeometry
+from kerazoo.runs.run import Run
 
 
 def small_unet(channels=1, classes=3, padding="same"):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bmzpack.errors import UserError
 from kerazoo.inference.tiling import FADE, Axis, Tiling
-from kerazoo.recipe import TileGeometry
+from kerazoo.models.recipe import TileGeometry
 
 
 @st.composite

@@ -9,7 +9,7 @@ from PIL import Image
 
 from bmzpack.errors import UserError
 from kerazoo.models.backbones import BACKBONES, encoder_of
-from kerazoo.models.unet import unet
+from kerazoo.models.pixels.network import unet
 from kerazoo.models.weights import adapt_channels, load_head, load_weights, read_weights, width_of_weights
 
 SMALL = "mobilenetv2_0.35_224_imagenet_notop.npz"

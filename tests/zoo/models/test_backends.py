@@ -9,15 +9,15 @@ import keras
 import numpy as np
 import pytest
 
-from kerazoo.models.unet import unet
+from kerazoo.models.pixels.network import unet
 
 PROGRAM = """
 import sys
 import keras
 import numpy as np
-from kerazoo.models.unet import unet
-from kerazoo.training.losses import ClassLoss
-from kerazoo.training.metrics import ConfusionMetrics
+from kerazoo.models.pixels.network import unet
+from kerazoo.models.shared.class_loss import ClassLoss
+from kerazoo.models.shared.metrics import ConfusionMetrics
 
 folder = sys.argv[1]
 data = np.load(folder + "/data.npz")

@@ -7,10 +7,10 @@ from keras import layers
 
 from bmzpack.errors import UserError
 from kerazoo.models.counting import count
-from kerazoo.models.lenet1989 import lenet1989
-from kerazoo.models.mlp import mlp
+from kerazoo.models.neurons.mlp import mlp
+from kerazoo.models.patches.lenet1989 import lenet1989
+from kerazoo.models.pixels.network import unet, unet_2015
 from kerazoo.models.registry import get_model
-from kerazoo.models.unet import unet, unet_2015
 
 
 def test_network_of_1989():

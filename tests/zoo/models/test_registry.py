@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from bmzpack.errors import UserError
-from bmzpack.geometry import measure
+from bmzpack.measure.geometry import measure
 from kerazoo.config import make_config
 from kerazoo.models.backbones import BACKBONES
 from kerazoo.models.registry import IMAGENET_BACKBONES, create_model, get_model, list_models
-from kerazoo.targets import target_of
-from kerazoo.training.losses import ClassLoss, loss_of
+from kerazoo.models.shared.class_loss import ClassLoss, loss_of
+from kerazoo.models.target_kinds import target_of
 
 NAMES = [entry.name for entry in list_models() if entry.builder is not None]
 PIXELS = [entry.name for entry in list_models() if entry.task == "segmentation"]

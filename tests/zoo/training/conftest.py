@@ -3,7 +3,7 @@
 import pytest
 
 from kerazoo.config import make_config
-from kerazoo.data.synthetic import write_nuclei
+from kerazoo.examples.synthetic import write_nuclei
 
 
 @pytest.fixture(scope="session")

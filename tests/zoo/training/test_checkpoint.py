@@ -6,9 +6,9 @@ import keras
 import numpy as np
 import pytest
 
+from kerazoo.runs.run import Run
 from kerazoo.training import checkpoint
 from kerazoo.training.checkpoint import Checkpoint
-from kerazoo.training.run import Run
 from kerazoo.training.state import Position, read_state
 
 

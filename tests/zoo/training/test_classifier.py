@@ -11,12 +11,12 @@ from PIL import Image
 from bmzpack.errors import UserError
 from kerazoo.config import DecodingConfig, make_config
 from kerazoo.data.normalise import Normalisation
-from kerazoo.data.tissue import CLASSES, write_tissue, write_tissue_patches
+from kerazoo.examples.tissue import CLASSES, write_tissue, write_tissue_patches
 from kerazoo.models.backbones import encoder_of
-from kerazoo.models.classifiers import classifier
+from kerazoo.models.patches.network import classifier
+from kerazoo.models.recipe import Recipe, TileGeometry
 from kerazoo.models.registry import create_model
 from kerazoo.models.weights import below_head, load_weights, read_weights
-from kerazoo.recipe import Recipe, TileGeometry
 from kerazoo.training import fit
 from kerazoo.training.transfer import WHOLE, Phase, check_transfer, choose_trainable, phases_of
 

@@ -15,11 +15,11 @@ import pytest
 import yaml
 
 from bmzpack.errors import UserError
-from kerazoo.data.pairs import load_pair, pairs_of
 from kerazoo.data.pipeline import validation_dataset
+from kerazoo.files.pairs import load_pair, pairs_of
+from kerazoo.runs.run import Run
 from kerazoo.training import fit
 from kerazoo.training.callbacks import EndOfEpoch
-from kerazoo.training.run import Run
 
 COLUMNS = ["epoch", "learning_rate", "loss", "val_loss", "accuracy", "val_accuracy"]
 

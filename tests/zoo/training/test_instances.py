@@ -7,13 +7,13 @@ import pytest
 import tifffile
 
 import kerazoo
-from bmzpack.bundle import unpacked
+from bmzpack.bundle.archive import unpacked
 from bmzpack.errors import UserError
 from bmzpack.settings import read_yaml
 from kerazoo.config import make_config
-from kerazoo.data.synthetic import write_nuclei
+from kerazoo.configuration.write import write_config
+from kerazoo.examples.synthetic import write_nuclei
 from kerazoo.inference.load import load_predictor
-from kerazoo.init import write_config
 from kerazoo.training import fit
 
 ARGUMENTS = {"stardist2d": {"filters": 8, "features": 16, "rays": 16, "grid": [2, 2]}}
@@ -77,7 +77,7 @@ def test_only_what_is_rescaled_takes_a_diameter(run):
 
 
 def test_a_bundle_gives_the_labels_of_the_run(run, data, tmp_path):
-    bundle = kerazoo.export(run, tmp_path / "bundle.zip", formats=["keras_v3"])
+    bundle = kerazoo.exporting(run, tmp_path / "bundle.zip", formats=["keras_v3"])
     with unpacked(bundle) as folder:
         description = read_yaml(folder / "rdf.yaml", "rdf")
         (output,) = description["outputs"]

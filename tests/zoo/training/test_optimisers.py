@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from kerazoo.config import TrainingConfig
-from kerazoo.models.unet import unet
+from kerazoo.models.pixels.network import unet
 from kerazoo.training.optimisers import learning_rate, make_optimiser
 
 

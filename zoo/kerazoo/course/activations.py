@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from kerazoo.course.style import SOFT, name, new_figure
-from kerazoo.evaluation.figures import BLUE, INK, ORANGE, PAPER, SKY
+from kerazoo.reports.figures import BLUE, INK, ORANGE, PAPER, SKY
 
 NAMES = ("step", "sigmoid", "tanh", "relu")
 

@@ -14,7 +14,7 @@ from matplotlib.patches import FancyArrowPatch
 from kerazoo.course.activations import activate
 from kerazoo.course.neuron import POINTS
 from kerazoo.course.style import SOFT, name, new_figure
-from kerazoo.evaluation.figures import BLUE, INK, PAPER, SKY, VERMILION
+from kerazoo.reports.figures import BLUE, INK, PAPER, SKY, VERMILION
 
 WEIGHTS = (
     np.array([[0.8, -0.6], [0.4, 0.9]]),

@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 from numpy.lib.stride_tricks import sliding_window_view
 
 from kerazoo.course.style import FAINT, SOFT, name, new_figure
-from kerazoo.evaluation.figures import INK, ORANGE, PAPER, SKY
+from kerazoo.reports.figures import INK, ORANGE, PAPER, SKY
 
 IMAGE = np.array([[5, 5, 5], [5, 10, 5], [5, 5, 5]])
 """The example of the lecture."""

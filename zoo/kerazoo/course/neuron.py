@@ -1,6 +1,6 @@
 """The artificial neuron (Rosenblatt 1958): its rule sample by sample, its line, and why XOR is too much for it.
 
-`kerazoo.models.perceptron` is the same as a Keras model; here every step is kept.
+`kerazoo.models.neurons.perceptron` is the same as a Keras model; here every step is kept.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kerazoo.course.style import FAINT, SOFT, name, new_figure
-from kerazoo.evaluation.figures import BLUE, GREEN, INK, ORANGE, SKY, VERMILION
+from kerazoo.reports.figures import BLUE, GREEN, INK, ORANGE, SKY, VERMILION
 
 POINTS = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], float)
 """The four samples in the order of the lecture."""

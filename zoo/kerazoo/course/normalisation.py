@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from kerazoo.config import NormalisationConfig
 from kerazoo.course.style import SOFT, name, new_figure
 from kerazoo.data.normalise import fit_normalisation
-from kerazoo.data.pairs import Sample
-from kerazoo.evaluation.figures import BLUE, ORANGE, displayed
+from kerazoo.files.pairs import Sample
+from kerazoo.reports.figures import BLUE, ORANGE, displayed
 
 Method = Literal["scaling", "centering", "standardisation"]
 

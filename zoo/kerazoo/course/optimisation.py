@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from kerazoo.course.activations import activate
 from kerazoo.course.style import name, new_figure
-from kerazoo.evaluation.figures import BLUE, GREEN, INK, ORANGE, VERMILION
+from kerazoo.reports.figures import BLUE, GREEN, INK, ORANGE, VERMILION
 
 Loss = Literal["mean squared error", "cross-entropy"]
 LOSSES: tuple[Loss, ...] = get_args(Loss)

@@ -12,9 +12,9 @@ from matplotlib.patches import Patch
 from skimage.segmentation import find_boundaries
 
 from kerazoo.course.style import name, new_figure
-from kerazoo.data.legend import CLASS_COLOURS
-from kerazoo.decoding.baseline import classical_steps
-from kerazoo.evaluation.figures import displayed
+from kerazoo.files.legend import CLASS_COLOURS
+from kerazoo.models.classical.method import classical_steps
+from kerazoo.reports.figures import displayed
 
 
 def draw_objects(image: np.ndarray, results: Mapping[str, np.ndarray]) -> Figure:

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from kerazoo.course.style import name, new_figure
-from kerazoo.evaluation.figures import BLUE, INK, ORANGE, PAPER
-from kerazoo.models.mlp import mlp
+from kerazoo.models.neurons.mlp import mlp
+from kerazoo.reports.figures import BLUE, INK, ORANGE, PAPER
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from kerazoo.evaluation.figures import INK
+from kerazoo.reports.figures import INK
 
 SOFT, FAINT = "#777777", "#e4e4e4"
 

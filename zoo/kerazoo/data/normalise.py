@@ -23,7 +23,7 @@ from bmzpack.errors import UserError
 from kerazoo.config import NormalisationConfig, Section
 
 if TYPE_CHECKING:
-    from kerazoo.data.pairs import Sample
+    from kerazoo.files.pairs import Sample
 
 EPSILON = 1e-6
 

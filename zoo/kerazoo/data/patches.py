@@ -15,8 +15,8 @@ from bmzpack.errors import UserError
 from kerazoo.config import Config
 from kerazoo.data.augment import Intensities, affine, intensities_of
 from kerazoo.data.normalise import Normalisation
-from kerazoo.data.pairs import Sample, check_image
-from kerazoo.recipe import Patch
+from kerazoo.files.pairs import Sample, check_image
+from kerazoo.models.recipe import Patch
 
 
 @dataclasses.dataclass(frozen=True)

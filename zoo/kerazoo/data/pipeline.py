@@ -21,8 +21,8 @@ from bmzpack.errors import UserError
 from kerazoo.config import Config
 from kerazoo.data.augment import Intensities, change_intensities, intensities_of, random_map
 from kerazoo.data.normalise import Normalisation
-from kerazoo.data.pairs import Sample, check_image
-from kerazoo.targets import Target, target_of
+from kerazoo.files.pairs import Sample, check_image
+from kerazoo.models.target_kinds import Target, target_of
 
 _ALIGNMENT = 64
 """TensorFlow takes over NumPy memory without a copy if it starts at such an address."""
@@ -72,7 +72,8 @@ def training_dataset(
     -------
     tf.data.Dataset
         Of (x, y): normalised patches (batch, patch, patch, channel) float32, and their targets, see
-        `kerazoo.targets.kinds`; of classes, indices (batch, patch - 2 output_margin, patch - 2 output_margin, 1) uint8.
+        `kerazoo.models.target_kinds`; of classes, indices (batch, patch - 2 output_margin, patch - 2 output_margin, 1),
+        uint8.
 
     Raises
     ------

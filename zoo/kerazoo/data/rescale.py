@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from bmzpack.errors import UserError
-from kerazoo.data.pairs import Sample
-from kerazoo.recipe import Scale
+from kerazoo.files.pairs import Sample
+from kerazoo.models.recipe import Scale
 
 LIMITS = (1 / 16, 16)
 """No image is made smaller or larger by more than this."""

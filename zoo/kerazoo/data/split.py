@@ -11,7 +11,7 @@ import numpy as np
 
 from bmzpack.errors import UserError
 from kerazoo.config import SplitConfig
-from kerazoo.data.pairs import Pair
+from kerazoo.files.pairs import Pair
 
 GROUP_WORDS = ("patient", "case", "subject", "donor", "animal", "mouse", "individual", "specimen", "slide", "sample")
 """What columns of tables are called whose images belong together, the largest unit first."""
@@ -94,7 +94,7 @@ def group_column(pairs: Iterable[Pair]) -> str | None:
     Parameters
     ----------
     pairs
-        As `kerazoo.data.pairs.pairs_of` gives them.
+        As `kerazoo.files.pairs.pairs_of` gives them.
 
     Returns
     -------

@@ -12,9 +12,9 @@ import PIL.Image
 
 from bmzpack.errors import UserError
 from kerazoo.config import DataConfig
-from kerazoo.data.pairs import Pair, pairs_of
-from kerazoo.data.read import open_stack, read_image, read_mask
 from kerazoo.data.rescale import bounded_diameter, median_diameter
+from kerazoo.files.pairs import Pair, pairs_of
+from kerazoo.files.read import open_stack, read_image, read_mask
 
 Annotation = Literal["labels", "classes", "binary"]
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from kerazoo.evaluation.class_figures import (
+from kerazoo.evaluation.classification import Classified, class_summary
+from kerazoo.reports.class_figures import (
     draw_calibration,
     draw_confusion,
     draw_patches,
@@ -14,9 +15,8 @@ from kerazoo.evaluation.class_figures import (
     mistakes,
     samples,
 )
-from kerazoo.evaluation.classification import Classified, class_summary
-from kerazoo.evaluation.figures import draw_curves
-from kerazoo.training.run import Run
+from kerazoo.reports.figures import draw_curves
+from kerazoo.runs.run import Run
 
 
 def validate_classifier(run: Run, classified: Classified, patches: Callable[[int], np.ndarray]) -> None:

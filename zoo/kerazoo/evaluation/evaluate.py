@@ -13,7 +13,6 @@ import numpy as np
 from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
 from kerazoo.config import DataConfig
-from kerazoo.data.pairs import Pair, Sample, annotation_of, load_pair, pairs_of, separated, sha256_of
 from kerazoo.data.patches import patches_of_mask
 from kerazoo.data.survey import survey
 from kerazoo.evaluation.classification import Classified, class_summary
@@ -30,8 +29,9 @@ from kerazoo.evaluation.scores import (
     recall,
     total,
 )
-from kerazoo.recipe import Recipe
-from kerazoo.training.run import Run
+from kerazoo.files.pairs import Pair, Sample, annotation_of, load_pair, pairs_of, separated, sha256_of
+from kerazoo.models.recipe import Recipe
+from kerazoo.runs.run import Run
 
 if TYPE_CHECKING:
     from kerazoo.inference.classical import ClassicalPredictor
@@ -247,7 +247,7 @@ def load_truth(pair: Pair, data: DataConfig, recipe: Recipe) -> Sample:
     Returns
     -------
     Sample
-        As `kerazoo.data.pairs.load_pair` gives it, but for the mask.
+        As `kerazoo.files.pairs.load_pair` gives it, but for the mask.
     """
     sample = load_pair(pair, data)
     if recipe.task == "semantic" or data.annotation != "binary":

@@ -32,7 +32,7 @@ import numpy as np
 from kerazoo.evaluation.matching import match, merges, overlaps, splits
 
 if TYPE_CHECKING:
-    from kerazoo.recipe import Recipe
+    from kerazoo.models.recipe import Recipe
 
 Scores = dict[str, float | None]
 
@@ -161,7 +161,7 @@ def count(truth: np.ndarray, prediction: np.ndarray, recipe: Recipe) -> Counts:
     Parameters
     ----------
     truth
-        Annotation as `kerazoo.data.read.read_mask` gives it: labels, class indices or 0/1, int (y, x).
+        Annotation as `kerazoo.files.read.read_mask` gives it: labels, class indices or 0/1, int (y, x).
     prediction
         Result of the same shape, int (y, x).
     recipe

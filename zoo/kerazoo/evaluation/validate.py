@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from kerazoo.config import DataConfig, DecodingConfig
-from kerazoo.data.pairs import Pair, Sample, load_pair
 from kerazoo.data.patches import patches_of_mask
-from kerazoo.decoding.baseline import classical
-from kerazoo.decoding.decode import decode
 from kerazoo.evaluation.classification_run import validate_classifier
 from kerazoo.evaluation.evaluate import classify, load_truth, summary
-from kerazoo.evaluation.figures import Example, draw_curves, draw_examples
 from kerazoo.evaluation.scores import count, total
-from kerazoo.recipe import Recipe
-from kerazoo.training.run import Run
+from kerazoo.files.pairs import Pair, Sample, load_pair
+from kerazoo.models.classical.method import classical
+from kerazoo.models.pixels.decoding import decode
+from kerazoo.models.recipe import Recipe
+from kerazoo.reports.figures import Example, draw_curves, draw_examples
+from kerazoo.runs.run import Run
 
 TUNING_PIXELS = 4_000_000
 """So many pixels of validation images, at most, decide on the decoding."""
@@ -130,7 +130,7 @@ def _validate_classifier(run: Run) -> None:
 
 def choose_decoding(predicted: Sequence[tuple[Sample, np.ndarray]], recipe: Recipe) -> DecodingConfig:
     """The decoding of the best score: mean AP at IoU 0.5 to 0.95 for instances, Dice for a foreground; for polygons see
-    `kerazoo.decoding.star_thresholds`.
+    `kerazoo.models.stardist.thresholds`.
 
     One value after the other is varied, the others held; where several are equally good, the one nearest to the default
     is taken. A value that is not the default has been set by the user, and is kept.
@@ -183,7 +183,7 @@ def _star_thresholds(
     predicted: Sequence[tuple[Sample, np.ndarray]], recipe: Recipe, default: DecodingConfig
 ) -> dict[str, float]:
     """The best thresholds of polygons, those left out that the user has set."""
-    from kerazoo.decoding.star_thresholds import optimise_thresholds
+    from kerazoo.models.stardist.thresholds import optimise_thresholds
 
     grid, truths = recipe.geometry.grid, [sample.mask for sample, _ in predicted]
     ignored = [truth == recipe.ignore for truth in truths]

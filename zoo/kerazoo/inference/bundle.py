@@ -8,16 +8,16 @@ from typing import Any
 
 import keras
 
-from bmzpack.bundle import unpacked
+from bmzpack.bundle.archive import unpacked
 from bmzpack.errors import UserError
-from bmzpack.geometry import measure
+from bmzpack.measure.geometry import measure
 from bmzpack.settings import read_yaml, validate
 from kerazoo.config import DecodingConfig
 from kerazoo.data.normalise import EPSILON, Normalisation
-from kerazoo.endings import CHANNELS_FIRST
+from kerazoo.exporting.labels import CHANNELS_FIRST
 from kerazoo.inference.network import load_model
-from kerazoo.recipe import Recipe, TileGeometry
-from kerazoo.star_bundle import FULL_RESOLUTION
+from kerazoo.models.recipe import Recipe, TileGeometry
+from kerazoo.models.stardist.bundle import FULL_RESOLUTION
 
 
 def load_bundle(path: Path) -> tuple[keras.Model, Recipe]:

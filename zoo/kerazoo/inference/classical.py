@@ -6,12 +6,12 @@ import numpy as np
 
 from kerazoo.config import DecodingConfig
 from kerazoo.data.normalise import Normalisation
-from kerazoo.decoding.baseline import classical
-from kerazoo.recipe import Recipe, TileGeometry
+from kerazoo.models.classical.method import classical
+from kerazoo.models.recipe import Recipe, TileGeometry
 
 
 class ClassicalPredictor:
-    """Blur, threshold and watershed, see `kerazoo.decoding.baseline`; it takes images of any number of channels."""
+    """Blur, threshold and watershed, see `kerazoo.models.classical.method`, for images of any number of channels."""
 
     NAME = "classical2d"
 

@@ -12,8 +12,8 @@ from bmzpack.errors import UserError
 from kerazoo.data.patches import places
 from kerazoo.inference.network import compiled_batch
 from kerazoo.inference.source import open_source
-from kerazoo.recipe import Patch, Recipe
-from kerazoo.training.run import Run
+from kerazoo.models.recipe import Patch, Recipe
+from kerazoo.runs.run import Run
 
 BATCH_PIXELS = 2**18
 """So many pixels of patches are classified at once."""

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from bmzpack.files import new_file
-from kerazoo.data.legend import LEGEND, write_legend
-from kerazoo.data.read import Stack
-from kerazoo.data.write import create_tiff, label_dtype
+from kerazoo.files.legend import LEGEND, write_legend
+from kerazoo.files.read import Stack
+from kerazoo.files.write import create_tiff, label_dtype
 from kerazoo.inference.classifier import PatchClassifier
 
 TABLE = "predictions.csv"

@@ -11,7 +11,7 @@ from kerazoo.inference.classifier import PatchClassifier
 from kerazoo.inference.objects import OBJECTS, ObjectPredictor
 from kerazoo.inference.predictor import Predictor
 from kerazoo.inference.source import open_source
-from kerazoo.training.run import Run
+from kerazoo.runs.run import Run
 
 AnyPredictor = Predictor | PatchClassifier | ClassicalPredictor
 

@@ -6,13 +6,13 @@ import keras
 import numpy as np
 
 from kerazoo.data.rescale import check_factor, rescaled, rescaled_size, resized
-from kerazoo.decoding.blocks import BLOCK, CONTEXT, objects_in_blocks
-from kerazoo.decoding.decode import decode
+from kerazoo.inference.blocks import BLOCK, CONTEXT, objects_in_blocks
 from kerazoo.inference.predictor import Predictor
-from kerazoo.recipe import Recipe
+from kerazoo.models.pixels.decoding import decode
+from kerazoo.models.recipe import Recipe
 
 OBJECTS = ("stars", "flows", "fields")
-"""Targets of `kerazoo.recipe.Recipe` from which objects are decoded here."""
+"""Targets of `kerazoo.models.recipe.Recipe` from which objects are decoded here."""
 
 
 class ObjectPredictor(Predictor):
@@ -72,7 +72,7 @@ class ObjectPredictor(Predictor):
         -------
         numpy.ndarray
             Labels without gaps, int32 (y, x). Polygons of very large images are suppressed strip by strip, all other
-            objects are found block by block, see `kerazoo.decoding.blocks`.
+            objects are found block by block, see `kerazoo.inference.blocks`.
 
         Raises
         ------
@@ -80,7 +80,7 @@ class ObjectPredictor(Predictor):
             As for `probabilities`.
         """
         if self.recipe.targets == "stars":
-            from kerazoo.decoding.star_strips import find_stars_in_strips
+            from kerazoo.models.stardist.strips import find_stars_in_strips
 
             return find_stars_in_strips(self.bands(image), image.shape[:2], self.recipe)
         offset, scale = self.recipe.normalisation.offset_and_scale(image)

@@ -12,17 +12,17 @@ import numpy as np
 
 from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
-from kerazoo.data.legend import LEGEND
-from kerazoo.data.pairs import stem_of
-from kerazoo.data.read import Stack, open_stack
-from kerazoo.data.write import create_tiff, fill, label_dtype
+from kerazoo.files.legend import LEGEND
+from kerazoo.files.pairs import stem_of
+from kerazoo.files.read import Stack, open_stack
+from kerazoo.files.write import create_tiff, fill, label_dtype
 from kerazoo.inference.classical import ClassicalPredictor
 from kerazoo.inference.classifier import PatchClassifier
 from kerazoo.inference.classify import TABLE, classify_stacks, has_map
 from kerazoo.inference.load import load_predictor
 from kerazoo.inference.objects import ObjectPredictor
 from kerazoo.inference.predictor import Predictor
-from kerazoo.training.run import Run
+from kerazoo.runs.run import Run
 
 
 def predict(

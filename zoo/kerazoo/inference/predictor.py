@@ -10,13 +10,13 @@ import numpy as np
 
 from bmzpack.errors import UserError
 from kerazoo.data.normalise import scaled
-from kerazoo.decoding.blocks import objects_in_blocks
-from kerazoo.decoding.decode import classify, find_objects
+from kerazoo.inference.blocks import objects_in_blocks
 from kerazoo.inference.network import compiled, memory_per_pixel
 from kerazoo.inference.source import open_source
 from kerazoo.inference.tiling import Tiling
-from kerazoo.recipe import Recipe
-from kerazoo.training.run import Run
+from kerazoo.models.pixels.decoding import classify, find_objects
+from kerazoo.models.recipe import Recipe
+from kerazoo.runs.run import Run
 
 MEMORY = 1.7e9
 """Bytes that a prediction may take beside the network's weights: as large a tile as this allows wastes the least."""
@@ -107,8 +107,8 @@ class Predictor:
         Returns
         -------
         numpy.ndarray
-            Labels, class indices or a mask, int32 (y, x): see `kerazoo.decoding.decode`. Objects of very large images
-            are found block by block, see `kerazoo.decoding.blocks`.
+            Labels, class indices or a mask, int32 (y, x): see `kerazoo.models.pixels.decoding`. Objects of very large
+            images are found block by block, see `kerazoo.inference.blocks`.
 
         Raises
         ------

@@ -9,8 +9,8 @@ import keras
 
 from bmzpack.errors import UserError
 from kerazoo.inference.network import load_model
-from kerazoo.recipe import Recipe
-from kerazoo.training.run import Run
+from kerazoo.models.recipe import Recipe
+from kerazoo.runs.run import Run
 
 
 def open_source(source: Run | str | os.PathLike[str]) -> tuple[keras.Model, Recipe]:
@@ -24,7 +24,7 @@ def open_source(source: Run | str | os.PathLike[str]) -> tuple[keras.Model, Reci
     Returns
     -------
     tuple of keras.Model and Recipe
-        The network of a patch classifier's bundle is its map, see `kerazoo.models.patch_map`.
+        The network of a patch classifier's bundle is its map, see `kerazoo.models.patches.map`.
 
     Raises
     ------

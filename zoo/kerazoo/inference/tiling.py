@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from bmzpack.errors import UserError
-from kerazoo.recipe import TileGeometry
+from kerazoo.models.recipe import TileGeometry
 
 FADE = 64
 """Half width in pixels of the strip over which the tiles of a network without a halo fade into each other."""

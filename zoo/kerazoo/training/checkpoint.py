@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from bmzpack.files import new_file
-from kerazoo.training.run import Run
+from kerazoo.runs.run import Run
 from kerazoo.training.state import Position, State, capture, restore, write_state
 
 INTERVAL = 10.0

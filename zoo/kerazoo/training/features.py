@@ -15,7 +15,7 @@ from kerazoo.config import Config
 from kerazoo.data.patch_batches import Order, plain_patches
 from kerazoo.data.patches import Patches
 from kerazoo.data.pipeline import batches
-from kerazoo.models.classifiers import FEATURES
+from kerazoo.models.patches.network import FEATURES
 from kerazoo.training.feed import PatchFeed
 
 
@@ -88,7 +88,7 @@ def head_of(model: keras.Model, feed: PatchFeed) -> Head:
     Parameters
     ----------
     model
-        A network with a layer `kerazoo.models.classifiers.FEATURES`, behind which one layer follows the other.
+        A network with a layer `kerazoo.models.patches.network.FEATURES`, behind which one layer follows the other.
     feed
         Without augmentation.
     """

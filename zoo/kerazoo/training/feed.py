@@ -11,10 +11,10 @@ import tensorflow as tf
 from kerazoo.config import Config
 from kerazoo.data import patch_batches, pipeline
 from kerazoo.data.normalise import Normalisation
-from kerazoo.data.pairs import Sample
 from kerazoo.data.patches import check_patches, cut_patches
-from kerazoo.targets import make_target, target_of
-from kerazoo.targets.kinds import PixelClasses
+from kerazoo.files.pairs import Sample
+from kerazoo.models.pixels.targets import make_target
+from kerazoo.models.target_kinds import PixelClasses, target_of
 
 
 class Feed(Protocol):

@@ -18,32 +18,32 @@ from rich.console import Console
 
 from bmzpack.errors import UserError
 from bmzpack.files import new_file
-from bmzpack.geometry import Geometry, measure
+from bmzpack.measure.geometry import Geometry, measure
 from kerazoo.config import Config, TrainingConfig, make_config, read_config
 from kerazoo.data.normalise import Normalisation, fit_normalisation
-from kerazoo.data.pairs import Pair, load_pair, pairs_of, separated, sha256_of
 from kerazoo.data.patch_batches import is_augmented
 from kerazoo.data.patches import patch_of
 from kerazoo.data.rescale import rescaled_to, typical_diameter
 from kerazoo.data.split import split_pairs
-from kerazoo.models.classifiers import FEATURES
+from kerazoo.files.pairs import Pair, load_pair, pairs_of, separated, sha256_of
+from kerazoo.models.patches.network import FEATURES
+from kerazoo.models.recipe import Recipe, Scale, TileGeometry
 from kerazoo.models.registry import create_model, get_model
+from kerazoo.models.shared.class_loss import loss_of
+from kerazoo.models.shared.metrics import ConfusionMetrics
+from kerazoo.models.target_kinds import target_of
 from kerazoo.models.weights import load_head
-from kerazoo.recipe import Recipe, Scale, TileGeometry
-from kerazoo.targets import target_of
+from kerazoo.runs.environment import describe_environment, now
+from kerazoo.runs.run import Run
 from kerazoo.training.callbacks import EndOfEpoch, LearningRate
 from kerazoo.training.checkpoint import Checkpoint
 from kerazoo.training.checks import check_copies, check_ignored, check_normalisation
 from kerazoo.training.distribute import Workers, join_workers, replicas
-from kerazoo.training.environment import describe_environment, now
 from kerazoo.training.features import head_of
 from kerazoo.training.feed import Feed, PatchFeed, PixelFeed
-from kerazoo.training.losses import loss_of
-from kerazoo.training.metrics import ConfusionMetrics
 from kerazoo.training.optimisers import learning_rate, make_optimiser
 from kerazoo.training.precision import dtype_policy, policy
 from kerazoo.training.progress import Progress
-from kerazoo.training.run import Run
 from kerazoo.training.state import Position, State, read_state, remove_unfinished_files, restore
 from kerazoo.training.transfer import WHOLE, Phase, check_transfer, choose_trainable, is_same_problem, phases_of
 

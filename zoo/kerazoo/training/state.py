@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from bmzpack.files import new_file
-from kerazoo.training.run import Run
+from kerazoo.runs.run import Run
 
 
 @dataclasses.dataclass

@@ -9,7 +9,7 @@ from bmzpack.errors import UserError
 from kerazoo.config import Config
 from kerazoo.models.backbones import encoder_of, freeze_statistics, stages_of
 from kerazoo.models.weights import below_head, is_folded
-from kerazoo.training.run import recipe_beside
+from kerazoo.runs.run import recipe_beside
 
 WHOLE = "whole"
 """All of the backbone, its top included; without a backbone all but the last layer."""

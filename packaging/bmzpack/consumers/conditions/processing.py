@@ -1,0 +1,195 @@
+"""Operations of pre- and postprocessing, and how wrong they come out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterator
+
+import numpy as np
+
+from bmzpack.bundle.contents import Facts, Operation, Tensor
+from bmzpack.consumers import jdll
+from bmzpack.consumers.findings import Look, Occurrence, Severity
+
+EXACT, SLIGHT = 1e-4, 1e-2
+"""Errors, of the range: below the first they are those of any engine, above the second the result is another one."""
+LARGEST_TRIED = 2**20
+"""Values of a test tensor on which operations are tried; of a larger one a part is taken."""
+
+
+def operations(facts: Facts) -> Iterator[tuple[Tensor, Operation]]:
+    """All operations with their tensors."""
+    for tensor in facts.tensors:
+        for operation in tensor.operations:
+            yield tensor, operation
+
+
+def named(*names: str) -> Look:
+    """Operations of these names."""
+
+    def look(facts: Facts) -> Iterator[Occurrence]:
+        for _, operation in operations(facts):
+            if operation.id in names:
+                yield Occurrence(operation.place, f"The operation {operation.id} is asked for.")
+
+    return look
+
+
+def skipped(known: Container[str], but: Container[str] = ()) -> Look:
+    """Operations outside of a list, with the error of leaving them out."""
+
+    def look(facts: Facts) -> Iterator[Occurrence]:
+        for tensor, operation in operations(facts):
+            if operation.id not in known and operation.id not in but and not harmless(operation):
+                error = _error(facts, tensor, operation, _left_out)
+                yield Occurrence(operation.place, f"The operation {operation.id} is left out{_told(error)}.")
+
+    return look
+
+
+def only(name: str, look: Look) -> Look:
+    """The places of a look that concern one operation."""
+
+    def chosen(facts: Facts) -> Iterator[Occurrence]:
+        places = {operation.place for _, operation in operations(facts) if operation.id == name}
+        yield from (occurrence for occurrence in look(facts) if occurrence.where in places)
+
+    return chosen
+
+
+def harmless(operation: Operation) -> bool:
+    """Whether it makes no difference that an operation is left out: tensors are float32 everywhere."""
+    return operation.id == "ensure_dtype" and operation.kwargs.get("dtype") == "float32"
+
+
+def casts(facts: Facts) -> Iterator[Occurrence]:
+    """Changes of the data type to another one than float32."""
+    for tensor, operation in operations(facts):
+        if operation.id == "ensure_dtype" and not harmless(operation):
+            error = _error(facts, tensor, operation, _left_out)
+            yield Occurrence(
+                operation.place,
+                f"Values are to become {operation.kwargs.get('dtype')}{_told(error)}.",
+                Severity.WRONG_RESULT if error is not None and error > SLIGHT else None,
+            )
+
+
+def some_axes_of_many_channels(facts: Facts) -> Iterator[Occurrence]:
+    """Statistics over y and x alone, where there are several channels."""
+    for tensor, operation in operations(facts):
+        axes = _axes(operation)
+        if operation.id != "zero_mean_unit_variance" or axes is None or "batch" in axes:
+            continue
+        whole = [axis for axis in ("channel", "z", "y", "x") if axis in tensor.ids]
+        left_out = [axis for axis in whole if axis not in axes and (axis != "channel" or tensor.channels > 1)]
+        if left_out:
+            error = _error(facts, tensor, operation, _in_fiji)
+            yield Occurrence(
+                operation.place,
+                f"Mean and deviation are asked for over {', '.join(axes) or 'no axes'}, for each {left_out[0]} by "
+                f"itself{_told(error)}.",
+                remedy=f"Let it run over {', '.join(whole)}, or put the normalisation per channel into the network.",
+            )
+
+
+def over_batch(facts: Facts) -> Iterator[Occurrence]:
+    """Statistics over the batch axis."""
+    for _, operation in operations(facts):
+        if "batch" in (_axes(operation) or ()):
+            yield Occurrence(operation.place, f"{operation.id} runs over the axes {', '.join(_axes(operation) or ())}.")
+
+
+def rough_percentiles(facts: Facts) -> Iterator[Occurrence]:
+    """Percentiles, which are not interpolated, and reference tensors, which are not looked at."""
+    for tensor, operation in operations(facts):
+        if operation.id != "scale_range" or "batch" in (_axes(operation) or ()):
+            continue
+        if operation.kwargs.get("reference_tensor"):
+            yield Occurrence(
+                operation.place,
+                f"The percentiles are to be those of the tensor {operation.kwargs['reference_tensor']}.",
+                Severity.WRONG_RESULT,
+                remedy="Put the scaling into the network, or leave it out.",
+            )
+        else:
+            error = _error(facts, tensor, operation, _in_fiji)
+            if error is None or error > EXACT:
+                yield Occurrence(operation.place, f"Percentiles decide the scaling{_told(error)}.")
+
+
+def per_channel(name: str) -> Look:
+    """An operation with one number per channel."""
+
+    def look(facts: Facts) -> Iterator[Occurrence]:
+        for tensor, operation in operations(facts):
+            lists = [value for value in operation.kwargs.values() if isinstance(value, list)]
+            if operation.id != name or not lists:
+                continue
+            error = None
+            if name == "scale_linear":
+                if all(value[1:] == value[:-1] for value in lists):
+                    continue  # the first number is that of all
+                error = _error(facts, tensor, operation, _in_fiji)
+            yield Occurrence(operation.place, f"{name} has one number per channel{_told(error)}.")
+
+    return look
+
+
+def open_clip(facts: Facts) -> Iterator[Occurrence]:
+    """A clip without both ends as numbers."""
+    for _, operation in operations(facts):
+        if operation.id == "clip" and not {"min", "max"} <= {
+            key for key, value in operation.kwargs.items() if value is not None
+        }:
+            given = ", ".join(f"{key}: {value}" for key, value in operation.kwargs.items())
+            yield Occurrence(operation.place, f"clip is given {given or 'nothing'}.")
+
+
+Other = Callable[[Operation, np.ndarray, Tensor], np.ndarray | None]
+
+
+def _left_out(operation: Operation, image: np.ndarray, tensor: Tensor) -> np.ndarray:
+    return image
+
+
+def _in_fiji(operation: Operation, image: np.ndarray, tensor: Tensor) -> np.ndarray | None:
+    return jdll.in_fiji(operation.id, operation.kwargs, image, tensor.ids)
+
+
+def _axes(operation: Operation) -> list[str] | None:
+    axes = operation.kwargs.get("axes")
+    return [str(axis) for axis in axes] if isinstance(axes, list | tuple) else None
+
+
+def _told(error: float | None) -> str:
+    """An error as an end of a sentence."""
+    if error is None:
+        return ""
+    amount = f"{error:.2g} of its range" if error < 1 else "more than its range"
+    return f": on the test image the result is off by up to {amount}"
+
+
+def _error(facts: Facts, tensor: Tensor, operation: Operation, other: Other) -> float | None:
+    """How far another computation is off on the bundle's own test image, relative to the range of the right one."""
+    image = facts.array(tensor) if tensor in facts.inputs else None
+    if not isinstance(image, np.ndarray) or image.ndim != len(tensor.ids) or image.dtype.kind not in "uif":
+        return None
+    while image.size > LARGEST_TRIED:
+        longest = int(np.argmax(image.shape))
+        image = image.take(range(image.shape[longest] // 2), longest)
+    try:
+        with np.errstate(all="ignore"):
+            for earlier in tensor.operations:
+                if earlier is operation:
+                    break
+                image = jdll.specified(earlier.id, earlier.kwargs, image, tensor.ids)
+                if image is None:
+                    return None
+            right = jdll.specified(operation.id, operation.kwargs, image, tensor.ids)
+            wrong = other(operation, image, tensor)
+            if right is None or wrong is None:
+                return None
+            extent = float(np.ptp(right))
+            error = float(np.abs(right - wrong).max()) / extent if extent else None
+    except (TypeError, ValueError, KeyError, IndexError, OverflowError, MemoryError, AttributeError):
+        return None
+    return error if error is not None and np.isfinite(error) else None

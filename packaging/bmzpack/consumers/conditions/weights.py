@@ -1,0 +1,284 @@
+"""Weights: which formats there are, what their files say of themselves, and what they are called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from bmzpack.bundle.contents import Axis, Facts
+from bmzpack.bundle.protobuf import End, OnnxFile, SavedModel
+from bmzpack.consumers.findings import Look, Occurrence, Severity
+from bmzpack.operations.labels import TO_LABELS
+
+SAVED_MODEL = "tensorflow_saved_model_bundle"
+VERSIONS = ("tensorflow_version", "pytorch_version", "keras_version", "version")
+NEWEST_OPSET, NEWEST_IR = 17, 8
+"""Of ONNX Runtime 1.13.1."""
+
+
+def none_of(formats: Sequence[str]) -> Look:
+    """None of these formats."""
+
+    def look(facts: Facts) -> Iterator[Occurrence]:
+        if not set(formats) & set(facts.weights):
+            have = ", ".join(facts.weights) or "no weights"
+            yield Occurrence("weights", f"The bundle has {have}, but none of {', '.join(formats)}.")
+
+    return look
+
+
+def in_order(order: Sequence[str], *looks: Look) -> Look:
+    """Looks at weights: only advice for a format if the program takes another one before it, and nothing for a format
+    that it does not run."""
+
+    def placed(facts: Facts) -> Iterator[Occurrence]:
+        taken = next((name for name in order if name in facts.weights), None)
+        for occurrence in (found for look in looks for found in look(facts)):
+            name = occurrence.where.split(".")[1] if occurrence.where.startswith("weights.") else taken
+            if name == taken:
+                yield occurrence
+            elif name in order:
+                found = f"{occurrence.found} It takes {taken} before this one."
+                yield Occurrence(occurrence.where, found, Severity.ADVICE, occurrence.remedy)
+
+    return placed
+
+
+def alone(formats: Sequence[str], look: Look) -> Look:
+    """A look at a format where it is the only one of these, so that nothing else can be taken in its place."""
+
+    def placed(facts: Facts) -> Iterator[Occurrence]:
+        only = len(set(formats) & set(facts.weights)) == 1
+        for occurrence in look(facts):
+            severity = Severity.CANNOT_OPEN if only else occurrence.severity
+            yield Occurrence(occurrence.where, occurrence.found, severity, occurrence.remedy)
+
+    return placed
+
+
+def saved_model_layout(facts: Facts) -> Iterator[Occurrence]:
+    """A saved model's zip without the files where they are expected, or with another zip in it."""
+    files = facts.saved_model_files
+    if files is None:
+        return
+    place = f"weights.{SAVED_MODEL}.source"
+    if isinstance(files, str):
+        yield Occurrence(place, f"The saved model cannot be opened: {files}.")
+        return
+    nested = [name for name in files if name.endswith(".zip")]
+    if nested:
+        yield Occurrence(place, f"There is a zip in the zip: {nested[0]}.")
+    elif "saved_model.pb" not in files:
+        inside = [name for name in files if name.endswith("saved_model.pb")]
+        yield Occurrence(
+            place, f"saved_model.pb is in {inside[0]}." if inside else "There is no saved_model.pb in the zip."
+        )
+    elif isinstance(facts.saved_model, str):
+        yield Occurrence(place, f"saved_model.pb cannot be read: {facts.saved_model}.")
+
+
+def saved_model_entry(facts: Facts) -> Iterator[Occurrence]:
+    """A saved model's zip without a place for variables."""
+    files = facts.saved_model_files
+    if not isinstance(files, dict) or not isinstance(facts.saved_model, SavedModel):
+        return
+    if "saved_model.pb" in files and not any(name.startswith("variables/") for name in files):
+        yield Occurrence(f"weights.{SAVED_MODEL}.source", "There is no entry variables/ in the zip.")
+
+
+def saved_model_endpoint(facts: Facts) -> Iterator[Occurrence]:
+    """A saved model whose endpoint serve gives tensors without names, as Keras' own export writes it."""
+    found = facts.saved_model
+    if isinstance(found, SavedModel) and "serve" in found.signatures:
+        unnamed = [name for name in found.outputs or () if re.fullmatch(r"output_\d+", name)]
+        if unnamed and unnamed == list(found.outputs):
+            yield Occurrence(f"weights.{SAVED_MODEL}", "The endpoint serve gives tensors without names.")
+
+
+def saved_model_signature(facts: Facts) -> Iterator[Occurrence]:
+    """A saved model without the graph or signature that programs ask for, or with other names of its tensors."""
+    found = facts.saved_model
+    if not isinstance(found, SavedModel):
+        return
+    place = f"weights.{SAVED_MODEL}"
+    if not any("serve" in tags for tags in found.tags):
+        yield Occurrence(place, f"No graph has the tag serve, but {[sorted(tags) for tags in found.tags]}.")
+    elif "serving_default" not in found.signatures:
+        have = ", ".join(sorted(found.signatures)) or "none"
+        yield Occurrence(place, f"There is no signature serving_default; the graph has: {have}.")
+    else:
+        yield from _names(facts, found.inputs, found.outputs, place, "the signature")
+
+
+def saved_model_variables(facts: Facts) -> Iterator[Occurrence]:
+    """A saved model that is not frozen."""
+    found = facts.saved_model
+    if isinstance(found, SavedModel):
+        live = sorted(found.operations & {"VarHandleOp", "VariableV2", "ReadVariableOp", "DisableCopyOnRead"})
+        if live:
+            newer = ": TensorFlow before 2.9 does not know DisableCopyOnRead" if "DisableCopyOnRead" in live else ""
+            yield Occurrence(f"weights.{SAVED_MODEL}", f"The graph has variables ({', '.join(live)}){newer}.")
+
+
+def saved_model_types(facts: Facts) -> Iterator[Occurrence]:
+    """Inputs of a saved model that are not float32."""
+    if isinstance(facts.saved_model, SavedModel):
+        yield from _types(facts.saved_model.inputs, f"weights.{SAVED_MODEL}")
+
+
+def onnx_unreadable(facts: Facts) -> Iterator[Occurrence]:
+    """An ONNX file that is none."""
+    if isinstance(facts.onnx, str):
+        yield Occurrence("weights.onnx.source", f"The ONNX file cannot be read: {facts.onnx}.")
+
+
+def onnx_too_new(facts: Facts) -> Iterator[Occurrence]:
+    """An opset or IR version that ONNX Runtime 1.13.1 does not know, or operators of others."""
+    found = facts.onnx
+    if not isinstance(found, OnnxFile):
+        return
+    if found.opset > NEWEST_OPSET or found.ir_version > NEWEST_IR:
+        yield Occurrence("weights.onnx", f"The file has opset {found.opset} and IR version {found.ir_version}.")
+    if found.domains - {"ai.onnx.ml", "com.microsoft"}:
+        yield Occurrence("weights.onnx", f"The file needs operators of {', '.join(sorted(found.domains))}.")
+
+
+def onnx_names(facts: Facts) -> Iterator[Occurrence]:
+    """An ONNX graph with other names of its tensors."""
+    if isinstance(facts.onnx, OnnxFile):
+        yield from _names(facts, facts.onnx.inputs, facts.onnx.outputs, "weights.onnx", "the graph")
+
+
+def onnx_types(facts: Facts) -> Iterator[Occurrence]:
+    """Inputs of an ONNX graph that are not float32."""
+    if isinstance(facts.onnx, OnnxFile):
+        yield from _types(facts.onnx.inputs, "weights.onnx")
+
+
+def onnx_shapes(facts: Facts) -> Iterator[Occurrence]:
+    """Another number of axes in the graph than in the description, or sizes that are fixed there only."""
+    if isinstance(facts.onnx, OnnxFile):
+        yield from _shapes(facts, facts.onnx, "weights.onnx")
+
+
+def saved_model_shapes(facts: Facts) -> Iterator[Occurrence]:
+    """Another number of axes in the graph than in the description, or sizes that are fixed there only."""
+    if isinstance(facts.saved_model, SavedModel):
+        yield from _shapes(facts, facts.saved_model, f"weights.{SAVED_MODEL}")
+
+
+def torchscript_archive(facts: Facts) -> Iterator[Occurrence]:
+    """A TorchScript file that is none: a pickle of weights, or damaged."""
+    files = facts.torchscript_files
+    place = "weights.torchscript.source"
+    if isinstance(files, str):
+        yield Occurrence(place, f"The TorchScript file cannot be read: {files}.")
+    elif files is not None and not any("code/" in name for name in files):
+        yield Occurrence(place, "The file holds no TorchScript code: it is a pickle of weights or of a Python object.")
+
+
+def onnx_external(facts: Facts) -> Iterator[Occurrence]:
+    """ONNX weights in files of their own."""
+    if isinstance(facts.onnx, OnnxFile) and facts.onnx.external:
+        yield Occurrence("weights.onnx", f"Its weights are in another file, {facts.onnx.external[0]}.")
+
+
+def parents(facts: Facts) -> Iterator[Occurrence]:
+    """No original, or several."""
+    if not facts.weights:
+        return
+    originals = [name for name, entry in facts.weights.items() if not entry.content.get("parent")]
+    if len(originals) != 1:
+        have = ", ".join(originals) or "none"
+        yield Occurrence("weights", f"One format is the original and has no parent; here it is: {have}.")
+
+
+def short_versions(facts: Facts) -> Iterator[Occurrence]:
+    """Versions of frameworks that are not written as text of three numbers."""
+    for entry in facts.weights.values():
+        for key in VERSIONS:
+            value = entry.content.get(key)
+            if value is not None and not (isinstance(value, str) and re.match(r"\d+\.\d+\.\d+", value)):
+                yield Occurrence(f"{entry.place}.{key}", f"{key} is {value!r}.", remedy=_three_numbers(key, value))
+
+
+def soft_upsampling(facts: Facts) -> Iterator[Occurrence]:
+    """A Keras network that cannot be written as a saved model, in a bundle without one."""
+    if SAVED_MODEL in facts.weights or not isinstance(facts.keras_layers, list):
+        return
+    for layer in facts.keras_layers:
+        config: Any = layer.get("config")
+        if (
+            layer.get("class_name") == "UpSampling2D"
+            and isinstance(config, dict)
+            and config.get("interpolation") == "bilinear"
+        ):
+            yield Occurrence(
+                "weights.keras_v3",
+                f"The layer {config.get('name')} is a bilinear UpSampling2D, and there is no saved model.",
+            )
+
+
+def only_saved_model(facts: Facts) -> Iterator[Occurrence]:
+    """A saved model and nothing else that Fiji runs."""
+    if facts.weights_file(SAVED_MODEL) and not {"onnx", "torchscript"} & set(facts.weights):
+        yield Occurrence("weights", "The saved model is the only format that Fiji runs here.")
+
+
+def _three_numbers(key: str, value: Any) -> str:
+    parts = str(value).split(".")
+    full = ".".join([*parts, "0", "0"][:3])
+    return f'Write the version with three numbers and in quotes, such as {key}: "{full}".'
+
+
+def _names(facts: Facts, inputs: Iterable[str], outputs: Iterable[str], place: str, what: str) -> Iterator[Occurrence]:
+    for kind, tensors, names in (("inputs", facts.inputs, set(inputs)), ("outputs", facts.outputs, set(outputs))):
+        ids = [tensor.id for tensor in tensors]
+        if not ids or set(ids) == names:
+            continue
+        # one name is found by its place
+        alone = len(ids) == len(names) == 1
+        yield Occurrence(
+            place,
+            f"The {kind} of {what} are called {', '.join(sorted(names)) or 'nothing'}, in the description "
+            f"{', '.join(ids)}.",
+            Severity.ADVICE if alone else None,
+        )
+
+
+def _types(inputs: dict[str, End], place: str) -> Iterator[Occurrence]:
+    for name, end in inputs.items():
+        if end.dtype not in ("float32", "unknown"):
+            yield Occurrence(place, f"The input {name} of the network is {end.dtype}.")
+
+
+def _shapes(facts: Facts, file: OnnxFile | SavedModel, place: str) -> Iterator[Occurrence]:
+    for tensors, ends, takes in ((facts.inputs, file.inputs, "takes"), (facts.outputs, file.outputs, "gives")):
+        for tensor in tensors:
+            end = ends.get(tensor.id) or (next(iter(ends.values())) if len(ends) == len(tensors) == 1 else None)
+            if end is None or end.shape is None or not tensor.axes:
+                continue
+            if len(end.shape) != len(tensor.axes):
+                yield Occurrence(
+                    place, f"{tensor.id} has {len(end.shape)} axes in the network, {len(tensor.axes)} are described."
+                )
+                continue
+            made_into_labels = any(operation.id in TO_LABELS for operation in tensor.operations)
+            for axis, size in zip(tensor.axes, end.shape, strict=True):
+                if made_into_labels and axis.id == "channel":
+                    continue
+                if isinstance(size, int) and size > 0 and not _fits(axis, size):
+                    described = axis.size if axis.size is not None else f"{axis.minimum} + n x {axis.step}"
+                    yield Occurrence(
+                        place,
+                        f"The network {takes} {size} along {axis.id} of {tensor.id} and nothing else, the description "
+                        f"says {described}.",
+                    )
+
+
+def _fits(axis: Axis, size: int) -> bool:
+    """Whether a size that is fixed in the network is what the description says."""
+    if axis.size is not None:
+        return axis.size == size
+    return axis.id == "batch" or axis.by_data or axis.reference is not None

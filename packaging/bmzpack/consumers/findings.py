@@ -1,0 +1,128 @@
+"""What a check says: findings of rules, a verdict per consumer, and the report of all."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from bmzpack.consumers.titles import TITLES
+
+if TYPE_CHECKING:
+    from bmzpack.bundle.contents import Facts
+    from bmzpack.engines.matrix import Matrix
+
+
+class Severity(enum.StrEnum):
+    """How much a finding matters to who opens the bundle, worst first."""
+
+    CANNOT_OPEN = "cannot open"
+    WRONG_RESULT = "wrong result"
+    DEGRADED = "degraded"
+    ADVICE = "advice"
+
+
+@dataclasses.dataclass(frozen=True)
+class Occurrence:
+    """A place of the bundle where a rule does not hold."""
+
+    where: str
+    """File or place in rdf.yaml, such as ``outputs.0.axes.2``."""
+    found: str
+    """What is there, in one sentence."""
+    severity: Severity | None = None
+    """Where this place matters less or more than the rule says."""
+    remedy: str | None = None
+    """Where this place needs another one than the rule says."""
+
+
+Look = Callable[["Facts"], Iterable[Occurrence]]
+"""Finds the places of a bundle where a rule does not hold."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """A rule of one consumer."""
+
+    id: str
+    """The same for all consumers that a defect concerns; a key of `TITLES`."""
+    severity: Severity
+    why: str
+    """What the consumer does, in which version."""
+    remedy: str
+    look: Look
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """A rule that does not hold somewhere."""
+
+    rule: str
+    severity: Severity
+    where: str
+    found: str
+    why: str
+    remedy: str
+    title: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What a consumer will do with a bundle."""
+
+    findings: list[Finding]
+    """Worst first."""
+
+    @property
+    def verdict(self) -> Literal["opens", "degraded", "fails"]:
+        """`fails` also where it would compute something wrong."""
+        severities = {finding.severity for finding in self.findings}
+        if severities & {Severity.CANNOT_OPEN, Severity.WRONG_RESULT}:
+            return "fails"
+        return "degraded" if Severity.DEGRADED in severities else "opens"
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `--json` writes it."""
+        return {"verdict": self.verdict, "findings": [dataclasses.asdict(finding) for finding in self.findings]}
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What the check of a bundle found."""
+
+    bundle: str
+    name: str
+    """The model's."""
+    consumers: dict[str, Verdict]
+    """By `fiji`, `ilastik`, `qupath`, `core`."""
+    matrix: Matrix | None = None
+    """Of the engines that were run, with ``run=True``."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `--json` writes it."""
+        found: dict[str, Any] = {
+            "bundle": self.bundle,
+            "name": self.name,
+            "consumers": {name: verdict.as_dict() for name, verdict in self.consumers.items()},
+        }
+        return found | ({"run": self.matrix.as_dict()} if self.matrix else {})
+
+
+def apply(rules: Sequence[Rule], facts: Facts) -> Verdict:
+    """Look for all places where rules do not hold."""
+    findings = [
+        Finding(
+            rule=rule.id,
+            severity=occurrence.severity or rule.severity,
+            where=occurrence.where,
+            found=occurrence.found,
+            why=rule.why,
+            remedy=occurrence.remedy or rule.remedy,
+            title=TITLES[rule.id],
+        )
+        for rule in rules
+        for occurrence in rule.look(facts)
+    ]
+    order = list(Severity)
+    return Verdict(sorted(findings, key=lambda finding: order.index(finding.severity)))

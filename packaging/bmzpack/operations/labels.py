@@ -1,0 +1,73 @@
+"""What follows a network and makes labels of its output: an operation of the zoo, or more operations in its graph."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from bmzpack.describe.description import Processing
+
+TO_LABELS = {"stardist_postprocessing": "stardist", "cellpose_flow_dynamics": "cellpose"}
+"""Operations of the zoo that make labels, and the packages with which bioimageio.core computes them."""
+CHANNEL_NAMES = ["labels"]
+"""Of the tensor that an ending gives."""
+REPRODUCED = {"mismatched_elements_per_million": 1000}
+"""What bioimageio.core tolerates of labels: at outlines a pixel goes where the last bit leads."""
+TOLERANCE = 0.02
+"""Part of the objects' pixels that may belong to other objects when a graph makes them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Ending:
+    """Labels of objects from the only output of a network."""
+
+    decode: Callable[[np.ndarray], np.ndarray]
+    """The same in NumPy, for the test tensor: from the network's output to a tensor with the same axes and one
+    channel, of the dtype that the operation gives."""
+    operation: Processing | None = None
+    """The zoo's ``stardist_postprocessing`` or ``cellpose_flow_dynamics``, which bioimageio.core computes where the
+    package of that name is installed. Else the graph ends in labels."""
+    function: str | None = None
+    """``package.module:name`` of a function of TensorFlow operations, from the network's output with a batch of one to
+    the labels, float32. Only a saved model can hold it."""
+    arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Keyword arguments of the function, as JSON has them."""
+
+    @property
+    def in_graph(self) -> dict[str, Any] | None:
+        """The function and its arguments for a process that writes a graph."""
+        return {"function": self.function, "arguments": self.arguments} if self.function else None
+
+
+def are_labels(tensor: np.ndarray) -> bool:
+    """Whether a tensor can be a label image: whole numbers from 0 on, and more than a mask."""
+    return bool(tensor.min() >= 0 and tensor.max() > 1 and np.array_equal(tensor, np.rint(tensor)))
+
+
+def disagreement(labels: np.ndarray, reference: np.ndarray) -> float:
+    """How much two label images differ, whatever the numbers of the labels are.
+
+    Parameters
+    ----------
+    labels, reference
+        Label images of one shape; 0 is background.
+
+    Returns
+    -------
+    float
+        Of the pixels that belong to an object in either image, the part that does not belong to the same one. What
+        objects have in common is counted from both sides, each with the one that shares most pixels with it, and the
+        smaller count is taken, so that merged objects and objects in parts are both seen.
+    """
+    flat, expected = (np.unique(image.astype(np.int64), return_inverse=True) for image in (labels, reference))
+    shared = np.zeros((len(expected[0]), len(flat[0])), np.int64)
+    np.add.at(shared, (expected[1].ravel(), flat[1].ravel()), 1)
+    if not shared[expected[0] != 0].any() and not shared[:, flat[0] != 0].any():
+        return 0.0
+    background = shared[expected[0] == 0][:, flat[0] == 0].sum()
+    same = shared[expected[0] != 0][:, flat[0] != 0]
+    common = min(same.max(axis=axis, initial=0).sum() for axis in (0, 1))
+    return 1 - float(common) / float(labels.size - background)

@@ -1,0 +1,175 @@
+"""Mending a bundle so that it opens in more programs: everything that needs no word of its author.
+
+The original is never touched. Nothing that computes is taken into the new bundle before it was run and gave the
+bundle's own test output; nothing of the bundle is executed that is more than a network.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bmzpack.bundle import archive as archives
+from bmzpack.bundle.archive import find_description, unpacked
+from bmzpack.bundle.contents import Facts
+from bmzpack.consumers import CONSUMERS, Report, check, check_facts
+from bmzpack.consumers.conditions.description import unreadable
+from bmzpack.errors import UserError
+from bmzpack.files import new_file, refuse_existing
+from bmzpack.repair import description, files, processing, scales, sizes, upgrade, weights
+from bmzpack.repair.work import Change, Work, copied
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["REPAIRS", "Change", "Repaired", "repair", "show"]
+
+FIRST: tuple[Callable[[Work], None], ...] = (files.layout, files.file_name, description.forms)
+"""Of every bundle; the others only where the description can be understood."""
+REPAIRS: tuple[Callable[[Work], None], ...] = (
+    files.wrong_files,
+    files.dead_references,
+    description.versions,
+    upgrade.upgrade,
+    description.plain_files,
+    description.axis_ids,
+    scales.scales,
+    description.names,
+    description.channel_names,
+    description.samples,
+    processing.over_batch,
+    processing.fixed_statistics,
+    weights.saved_model,
+    weights.onnx,
+    weights.missing_formats,
+    sizes.sizes,
+    description.parents,
+    description.links,
+)
+"""In the order in which they are done: what is run has to be described rightly before."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Repaired:
+    """What has been done to a bundle."""
+
+    path: Path | None
+    """Of the new bundle; None where nothing was to be mended, nothing could be, or nothing was to be written."""
+    changes: list[Change]
+    unmended: list[Change]
+    """What was tried and cannot be mended, and why; `after` has all that remains, with the remedies."""
+    before: Report
+    after: Report
+
+
+def repair(
+    bundle: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    dry_run: bool = False,
+    overwrite: bool = False,
+) -> Repaired:
+    """Mend what can be mended in a bundle without its author, and write a new one.
+
+    Parameters
+    ----------
+    bundle
+        A bundle's ``.zip``, its folder, or the ``rdf.yaml`` in it, packed by any program; it stays as it is.
+    output
+        The ``.zip`` to write. Where there is nothing to change, none is written.
+    dry_run
+        Do all of it, with every conversion and every run, but write nothing.
+    overwrite
+        Whether an existing ``output`` may be replaced.
+
+    Returns
+    -------
+    Repaired
+        What was changed, what could not be, and the check before and after.
+
+    Raises
+    ------
+    UserError
+        There is no bundle, it was made to harm, or the output cannot be written; nothing is left behind.
+    """
+    output = Path(output)
+    if output.suffix != ".zip":
+        raise UserError(f"{output}: a bundle is a zip file, name it {output.name}.zip.")
+    if output.exists() and output.resolve() == Path(bundle).resolve():
+        raise UserError(f"{output} is the bundle itself, which stays as it is: choose another name with -o.")
+    if Path(bundle).is_dir() and output.resolve().is_relative_to(Path(bundle).resolve()):
+        raise UserError(f"{output} is inside the bundle {bundle}, which stays as it is: choose another place with -o.")
+    if not dry_run:
+        refuse_existing(output, overwrite)
+    with tempfile.TemporaryDirectory(prefix="bmzpack-") as temporary:
+        folder, scratch = Path(temporary, "bundle"), Path(temporary, "scratch")
+        folder.mkdir()
+        scratch.mkdir()
+        with unpacked(bundle, any_layout=True) as original:
+            named = Path(bundle).suffix in (".yaml", ".yml") and Path(bundle).is_file()
+            path = Path(bundle) if named else find_description(original)
+            if path is None:
+                raise UserError(f"{bundle} holds no rdf.yaml.")
+            before = check_facts(Facts(original, path), bundle=str(bundle))
+            copied(original, folder)
+            work = Work(folder, folder / path.relative_to(original), scratch)
+        for mend in FIRST:
+            mend(work)
+        for mend in () if [*unreadable(work.facts)] else REPAIRS:
+            mend(work)
+        if not work.changes:
+            return Repaired(None, [], work.unmended, before, before)
+        _ = work.facts  # writes the description
+        target = Path(temporary, output.name) if dry_run else output
+        with new_file(target, overwrite) as written:
+            archives.write(work.root, written)
+            after = dataclasses.replace(check(written), bundle=str(output))
+    return Repaired(None if dry_run else output, work.changes, work.unmended, before, after)
+
+
+def show(repaired: Repaired, console: Console) -> None:
+    """Print what was changed, what cannot be mended, and the verdicts before and after.
+
+    Parameters
+    ----------
+    repaired
+        From `repair`.
+    console
+        Where to; nothing from the bundle is taken for markup.
+    """
+    from rich.text import Text
+
+    def write(text: str, style: str = "") -> None:
+        # "?" for what the console's encoding lacks
+        encoding = console.encoding
+        console.print(Text(text.encode(encoding, "replace").decode(encoding), style), soft_wrap=True)
+
+    if repaired.changes:
+        write("Mended:", "bold")
+    for change in repaired.changes:
+        write(f"  {change.rule}  {change.where}: {change.what}")
+    if repaired.unmended:
+        write("Cannot be mended here:", "bold")
+    for change in repaired.unmended:
+        write(f"  {change.rule}  {change.where}: {change.what}")
+    remaining = [
+        (finding.rule, finding.where, finding.found, finding.remedy)
+        for verdict in repaired.after.consumers.values()
+        for finding in verdict.findings
+    ]
+    if remaining:
+        write("Remains for the author:", "bold")
+    for rule, where, found, remedy in dict.fromkeys(remaining):
+        write(f"  {rule}  {where}: {found} {remedy}")
+    for name, verdict in repaired.after.consumers.items():
+        earlier = repaired.before.consumers[name].verdict
+        now = verdict.verdict
+        write(f"{CONSUMERS[name].NAME}: {now}{'' if now == earlier else f' (before: {earlier})'}")
+    if not repaired.changes and not remaining:
+        write("Nothing needs to be mended: no bundle is written.")
+    elif not repaired.changes:
+        write("Nothing can be mended without the author: no bundle is written.")

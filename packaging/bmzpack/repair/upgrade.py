@@ -1,0 +1,92 @@
+"""Descriptions of format 0.3 and 0.4 in the format that all programs read."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from bmzpack.bundle.contents import source_of
+from bmzpack.consumers import check_facts
+from bmzpack.consumers.conditions import description
+from bmzpack.consumers.findings import Severity
+from bmzpack.describe import rdf
+from bmzpack.errors import UserError
+from bmzpack.repair.trial import runnable, trial
+from bmzpack.repair.work import Work
+from bmzpack.weights import TOLERANCE
+
+NEED = {"D2", "R6", "R8", "W1", "W2", "W3", "W4"}
+"""Rules that are mended in a description of format 0.5 only."""
+
+
+def upgrade(work: Work) -> None:
+    """D2: bring a description of format 0.3 or 0.4 to 0.5.10, where something else is to be mended in it."""
+    if not work.facts.is_old or not _is_needed(work):
+        return
+    before, version = copy.deepcopy(work.rdf), work.facts.version
+    try:
+        work.rdf = _upgraded(work)
+        work.look_again()
+        invalid = [occurrence.found for occurrence in description.invalid(work.facts)] or [
+            f"{place}: {what}" for place, what in work.facts.problems
+        ]
+        if invalid:
+            raise UserError(invalid[0].rstrip("."))
+        _prove(work)
+    except UserError as problem:
+        work.undone(before)
+        work.left(
+            "D2", "format_version", f"The description cannot be brought to format {rdf.FORMAT_VERSION}: {problem}."
+        )
+        return
+    work.changed("D2", "format_version", f"The format is {rdf.FORMAT_VERSION}, it was {version}.")
+
+
+def _is_needed(work: Work) -> bool:
+    findings = [finding for verdict in check_facts(work.facts).consumers.values() for finding in verdict.findings]
+    worse = {finding.rule for finding in findings if finding.severity is not Severity.ADVICE}
+    keras = work.trusted("keras_v3") or work.trusted("keras_hdf5")
+    return bool(worse & (NEED | ({"N1"} if keras else set())))
+
+
+def _upgraded(work: Work) -> dict[str, Any]:
+    """The description as bioimageio.spec upgrades it, documentation and covers as plain texts."""
+    from bioimageio.spec import InvalidDescr, ValidationContext, build_description, dump_description
+
+    rdf.known_people(work.rdf)
+    context = ValidationContext(root=work.root.resolve(), file_name=work.file, perform_io_checks=False)
+    try:
+        with context, warnings.catch_warnings(), description._silent():
+            warnings.simplefilter("ignore")
+            loaded = build_description(copy.deepcopy(work.rdf), format_version="latest")
+            if isinstance(loaded, InvalidDescr):
+                errors = [error for detail in loaded.validation_summary.details for error in detail.errors]
+                raise UserError(" ".join(errors[0].msg.split()) if errors else "bioimageio.spec refuses it")
+            content: Any = dump_description(loaded)
+    except UserError:
+        raise
+    except Exception as error:  # its own faults on descriptions that nobody thought of
+        raise UserError(f"bioimageio.spec fails on it ({type(error).__name__})") from error
+    content = dict(content) | {"format_version": rdf.FORMAT_VERSION}
+    if isinstance(content.get("documentation"), Mapping):
+        content["documentation"] = source_of(content["documentation"])
+    if "covers" in content:
+        content["covers"] = [source_of(cover) for cover in content["covers"]]
+    return content
+
+
+def _prove(work: Work) -> None:
+    """Run weights under the new description, and compare with the test output."""
+    found = runnable(work)
+    if not found:
+        raise UserError("there are no weights that can be run to prove that it says the same")
+    name, path, own = found[0]
+    tried = trial(work)
+    first = tried.run(name, path, own)[0]
+    if isinstance(first, UserError):
+        raise first
+    error = tried.error(first)
+    if not error <= TOLERANCE:
+        raise UserError(f"{name} then differs from the test output by {error:.1e} of the range")

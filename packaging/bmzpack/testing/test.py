@@ -1,0 +1,144 @@
+"""Testing a bundle: every weights format through bioimageio.core and its own engine, each in its own process."""
+
+from __future__ import annotations
+
+import dataclasses
+import json as json_module
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bmzpack.bundle.archive import find_description, unpacked
+from bmzpack.bundle.contents import Facts
+from bmzpack.errors import UserError
+from bmzpack.files import new_file, refuse_existing
+
+if TYPE_CHECKING:
+    from bioimageio.spec.model.v0_5 import ModelDescr
+
+    from bmzpack.engines.matrix import Matrix
+
+
+@dataclasses.dataclass(frozen=True)
+class FormatReport:
+    """How a weights format did."""
+
+    core: str
+    """`passed`, `failed`, `unsupported` where bioimageio.core cannot run such a model in this format or it is not run
+    for safety, or `absent` where the framework is not installed."""
+    engine: str
+    """The same of the format's own engine; `unsupported` also where there is none."""
+    max_abs_error: float | None
+    """Largest difference of the engine's output from the test output, relative to the range of that output."""
+    seconds: float
+    """Of one run by bioimageio.core with the test input, or by the engine where that is not possible."""
+    messages: list[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class TestReport:
+    """What the test of a bundle found."""
+
+    __test__ = False
+
+    bundle: str
+    formats: dict[str, FormatReport]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing failed, and something was run."""
+        statuses = [status for report in self.formats.values() for status in (report.core, report.engine)]
+        return "failed" not in statuses and "passed" in statuses
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `--json` writes it."""
+        formats = {name: dataclasses.asdict(report) for name, report in self.formats.items()}
+        return {"bundle": self.bundle, "passed": self.passed, "formats": formats}
+
+
+def test(
+    bundle: str | os.PathLike[str],
+    *,
+    json: str | os.PathLike[str] | None = None,  # noqa: PT028
+    overwrite: bool = False,  # noqa: PT028
+    trust: bool = False,  # noqa: PT028
+) -> TestReport:
+    """Test every weights format of a bundle.
+
+    Parameters
+    ----------
+    bundle
+        A bundle's ``.zip``, its folder, or the ``rdf.yaml`` in it.
+    json
+        Where to write the report.
+    overwrite
+        Whether an existing report may be replaced.
+    trust
+        Whether Python code of the bundle may be executed.
+
+    Returns
+    -------
+    TestReport
+        By weights format: whether bioimageio.core reproduces the test outputs and takes other sizes, and whether the
+        format's own engine reproduces them.
+
+    Raises
+    ------
+    UserError
+        There is no bundle, its description is not valid, or the report cannot be written.
+    """
+    from bmzpack.testing.engines import TODAY, prove
+
+    if json is not None:
+        refuse_existing(Path(json), overwrite)
+    with unpacked(bundle) as folder:
+        load(folder, Path(bundle))
+        facts = Facts(folder, folder / "rdf.yaml")
+        matrix = prove(facts, rows=TODAY, trust=trust, sizes=False)
+        missing = {name for name in matrix.formats if facts.weights_file(name) is None}
+    report = TestReport(str(bundle), {name: _report(matrix, name, name in missing) for name in matrix.formats})
+    if json is not None:
+        with new_file(json, overwrite) as path:
+            path.write_text(json_module.dumps(report.as_dict(), indent=2) + "\n", encoding="utf-8")
+    return report
+
+
+test.__test__ = False  # pyright: ignore[reportFunctionMemberAccess] - not a test of pytest
+
+
+def load(folder: Path, bundle: Path) -> ModelDescr:
+    """The description of a bundle, in the latest format.
+
+    Raises
+    ------
+    UserError
+        It is not valid, or of no model.
+    """
+    from bioimageio.spec import load_description
+    from bioimageio.spec.model import v0_5
+
+    path = find_description(folder) or folder / "rdf.yaml"
+    loaded = load_description(path, format_version="latest", perform_io_checks=False)
+    if not isinstance(loaded, v0_5.ModelDescr):
+        problems = [error.msg for detail in loaded.validation_summary.details for error in detail.errors]
+        raise UserError(f"{bundle} is no valid bundle of a model: {'; '.join(problems[:3]) or loaded.type}")
+    return loaded
+
+
+def _report(matrix: Matrix, name: str, missing: bool) -> FormatReport:
+    from bmzpack.engines.matrix import Cell
+    from bmzpack.testing.engines import CORE
+
+    core = matrix.cells[CORE, name]
+    none = Cell("unsupported", message="There is no engine for this format here.")
+    engine = next(
+        (matrix.cells[row, name] for row in matrix.engines if row != CORE and (row, name) in matrix.cells), none
+    )
+    seconds = core.seconds if core.seconds is not None else engine.seconds
+    return FormatReport(
+        core="failed" if missing else core.status,
+        engine="failed" if missing else engine.status,
+        max_abs_error=engine.max_abs_error,
+        seconds=round(seconds or 0.0, 4),
+        messages=list(dict.fromkeys(message for message in (core.message, engine.message) if message)),
+    )

@@ -1,0 +1,192 @@
+"""Bundles that end in labels: packed, described, and run by bioimageio.core and by the TensorFlow inside Fiji."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+import kerazoo
+from answers import answer, labels_of, network_of, packed, recipe_of
+from bmzpack import engines
+from bmzpack.bundle.archive import unpacked
+from bmzpack.consumers import check
+from bmzpack.engines import TensorNames, old
+from bmzpack.errors import UserError
+from bmzpack.operations.labels import TO_LABELS, disagreement
+from bmzpack.settings import read_yaml
+from bmzpack.testing.test import test as prove
+from kerazoo.config import DecodingConfig, make_config
+from kerazoo.examples.synthetic import write_nuclei
+from kerazoo.exporting.labels import graph_ending, laid_out, operation_ending
+from kerazoo.models.stardist.bundle import full_resolution
+
+
+@pytest.fixture(scope="module")
+def masks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("nuclei")
+    write_nuclei(folder, images=3, seed=7, size=160)
+    return [np.asarray(Image.open(path)).astype(np.int32) for path in sorted((folder / "masks").iterdir())]
+
+
+BOTH = ["stars", pytest.param("flows", marks=pytest.mark.slow)]
+
+
+@pytest.fixture(scope="module", params=BOTH)
+def graph_bundle(request, masks, tmp_path_factory):
+    recipe = recipe_of(request.param)
+    model = full_resolution(network_of(recipe), recipe.geometry.grid)
+    path = tmp_path_factory.mktemp("graph") / "labels.zip"
+    result = packed(recipe, answer(masks[0], recipe), path, graph_ending(recipe), model)
+    assert list(result.agreement) == ["tensorflow_saved_model_bundle"]
+    return path, recipe
+
+
+def test_merged_and_divided_objects_are_seen():
+    apart = np.zeros((8, 12), int)
+    apart[2:6, 1:5], apart[2:6, 5:9] = 1, 2
+    merged = (apart > 0).astype(int)
+    assert disagreement(apart, apart * 7) == 0
+    assert disagreement(merged, apart) == disagreement(apart, merged) == 0.5
+    assert disagreement(apart, np.zeros_like(apart)) == 1
+    assert disagreement(np.zeros_like(apart), np.zeros_like(apart)) == 0
+
+
+def test_a_graph_ends_in_labels(graph_bundle, masks):
+    path, recipe = graph_bundle
+    with unpacked(path) as folder:
+        rdf = read_yaml(folder / "rdf.yaml", "rdf")
+        assert list(rdf["weights"]) == ["tensorflow_saved_model_bundle"]
+        assert "parent" not in rdf["weights"]["tensorflow_saved_model_bundle"]
+        (output,) = rdf["outputs"]
+        assert output["axes"][-1]["channel_names"] == ["labels"]
+        assert not any("halo" in axis for axis in output["axes"])
+        assert "postprocessing" not in output
+        stored = np.load(folder / output["test_tensor"]["source"])
+        assert stored.dtype == np.float32
+        given = np.load(folder / rdf["inputs"][0]["test_tensor"]["source"])
+        assert disagreement(stored[0, ..., 0], labels_of(given[0], recipe)) < 0.01
+        assert stored.max() == labels_of(given[0], recipe).max() > 3
+        result = run_saved_model("tensorflow", folder, [answer(labels, recipe) for labels in masks])
+    for found, labels in zip(result, masks, strict=True):
+        assert disagreement(found, labels_of(answer(labels, recipe), recipe)) < 0.01
+        assert disagreement(found, labels) < 0.1
+
+
+def test_a_graph_of_labels_passes_the_test_of_the_zoo(graph_bundle):
+    report = prove(graph_bundle[0])
+    assert report.passed, report
+    assert report.formats["tensorflow_saved_model_bundle"].core == "passed"
+    verdicts = check(graph_bundle[0]).consumers
+    assert verdicts["fiji"].verdict == "degraded"
+    assert "T10" in {finding.rule for finding in verdicts["fiji"].findings}
+    assert verdicts["ilastik"].verdict == "fails"
+
+
+def run_saved_model(engine, folder, outputs):
+    inputs = [{"raw": output[None]} for output in outputs]
+    result = engines.run(engine, folder / "saved_model.zip", inputs, TensorNames(["raw"], ["labels"]))
+    return [tensors["labels"][0, ..., 0].astype(np.int32) for tensors in result.outputs]
+
+
+@pytest.mark.engines
+def test_labels_in_the_tensorflow_of_fiji(graph_bundle, masks):
+    try:
+        old.python("tensorflow", "2.10.1")
+    except UserError as error:
+        pytest.skip(str(error))
+    path, recipe = graph_bundle
+    outputs = [answer(labels, recipe) for labels in masks]
+    with unpacked(path) as folder:
+        for found, output in zip(run_saved_model("tensorflow-2.10.1", folder, outputs), outputs, strict=True):
+            assert disagreement(found, labels_of(output, recipe)) < 0.01
+
+
+@pytest.mark.parametrize("targets", BOTH)
+def test_an_operation_is_declared(targets, masks, tmp_path):
+    recipe = recipe_of(targets)
+    model = laid_out(full_resolution(network_of(recipe), recipe.geometry.grid), recipe)
+    axes, dtype = ("bcyx", "uint16") if targets == "flows" else ("byxc", "int32")
+    ending = operation_ending(recipe)
+    path = tmp_path / "raw.zip"
+    packed(recipe, answer(masks[0], recipe), path, ending, model, axes, formats=["keras_v3"])
+    with unpacked(path) as folder:
+        rdf = read_yaml(folder / "rdf.yaml", "rdf")
+        (output,) = rdf["outputs"]
+        assert output["data"]["type"] == dtype
+        assert [axis["id"][0] for axis in output["axes"]] == list(axes)
+        assert output["postprocessing"] == [ending.operation.model_dump(exclude_defaults=True)]
+        stored = np.load(folder / output["test_tensor"]["source"])
+        given = np.load(folder / rdf["inputs"][0]["test_tensor"]["source"])
+        assert np.array_equal(stored.squeeze(), labels_of(given[0], recipe))
+        text = (folder / "README.md").read_text(encoding="utf-8")
+    assert f"In Python bioimageio.core applies `{ending.operation.id}`" in text
+    found = check(path)
+    assert found.consumers["core"].verdict == "opens"
+    assert found.consumers["fiji"].verdict == "fails"
+    assert "P10" in {finding.rule for finding in found.consumers["core"].findings}
+    assert "P10" in {finding.rule for finding in found.consumers["fiji"].findings}
+    package = TO_LABELS[ending.operation.id]
+    report = prove(path)
+    if importlib.util.find_spec(package) is None:
+        assert report.formats["keras_v3"].engine == "absent"
+        assert f"pip install {package}." in report.formats["keras_v3"].messages[0]
+    else:
+        assert report.passed
+
+
+def test_what_cannot_hold_labels_is_refused(masks, tmp_path):
+    recipe = recipe_of("flows")
+    image = answer(masks[0], recipe)
+    with pytest.raises(UserError, match="onnx cannot hold the TensorFlow operations"):
+        packed(recipe, image, tmp_path / "a.zip", graph_ending(recipe), network_of(recipe), formats=["onnx"])
+    assert not list(tmp_path.iterdir())
+    for ending in (graph_ending, operation_ending):
+        with pytest.raises(UserError, match="StarDist and Cellpose, but not of fields: leave --form out"):
+            ending(recipe_of("fields"))
+
+
+@pytest.mark.slow
+def test_a_graph_that_disagrees_is_refused(masks, tmp_path):
+    recipe = recipe_of("flows")
+    ending = graph_ending(recipe)
+    ending.arguments["minimum_size"] = 500
+    with pytest.raises(UserError, match="of the objects' pixels"):
+        packed(recipe, answer(masks[0], recipe), tmp_path / "a.zip", ending, network_of(recipe))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_an_image_without_objects_is_no_test_image(masks, tmp_path):
+    recipe = recipe_of("flows")
+    image = answer(masks[0], recipe) - np.float32([0, 0, 20])
+    with pytest.raises(UserError, match="zero everywhere"):
+        packed(recipe, image, tmp_path / "a.zip", graph_ending(recipe), network_of(recipe))
+
+
+@pytest.mark.slow
+def test_forms_of_a_run(tmp_path):
+    write_nuclei(tmp_path, images=4, seed=3, size=96)
+    config = {
+        "model": {"name": "stardist2d", "arguments": {"filters": 8, "features": 16, "rays": 16, "grid": [2, 2]}},
+        "data": {"images": tmp_path / "images", "masks": tmp_path / "masks"},
+        "training": {"epochs": 1, "steps_per_epoch": 2, "batch_size": 1, "patch_size": 64},
+    }
+    run = kerazoo.train(make_config(config), tmp_path / "run", progress=False)
+    with pytest.raises(UserError, match="choose from friendly, raw, labels"):
+        kerazoo.exporting(run, tmp_path / "a.zip", form="rough")
+    # an untrained network whose distances are 0 finds single pixels
+    run.write("recipe", run.recipe.model_copy(update={"decoding": DecodingConfig(threshold=0.01)}).model_dump())
+    bundle = kerazoo.exporting(run, tmp_path / "labels.zip", form="labels")
+    with unpacked(bundle) as folder:
+        rdf = read_yaml(folder / "rdf.yaml", "rdf")
+        assert "stardist" not in rdf["name"].lower()
+        assert "Labels are those of whole images" in (folder / "README.md").read_text(encoding="utf-8")
+    image = sorted((tmp_path / "images").iterdir())[0]
+    with pytest.raises(UserError, match="ends in labels: use the run"):
+        kerazoo.predict(bundle, image, tmp_path / "predicted")
+    raw = kerazoo.exporting(run, tmp_path / "raw.zip", form="raw", formats=["keras_v3"])
+    (by_bundle,) = kerazoo.predict(raw, image, tmp_path / "by_bundle")
+    (by_run,) = kerazoo.predict(run, image, tmp_path / "by_run")
+    assert np.array_equal(tifffile.imread(by_bundle), tifffile.imread(by_run))

@@ -1,1 +1,0 @@
-"""Official weights into Keras, tensor by tensor."""

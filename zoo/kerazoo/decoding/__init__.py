@@ -1,1 +1,0 @@
-"""Raw outputs of a network to class maps and label images."""

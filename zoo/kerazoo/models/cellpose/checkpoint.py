@@ -1,0 +1,157 @@
+"""Official weights of Cellpose 1 to 3 and of Omnipose, into the networks of this zoo."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from bmzpack.errors import UserError
+from kerazoo.files.torch_file import read_torch_file
+from kerazoo.models.cellpose.network import WIDTHS, cellpose
+from kerazoo.models.omnipose.network import omnipose
+
+_NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
+_LINEAR = {"weight": "kernel", "bias": "bias"}
+_DIAMETERS = ("diam_mean", "diam_labels")
+
+
+def load_cellpose(path: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, float]]:
+    """A network of Cellpose, or of Omnipose where there are four outputs, with the weights of an official file.
+
+    Parameters
+    ----------
+    path
+        File of a model of Cellpose 1, 2 or 3 (PyTorch), such as `cyto3` or one that was trained with it.
+
+    Returns
+    -------
+    keras.Model
+        See `kerazoo.models.cellpose.network.cellpose`; channels and outputs are those of the file.
+    dict
+        `diam_mean`: the diameter in pixels to which images were rescaled for training; `diam_labels`: the diameter of
+        the objects that it was trained with, before that. Files of Cellpose 1 may know neither.
+
+    Raises
+    ------
+    UserError
+        The file cannot be read, or is of another network: the message says what does not fit.
+    """
+    return _load(path, {3: cellpose, 4: omnipose})
+
+
+def load_omnipose(path: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, float]]:
+    """A network of Omnipose with the weights of an official file.
+
+    A file does not say whether Cellpose or Omnipose has made it; with three outputs it could be either.
+
+    Parameters
+    ----------
+    path
+        File of a model of Omnipose (PyTorch).
+
+    Returns
+    -------
+    keras.Model
+        See `kerazoo.models.omnipose.network.omnipose`; channels and outputs are those of the file.
+    dict
+        As for `load_cellpose`.
+
+    Raises
+    ------
+    UserError
+        The file cannot be read, or is of another network: the message says what does not fit.
+    """
+    return _load(path, {3: omnipose, 4: omnipose})
+
+
+def _table() -> dict[str, tuple[str, str]]:
+    """Tensor of the official file: layer, variable."""
+    blocks = {"output.0": "flows_norm", "output.2": "flows"}
+    for level in range(1, len(WIDTHS) + 1):
+        down, up = f"downsample.down.res_down_{level - 1}", f"upsample.up.res_up_{level - 1}"
+        for official, ours in {down: f"encoder{level}", up: f"decoder{level}"}.items():
+            blocks |= {f"{official}.proj.0": f"{ours}_projection_norm", f"{official}.proj.1": f"{ours}_projection"}
+            for number in range(1, 5):
+                # On the way up all but the first convolution have a style, and so one more level of names.
+                styled = official == up and number > 1
+                block = f"{official}.conv.conv_{number - 1}"
+                inner = f"{block}.conv" if styled else block
+                blocks |= {
+                    f"{inner}.0": f"{ours}_convolution{number}_norm",
+                    f"{inner}.2": f"{ours}_convolution{number}",
+                }
+                if styled:
+                    blocks[f"{block}.full"] = f"{ours}_convolution{number}_style"
+    return {
+        f"{official}.{tensor}": (layer, variable)
+        for official, layer in blocks.items()
+        for tensor, variable in (_NORM if layer.endswith("_norm") else _LINEAR).items()
+    }
+
+
+_TENSORS = _table()
+_UNUSED = "num_batches_tracked"
+"""A count of training steps, beside every batch normalisation."""
+
+
+def _load(
+    path: str | os.PathLike[str], builders: dict[int, Callable[..., keras.Model]]
+) -> tuple[keras.Model, dict[str, float]]:
+    tensors = read_torch_file(path)
+    _refuse_others(path, tensors)
+    stem, head = tensors["downsample.down.res_down_0.conv.conv_0.2.weight"], tensors["output.2.weight"]
+    if stem.ndim != 4 or head.ndim != 4:
+        raise UserError(f"{path} is a network for volumes: only networks for images (2D) can be converted.")
+    outputs = head.shape[0]
+    if outputs not in builders:
+        raise UserError(f"{path} has {outputs} outputs: Cellpose has 3, Omnipose 3 or 4.")
+    diameters = {}
+    for name in _DIAMETERS:
+        if name in tensors:
+            if tensors[name].size != 1:
+                raise UserError(f"{path}: {name} has the shape {tensors[name].shape}, where one number is expected.")
+            diameters[name] = float(tensors[name].reshape(()))
+
+    model = builders[outputs](input_shape=(None, None, stem.shape[1]), outputs=outputs)
+    for tensor, (layer, variable) in _TENSORS.items():
+        _assign(path, tensor, tensors[tensor], model.get_layer(layer), variable)
+    return model, diameters
+
+
+def _refuse_others(path: str | os.PathLike[str], tensors: dict[str, np.ndarray]) -> None:
+    if any(name.startswith(("encoder.", "module.encoder.")) or name in ("W2", "W3") for name in tensors):
+        raise UserError(
+            f"{path} is a file of Cellpose-SAM (Cellpose 4), a vision transformer: that is another network. Choose one "
+            "of Cellpose 1 to 3, such as cyto3."
+        )
+    missing = sorted(_TENSORS.keys() - tensors.keys())
+    if missing:
+        raise UserError(
+            f"{path} has {len(_TENSORS) - len(missing)} of the {len(_TENSORS)} tensors of Cellpose's network "
+            f"({missing[0]} is missing): choose a file of Cellpose 1 to 3 or of Omnipose."
+        )
+    known = {f"{name.rpartition('.')[0]}.{_UNUSED}" for name in _TENSORS if name.endswith("running_mean")}
+    others = sorted(tensors.keys() - _TENSORS.keys() - known - {*_DIAMETERS})
+    if others:
+        raise UserError(f"{path} has tensors that Cellpose's network does not have ({others[0]}): it is another one.")
+
+
+def _assign(
+    path: str | os.PathLike[str], tensor: str, values: np.ndarray, layer: keras.layers.Layer, variable: str
+) -> None:
+    target: Any = getattr(layer, variable)
+    if variable == "kernel":
+        # (out, in, y, x), of dense layers (out, in), to (y, x, in, out).
+        values = values.reshape(*values.shape, *[1] * (4 - values.ndim)).transpose(2, 3, 1, 0)
+    if values.shape != tuple(target.shape):
+        raise UserError(
+            f"{path}: {tensor} has the shape {values.shape} where {tuple(target.shape)} is expected (axes as in "
+            "Keras): the network has another width or another build."
+        )
+    if not np.isfinite(values).all():
+        raise UserError(f"{path}: {tensor} holds values that are no numbers; get the file again.")
+    target.assign(values.astype(np.float32))

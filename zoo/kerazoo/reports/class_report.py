@@ -1,0 +1,322 @@
+"""What the report says about a classifier, in words for those who use it: scores, confusions, certainty, cautions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from kerazoo.config import Config
+from kerazoo.evaluation.classification import worst_first
+from kerazoo.models.recipe import Recipe
+from kerazoo.reports.page import ROWS, Markup, figure, paragraph, points, table, tiles
+from kerazoo.runs.run import Run
+
+NAMES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "top_2": "top 2 accuracy",
+    "top_3": "top 3 accuracy",
+    "macro_f1": "mean F1",
+    "cohen_kappa": "Cohen's kappa",
+    "auc": "area under the ROC curve",
+    "log_loss": "log loss",
+    "brier": "Brier score",
+    "calibration_error": "calibration error",
+    "image_accuracy": "accuracy of images",
+    "image_balanced_accuracy": "balanced accuracy of images",
+}
+MEANINGS = {
+    "accuracy": "patches of the right class; a frequent class counts more than a rare one",
+    "balanced_accuracy": "the part that is found of each class, averaged over the classes, so that all count the same",
+    "top_2": "patches whose class is among the two that the network finds most likely",
+    "top_3": "patches whose class is among the three that the network finds most likely",
+    "macro_f1": "finding all patches of a class and nothing else (F1), averaged over the classes",
+    "cohen_kappa": "agreement with the annotation beyond that of chance: 0 is chance, 1 perfect; the number that is "
+    "reported for two observers too",
+    "auc": "how often a patch of a class has a higher score for it than a patch of another class: 0.5 is chance, "
+    "1 perfect, whatever threshold is chosen; mean over the classes",
+    "log_loss": "0 is perfect; grows fast where the network is sure and wrong",
+    "brier": "squared distance of all probabilities from the truth: 0 is perfect, 2 sure and wrong everywhere",
+    "calibration_error": "how far the stated probability is from the part that is right, on average: at 0, of 100 "
+    "patches with a probability of 0.9 just 90 are right",
+    "image_accuracy": "images whose patches have, on average, the highest score for the right class",
+    "image_balanced_accuracy": "the part of the images of each class that is found, averaged over the classes",
+}
+COLUMNS = {"support": "patches", "f1": "F1", "auc": "area under the ROC curve"}
+FEW_IMAGES, FEW_PATCHES = 20, 20
+"""With fewer validation images, or patches of a class, there is a caution."""
+UNEQUAL = 3.0
+"""There is a caution where one class is so much more frequent than another."""
+MISCALIBRATED = 0.05
+"""There is a caution where mean probability and accuracy differ by more."""
+
+
+def class_tiles(run: Run) -> Markup:
+    """The scores that matter most, and what is reached without looking at the patches.
+
+    Parameters
+    ----------
+    run
+        A run; nothing is shown before it is validated.
+    """
+    record = run.read("record")
+    scores, validation = record.get("scores", {}), record.get("validation", {})
+    if not validation:
+        return tiles([])
+    name, share = _most_frequent(validation["balance"])
+    occurring = sum(entry["patches"] > 0 for entry in validation["balance"].values())
+    notes = {
+        "accuracy": f"always {name}: {share:.3f}",
+        "balanced_accuracy": f"by chance {1 / occurring:.3f}",
+        "auc": "by chance 0.500",
+        "calibration_error": "perfect 0.000",
+    }
+    return tiles((scores.get(name), NAMES[name], note) for name, note in notes.items())
+
+
+def class_sections(run: Run) -> dict[str, list[Markup]]:
+    """Cautions, learning, predictions, confusions, certainty and scores of a classifier.
+
+    Parameters
+    ----------
+    run
+        A run; what is not there yet is left out, or a sentence says so.
+    """
+    record, figures = run.read("record"), run.path / "figures"
+    scores, validation = record.get("scores", {}), record.get("validation", {})
+    learning = figure(figures / "curves.png", "Loss and metrics of training and validation patches over the epochs.")
+    if not validation:
+        return {"Learning": [learning, paragraph("The run is not validated yet.")]}
+    probable = bool(validation["calibration"])
+    score = "probability" if probable else "score"
+    sections = {
+        "Keep in mind": [points(cautions(run))],
+        "Learning": [learning],
+        "Predictions": [
+            paragraph(
+                f"Validation patches of every class, from the clearest to the worst. Below each is the predicted class "
+                f"with its {score}; where that is wrong the frame is orange, and the true class stands below."
+            ),
+            figure(figures / "samples.png", f"Validation patches with predicted class and its {score}."),
+        ],
+        "Worst cases": [
+            *(
+                (
+                    paragraph(
+                        "Mistakes, those first where the network is most sure. Look whether the annotation is right, "
+                        "and whether the patch shows more than one class."
+                    ),
+                    figure(figures / "worst.png", "Wrongly classified validation patches."),
+                )
+                if scores["accuracy"] < 1
+                else (paragraph("No validation patch is classified wrongly."),)
+            )
+        ],
+        "Confusions": [
+            paragraph(
+                "Each row holds the patches of one true class, and what they are taken for; the diagonal is right."
+            ),
+            figure(figures / "confusion.png", "Confusion matrix, and the number of validation patches of each class."),
+            points(_confusions(validation["confusion"], list(validation["per_class"]))),
+            _classes(validation["per_class"]),
+        ],
+        "Certainty": [
+            paragraph(
+                "Whoever wants to find more patches of a class accepts more of other classes: each curve shows this "
+                "for all thresholds of a class's score. The further it reaches into the upper left corner, the better "
+                "the class is told apart from the rest."
+            ),
+            figure(figures / "roc.png", "ROC curves of each class against all others."),
+            *(
+                (
+                    paragraph(
+                        "Can the probabilities be taken at their word? On the dashed line, of the patches with a "
+                        "probability of 0.8 just 80 % are right. Below the line the network is too sure, above it too "
+                        "cautious. The vertical lines are 95 % intervals, and still too short where patches of one "
+                        "image resemble each other."
+                    ),
+                    figure(
+                        figures / "calibration.png", "Probability of the predicted class, and the part that is right."
+                    ),
+                )
+                if probable
+                else (
+                    paragraph(
+                        "The network gives scores, not probabilities: the highest one decides, but how sure it is "
+                        "cannot be read from it."
+                    ),
+                )
+            ),
+        ],
+        "Scores": [
+            paragraph(
+                "All scores are of the validation images, none of which was trained on. They chose the best epoch, so "
+                "the scores are slightly too good; for a publication run `kerazoo evaluate` on images that were never "
+                "used."
+            ),
+            _scores(scores, validation),
+            _images(validation["per_image"], score),
+        ],
+    }
+    return sections
+
+
+def cautions(run: Run) -> list[str]:
+    """What a reader of the scores should know about split, number of images, balance and calibration.
+
+    Parameters
+    ----------
+    run
+        A validated run.
+    """
+    config, recipe, validation = run.config, run.recipe, run.read("record")["validation"]
+    return [
+        *_about_split(config, run.read("split")),
+        *_about_images(validation["per_image"]),
+        *_about_balance(validation["balance"]),
+        *_about_purity(recipe),
+        *_about_calibration(validation["calibration"]),
+    ]
+
+
+def _about_split(config: Config, split: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
+    sides = [{entry.get("group") for entry in split.get(part, [])} - {None} for part in ("train", "validation")]
+    if config.split.column is not None:
+        yield (
+            f"The column {config.split.column} of the table says which images are held out. Scores are honest only if "
+            "images of one slide, animal or patient are on one side."
+        )
+    elif any(sides):
+        by = config.split.group or "group"
+        yield (
+            f"Training and validation were divided by {by}: {len(sides[0])} to train, {len(sides[1])} to validate, and "
+            "none on both sides."
+        )
+    else:
+        yield (
+            "Training and validation were divided image by image. If several images come from one slide, animal or "
+            "patient, the network has seen neighbours of what it is asked, and the scores are too good for new slides: "
+            "name slide or patient in a column of the table, and that column as `split.group`."
+        )
+
+
+def _about_images(images: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if len(images) < FEW_IMAGES:
+        several = max(entry["patches"] for entry in images) > 1
+        values = [entry["accuracy"] for entry in images]
+        extent = (
+            f" The accuracy of single images lies between {min(values):.2f} and {max(values):.2f}." if several else ""
+        )
+        yield (
+            f"Only {len(images)} {'image is' if len(images) == 1 else 'images are'} validated: another choice of "
+            f"images may give other scores.{extent} Train with several `split.seed` and see `kerazoo compare`."
+        )
+
+
+def _about_balance(balance: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    counts = {name: entry["patches"] for name, entry in balance.items()}
+    absent = [name for name, count in counts.items() if not count]
+    few = [f"{name} ({count})" for name, count in counts.items() if 0 < count < FEW_PATCHES]
+    if absent:
+        yield (
+            f"No validation patch is of the class {', '.join(absent)}: how well it is recognised is not known. Choose "
+            "another `split.seed`, or annotate more."
+        )
+    if few:
+        yield f"Of some classes there are few validation patches: {', '.join(few)}. Their numbers are rough."
+    present = [count for count in counts.values() if count]
+    if max(present) > UNEQUAL * min(present):
+        name, share = _most_frequent(balance)
+        yield (
+            f"The classes are not equally frequent. Always to answer {name} would give an accuracy of {share:.2f}: "
+            "look at the balanced accuracy, and at each class."
+        )
+
+
+def _about_purity(recipe: Recipe) -> Iterator[str]:
+    if recipe.patch is not None and recipe.annotation != "image":
+        yield (
+            f"Scored are patches of which one class covers at least {100 * recipe.patch.purity:.0f} %. Patches across "
+            "a border between classes are harder, and left out."
+        )
+
+
+def _about_calibration(bins: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    filled = [entry for entry in bins if entry["patches"]]
+    total = sum(entry["patches"] for entry in filled)
+    if not total:
+        return
+    sure, right = (
+        sum(entry["patches"] * entry[name] for entry in filled) / total for name in ("confidence", "accuracy")
+    )
+    if abs(sure - right) > MISCALIBRATED:
+        yield (
+            f"The network is too {'sure' if sure > right else 'cautious'}: its mean probability is {sure:.2f}, but "
+            f"{right:.2f} of the patches are right. Its probabilities rank patches; they are no frequencies."
+        )
+
+
+def _most_frequent(balance: Mapping[str, Mapping[str, Any]]) -> tuple[str, float]:
+    name = max(balance, key=lambda name: balance[name]["patches"])
+    return name, balance[name]["fraction"]
+
+
+def _confusions(confusion: Sequence[Sequence[int]], names: Sequence[str]) -> Iterator[str]:
+    """The three most frequent ones, by their part of the true class."""
+    found = [
+        (count / sum(row), count, sum(row), names[true], names[predicted])
+        for true, row in enumerate(confusion)
+        for predicted, count in enumerate(row)
+        if count and predicted != true
+    ]
+    for part, count, support, true, predicted in sorted(found, reverse=True)[:3]:
+        yield f"{true} is taken for {predicted} in {count} of {support} patches ({100 * part:.0f} %)."
+
+
+def _scores(scores: Mapping[str, Any], validation: Mapping[str, Any]) -> Markup:
+    several = any(entry["patches"] > 1 for entry in validation["per_image"])
+    header = ["score", "all patches", *(["mean over images"] if several else []), "meaning"]
+    rows = [
+        [
+            NAMES.get(name, name),
+            value,
+            *([validation["mean_scores"].get(name)] if several else []),
+            MEANINGS.get(name, ""),
+        ]
+        for name, value in scores.items()
+    ]
+    return table(header, rows)
+
+
+def _classes(per_class: Mapping[str, Mapping[str, Any]]) -> Markup:
+    columns = list(next(iter(per_class.values())))
+    rows = [[name, *(values[column] for column in columns)] for name, values in per_class.items()]
+    explained = paragraph(
+        "Precision: of the patches that are taken for the class, how many are of it. Recall: of the patches of the "
+        "class, how many are found. F1: the harmonic mean of both."
+    )
+    return Markup(
+        "<h3>Classes</h3>" + table(["class", *(COLUMNS.get(name, name) for name in columns)], rows) + explained
+    )
+
+
+def _images(images: Sequence[Mapping[str, Any]], score: str) -> Markup:
+    by_id = {entry["id"]: entry for entry in images}
+    columns = {
+        "patches": "patches",
+        "accuracy": "accuracy",
+        "truth": "true class",
+        "prediction": "predicted class",
+        "true_score": f"mean {score} of the truth",
+    }
+    order = worst_first(images)
+    rows = [[name, *(by_id[name][column] for column in columns)] for name in order[:ROWS]]
+    left = f" The {ROWS} worst of {len(order)} are listed." if len(order) > ROWS else ""
+    return Markup(
+        "<h3>Images</h3>"
+        + paragraph(
+            "Worst first; click on a heading to sort. The predicted class of an image is that of the highest mean over "
+            f"its patches; an image whose patches differ has no true class.{left}"
+        )
+        + table(["image", *columns.values()], rows, "sortable")
+    )

@@ -1,0 +1,122 @@
+"""The run folder: everything that is needed to repeat a run, to use its model and to report on it.
+
+| file | holds |
+| --- | --- |
+| config.yaml | the configuration, all defaults written out |
+| split.json | the pairs of `train` and `validation`: id, image, mask, group, sha256 of both files |
+| environment.json | versions, platform, devices, command line |
+| recipe.json | a `Recipe` |
+| history.csv | one row per epoch |
+| best.keras | the network of the best validation loss |
+| last/ | weights, optimizer and position of the last complete epoch, for resuming |
+| record.json | parameters, best epoch, duration, validation scores |
+| figures/ | PNG files |
+| agreement.json | format x largest error x latency, once exported |
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bmzpack.errors import UserError
+from bmzpack.files import new_file, refuse_existing
+from kerazoo.config import Config, make_config
+from kerazoo.models.recipe import Recipe
+
+
+def recipe_beside(weights: str | None) -> Recipe | None:
+    """The recipe of the run whose folder a weights file lies in; None where it lies elsewhere."""
+    if weights in (None, "imagenet"):
+        return None
+    run = Run(Path(weights).parent)
+    is_run = (run.path / "config.yaml").is_file() and (run.path / "recipe.json").is_file()
+    return run.recipe if is_run else None
+
+
+class Run:
+    """A run folder; attributes read its files.
+
+    Parameters
+    ----------
+    path
+        The folder.
+
+    Raises
+    ------
+    UserError
+        The folder is missing or holds no run (on `open`).
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Run:
+        """Open the folder of a run that has been trained at least one epoch."""
+        run = cls(path)
+        if not run.is_there:
+            raise UserError(f"{run.path} is not a run folder: it has no config.yaml. Make one with `kerazoo train`.")
+        if not run.model_path.is_file() or not (run.path / "recipe.json").is_file():
+            raise UserError(f"{run.path} holds no trained model yet: continue it with `kerazoo train --resume`.")
+        return run
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the folder is that of a run, trained or not."""
+        return (self.path / "config.yaml").is_file()
+
+    def refuse_to_replace(self, overwrite: bool) -> None:
+        """Refuse a folder that is there: without ``overwrite`` any, with it one that is neither a run nor empty.
+
+        Raises
+        ------
+        UserError
+            It is refused.
+        """
+        refuse_existing(self.path, overwrite)
+        empty = self.path.is_dir() and not any(self.path.iterdir())
+        if self.path.exists() and not empty and not self.is_there:
+            raise UserError(f"{self.path} is not a run folder and is not replaced: choose another name with -o.")
+
+    @property
+    def config(self) -> Config:
+        """The configuration of the run."""
+        return make_config(
+            yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8")), str(self.path / "config.yaml")
+        )
+
+    @property
+    def recipe(self) -> Recipe:
+        """What turns an image into a result, beside the network."""
+        return Recipe.model_validate(self.read("recipe"))
+
+    @property
+    def model_path(self) -> Path:
+        """The Keras file of the best epoch."""
+        return self.path / "best.keras"
+
+    @property
+    def figures(self) -> Path:
+        """The folder of the figures."""
+        folder = self.path / "figures"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def read(self, name: str) -> Any:
+        """The content of ``name``.json; an empty dict where it is not written yet."""
+        path = self.path / f"{name}.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+    def write(self, name: str, content: Any) -> None:
+        """Write ``name``.json in one piece."""
+        with new_file(self.path / f"{name}.json", overwrite=True) as path:
+            path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+    def update(self, name: str, **content: Any) -> None:
+        """Add keys to ``name``.json."""
+        self.write(name, self.read(name) | content)
