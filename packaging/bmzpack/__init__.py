@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bmzpack.errors import UserError as UserError
     from bmzpack.packing.pack import pack as pack
     from bmzpack.publish.upload import upload as upload
-    from bmzpack.repair.repair import repair as repair
+    from bmzpack.repairs.repair import repair as repair
     from bmzpack.testing.test import test as test
 
 _HOMES = {
@@ -22,7 +22,7 @@ _HOMES = {
     "check": "bmzpack.consumers",
     "UserError": "bmzpack.errors",
     "pack": "bmzpack.packing.pack",
-    "repair": "bmzpack.repair.repair",
+    "repair": "bmzpack.repairs.repair",
     "test": "bmzpack.testing.test",
     "upload": "bmzpack.publish.upload",
 }

@@ -130,8 +130,8 @@ def repair(
     """Mend what can be mended without the author; networks are run before they are taken. Prints every change."""
     from rich.console import Console
 
-    from bmzpack.repair.repair import repair as run
-    from bmzpack.repair.repair import show
+    from bmzpack.repairs.repair import repair as run
+    from bmzpack.repairs.repair import show
 
     repaired = run(bundle, output, dry_run=dry_run, overwrite=overwrite)
     show(repaired, Console())

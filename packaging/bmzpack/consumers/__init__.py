@@ -59,7 +59,7 @@ def check(
             raise UserError(f"{bundle} holds no rdf.yaml.")
         report = check_facts(Facts(folder, path), chosen, str(bundle))
         if run:
-            from bmzpack.testing.engines import backed, prove_folder
+            from bmzpack.testing.run import backed, prove_folder
 
             report = backed(report, prove_folder(folder, path, trust=trust))
     return report

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 
-from bmzpack.consumers.conditions import description, files, processing, tensors, weights
+from bmzpack.consumers.conditions import bundle_files as files
+from bmzpack.consumers.conditions import metadata as description
+from bmzpack.consumers.conditions import processing
+from bmzpack.consumers.conditions import tensor_axes as tensors
+from bmzpack.consumers.conditions import weights_files as weights
 from bmzpack.consumers.findings import Rule, Severity
 from bmzpack.operations.labels import TO_LABELS
 

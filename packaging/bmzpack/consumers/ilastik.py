@@ -5,7 +5,10 @@ Read: tiktorch 26.5.0, which brings bioimageio.core 0.10.2, and ilastik ebbaf9b 
 
 from __future__ import annotations
 
-from bmzpack.consumers.conditions import description, files, tensors, weights
+from bmzpack.consumers.conditions import bundle_files as files
+from bmzpack.consumers.conditions import metadata as description
+from bmzpack.consumers.conditions import tensor_axes as tensors
+from bmzpack.consumers.conditions import weights_files as weights
 from bmzpack.consumers.findings import Rule, Severity
 
 NAME = "ilastik"

@@ -5,7 +5,11 @@ Read: qupath-bioimageio-spec d372139, DJL 0.36.
 
 from __future__ import annotations
 
-from bmzpack.consumers.conditions import description, files, processing, tensors, weights
+from bmzpack.consumers.conditions import bundle_files as files
+from bmzpack.consumers.conditions import metadata as description
+from bmzpack.consumers.conditions import processing
+from bmzpack.consumers.conditions import tensor_axes as tensors
+from bmzpack.consumers.conditions import weights_files as weights
 from bmzpack.consumers.findings import Rule, Severity
 
 NAME = "QuPath"

@@ -87,7 +87,7 @@ def test(
     UserError
         There is no bundle, its description is not valid, or the report cannot be written.
     """
-    from bmzpack.testing.engines import TODAY, prove
+    from bmzpack.testing.run import TODAY, prove
 
     if json is not None:
         refuse_existing(Path(json), overwrite)
@@ -127,7 +127,7 @@ def load(folder: Path, bundle: Path) -> ModelDescr:
 
 def _report(matrix: Matrix, name: str, missing: bool) -> FormatReport:
     from bmzpack.engines.matrix import Cell
-    from bmzpack.testing.engines import CORE
+    from bmzpack.testing.run import CORE
 
     core = matrix.cells[CORE, name]
     none = Cell("unsupported", message="There is no engine for this format here.")

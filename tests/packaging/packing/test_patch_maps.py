@@ -28,8 +28,8 @@ from bmzpack.measure.axes import scale_for_fiji
 from bmzpack.measure.geometry import Geometry, measure, measure_axis
 from bmzpack.measure.receptive_field import receptive_radius
 from bmzpack.measure.scales import both_scales
-from bmzpack.repair.scales import scales
-from bmzpack.repair.work import Work
+from bmzpack.repairs.axis_scales import scales
+from bmzpack.repairs.work import Work
 from bmzpack.weights import FORMATS, onnx
 
 PATCH, SIDE = 16, 4

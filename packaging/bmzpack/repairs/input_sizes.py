@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from bmzpack.bundle.contents import Axis
-from bmzpack.consumers.conditions.tensors import halo_of_the_whole_output, steps, test_tensors
+from bmzpack.consumers.conditions.tensor_axes import halo_of_the_whole_output, steps, test_tensors
 from bmzpack.errors import UserError
-from bmzpack.repair.trial import runnable, trial
-from bmzpack.repair.work import Work
+from bmzpack.repairs.acceptance import runnable, trial
+from bmzpack.repairs.work import Work
 
 TRIED = 3
 """Sizes, beginning with the smallest, on which the network is run where they were not declared before."""

@@ -17,11 +17,16 @@ from bmzpack.bundle import archive as archives
 from bmzpack.bundle.archive import find_description, unpacked
 from bmzpack.bundle.contents import Facts
 from bmzpack.consumers import CONSUMERS, Report, check, check_facts
-from bmzpack.consumers.conditions.description import unreadable
+from bmzpack.consumers.conditions.metadata import unreadable
 from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
-from bmzpack.repair import description, files, processing, scales, sizes, upgrade, weights
-from bmzpack.repair.work import Change, Work, copied
+from bmzpack.repairs import axis_scales as scales
+from bmzpack.repairs import entries as description
+from bmzpack.repairs import file_layout as files
+from bmzpack.repairs import input_sizes as sizes
+from bmzpack.repairs import processing, upgrade
+from bmzpack.repairs import weights_conversion as weights
+from bmzpack.repairs.work import Change, Work, copied
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -32,8 +32,8 @@ import bmzpack
 from bmzpack import engines
 from bmzpack.bundle.contents import Facts
 from bmzpack.engines import guard
-from bmzpack.testing import engines as proof
-from bmzpack.testing.engines import CORE, ENGINES, KERAS, ONNX, TENSORFLOW, TORCH, prove
+from bmzpack.testing import run as proof
+from bmzpack.testing.run import CORE, ENGINES, KERAS, ONNX, TENSORFLOW, TORCH, prove
 
 v1 = tf.compat.v1
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bmzpack.consumers import core
-from bmzpack.consumers.conditions.files import missing
-from bmzpack.repair.work import Work
+from bmzpack.consumers.conditions.bundle_files import missing
+from bmzpack.repairs.work import Work
 
 
 def layout(work: Work) -> None:

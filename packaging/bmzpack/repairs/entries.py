@@ -10,10 +10,12 @@ import numpy as np
 
 from bmzpack.bundle.contents import source_of
 from bmzpack.consumers import CONSUMERS, check_facts
-from bmzpack.consumers.conditions import description, tensors, weights
+from bmzpack.consumers.conditions import metadata as description
+from bmzpack.consumers.conditions import tensor_axes as tensors
+from bmzpack.consumers.conditions import weights_files as weights
 from bmzpack.describe import rdf
 from bmzpack.describe.nickname import nickname
-from bmzpack.repair.work import Work
+from bmzpack.repairs.work import Work
 
 LISTS = ("attachments", "authors", "cite", "covers", "inputs", "links", "maintainers", "outputs", "tags")
 PREFERENCE = (

@@ -14,10 +14,10 @@ import numpy as np
 from bmzpack import engines
 from bmzpack.bundle.contents import Facts
 from bmzpack.bundle.protobuf import OnnxFile, SavedModel
-from bmzpack.consumers.conditions import description
+from bmzpack.consumers.conditions import metadata as description
 from bmzpack.engines import TensorNames
 from bmzpack.errors import UserError
-from bmzpack.repair.work import Work
+from bmzpack.repairs.work import Work
 from bmzpack.weights import FORMATS, TOLERANCE
 
 LARGEST_TRIED = 2**22

@@ -8,8 +8,8 @@ from bmzpack import engines
 from bmzpack.bundle.contents import Operation, number
 from bmzpack.errors import UserError
 from bmzpack.operations.processing import EPSILON
-from bmzpack.repair.trial import trial
-from bmzpack.repair.work import Work
+from bmzpack.repairs.acceptance import trial
+from bmzpack.repairs.work import Work
 
 SAME = 1e-5
 """Largest difference of a preprocessed test tensor, relative to its range."""

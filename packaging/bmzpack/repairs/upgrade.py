@@ -9,12 +9,12 @@ from typing import Any
 
 from bmzpack.bundle.contents import source_of
 from bmzpack.consumers import check_facts
-from bmzpack.consumers.conditions import description
+from bmzpack.consumers.conditions import metadata as description
 from bmzpack.consumers.findings import Severity
 from bmzpack.describe import rdf
 from bmzpack.errors import UserError
-from bmzpack.repair.trial import runnable, trial
-from bmzpack.repair.work import Work
+from bmzpack.repairs.acceptance import runnable, trial
+from bmzpack.repairs.work import Work
 from bmzpack.weights import TOLERANCE
 
 NEED = {"D2", "R6", "R8", "W1", "W2", "W3", "W4"}

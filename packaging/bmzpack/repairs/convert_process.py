@@ -1,4 +1,4 @@
-"""The process in which weights files are converted: ``python -m bmzpack.repair.convert TASK.json``.
+"""The process in which weights files are converted: ``python -m bmzpack.repairs.convert_process TASK.json``.
 
 It runs alone, as TensorFlow and ONNX end a process on files that are made to harm.
 """
@@ -14,7 +14,7 @@ from typing import Any
 from bmzpack.bundle.archive import extract
 from bmzpack.engines import TensorNames
 from bmzpack.errors import UserError
-from bmzpack.repair.trial import matched
+from bmzpack.repairs.acceptance import matched
 
 OPSET, IR_VERSION = 17, 8
 """The newest of ONNX Runtime 1.13.1."""
@@ -69,7 +69,7 @@ def onnx(source: Path, targets: dict[str, Path], names: TensorNames) -> dict[str
     """Write an ONNX file for the runtime inside Fiji, in one file, its tensors named by their ids."""
     import onnx
 
-    from bmzpack.repair.opset import lowered
+    from bmzpack.repairs.opset import lowered
 
     model = onnx.load(source)  # with the weights that it keeps in other files of its folder
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)

@@ -7,11 +7,11 @@ import math
 from typing import Any
 
 from bmzpack.bundle.contents import Axis, text
-from bmzpack.consumers.conditions.description import invalid
-from bmzpack.consumers.conditions.tensors import sizes_that_jdll_misreads, test_tensors
+from bmzpack.consumers.conditions.metadata import invalid
+from bmzpack.consumers.conditions.tensor_axes import sizes_that_jdll_misreads, test_tensors
 from bmzpack.errors import UserError
 from bmzpack.measure.scales import LARGEST_PART, both_scales
-from bmzpack.repair.work import Work
+from bmzpack.repairs.work import Work
 
 SAME = 1e-9
 """Relative difference of ratios that are the same."""

@@ -10,13 +10,13 @@ from typing import Any
 from bmzpack.bundle.contents import Facts
 from bmzpack.bundle.protobuf import OnnxFile
 from bmzpack.consumers import check_facts, core
-from bmzpack.consumers.conditions import weights
+from bmzpack.consumers.conditions import weights_files as weights
 from bmzpack.describe import rdf
 from bmzpack.engines import TensorNames
 from bmzpack.engines.process import run_python
 from bmzpack.errors import UserError
-from bmzpack.repair.trial import own_names, trial
-from bmzpack.repair.work import Work
+from bmzpack.repairs.acceptance import own_names, trial
+from bmzpack.repairs.work import Work
 from bmzpack.weights import FORMATS, TOLERANCE, write_all
 from bmzpack.weights.source import layer_names
 
@@ -206,7 +206,7 @@ def _convert(
     }
     path = work.scratch / "task.json"
     path.write_text(json.dumps(task), encoding="utf-8")
-    run_python(["-m", "bmzpack.repair.convert", str(path)], f"{source.name} could not be converted")
+    run_python(["-m", "bmzpack.repairs.convert_process", str(path)], f"{source.name} could not be converted")
     return json.loads(path.with_name("done.json").read_text(encoding="utf-8"))
 
 

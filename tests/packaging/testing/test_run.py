@@ -20,9 +20,9 @@ from bmzpack.consumers import Report, Verdict, check
 from bmzpack.engines import old
 from bmzpack.engines.matrix import Cell, Matrix
 from bmzpack.errors import UserError
-from bmzpack.testing import engines as proof
-from bmzpack.testing.engines import CORE, OLD_ONNX, OLD_TENSORFLOW, ONNX, ROWS, TENSORFLOW, TORCH, backed, prove
+from bmzpack.testing import run as proof
 from bmzpack.testing.inputs import INSIDE, plan, sizes_at
+from bmzpack.testing.run import CORE, OLD_ONNX, OLD_TENSORFLOW, ONNX, ROWS, TENSORFLOW, TORCH, backed, prove
 
 
 @pytest.fixture

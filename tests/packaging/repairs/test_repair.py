@@ -22,7 +22,7 @@ from bmzpack.consumers import check
 from bmzpack.describe.rdf import sha256
 from bmzpack.engines import TensorNames, old
 from bmzpack.errors import UserError
-from bmzpack.repair.repair import repair, show
+from bmzpack.repairs.repair import repair, show
 
 # without torch there is one more thing to be mended in every bundle: TorchScript for ilastik
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs torch")

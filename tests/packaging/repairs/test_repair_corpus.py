@@ -22,9 +22,9 @@ from bmzpack.bundle.archive import unpacked
 from bmzpack.consumers import CONSUMERS, check
 from bmzpack.engines import TensorNames
 from bmzpack.errors import UserError
-from bmzpack.repair import weights
-from bmzpack.repair.opset import lowered
-from bmzpack.repair.repair import repair
+from bmzpack.repairs import weights_conversion as weights
+from bmzpack.repairs.opset import lowered
+from bmzpack.repairs.repair import repair
 
 MENDED = {
     "axes": "channels_without_names",

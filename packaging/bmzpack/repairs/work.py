@@ -15,7 +15,7 @@ import yaml
 
 from bmzpack.bundle.archive import LARGEST_BUNDLE, MOST_FILES, read_description
 from bmzpack.bundle.contents import Facts
-from bmzpack.consumers.conditions import files
+from bmzpack.consumers.conditions import bundle_files as files
 from bmzpack.describe import rdf
 from bmzpack.errors import UserError
 
