@@ -9,17 +9,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bmzpack.consumers import check as check
     from bmzpack.describe.description import Description as Description
     from bmzpack.errors import UserError as UserError
     from bmzpack.packing.pack import pack as pack
     from bmzpack.publish.upload import upload as upload
     from bmzpack.repairs.repair import repair as repair
+    from bmzpack.testing.check import check as check
     from bmzpack.testing.test import test as test
 
 _HOMES = {
     "Description": "bmzpack.describe.description",
-    "check": "bmzpack.consumers",
+    "check": "bmzpack.testing.check",
     "UserError": "bmzpack.errors",
     "pack": "bmzpack.packing.pack",
     "repair": "bmzpack.repairs.repair",

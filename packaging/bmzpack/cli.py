@@ -43,13 +43,14 @@ def pack(
     described = read_description(description)
     names = weights_formats(formats)
     import_tensorflow()
+    from bmzpack.consumers.registry import program_names
     from bmzpack.packing.pack import pack as write_bundle
 
     packed = write_bundle(model, described, output, formats=names, overwrite=overwrite)
     _print_agreement(packed.agreement)
     if packed.wanting:
         typer.echo(f"The zoo will ask for what the description does not say: {', '.join(packed.wanting)}.")
-    programs = ", ".join(packed.programs) or "none of Fiji, ilastik and QuPath (see its README.md)"
+    programs = ", ".join(packed.programs) or f"none of {program_names()} (see its README.md)"
     typer.echo(f"{packed.path} is written, for {programs}. Next: bmzpack test {packed.path}")
 
 
@@ -101,15 +102,15 @@ def check(
 
     from rich.console import Console
 
-    from bmzpack.consumers import check as look
     from bmzpack.consumers import page, terminal
     from bmzpack.files import new_file, refuse_existing
+    from bmzpack.testing.check import check as run_check
 
     for path in (json, html):
         if path is not None:
             refuse_existing(path, overwrite)
     consumers = None if consumer is None else [name.strip() for name in consumer.split(",") if name.strip()]
-    report = look(bundle, consumers=consumers, run=run, trust=trust)
+    report = run_check(bundle, consumers=consumers, run=run, trust=trust)
     terminal.show(report, Console())
     contents = {json: lambda: json_module.dumps(report.as_dict(), indent=2) + "\n", html: lambda: page.render(report)}
     for path, content in contents.items():

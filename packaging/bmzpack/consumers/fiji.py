@@ -5,14 +5,20 @@ Read and run: JDLL 98d3be2 (2026-07), deepimagej-plugin c84362b, which uses dl-m
 
 from __future__ import annotations
 
-from bmzpack.consumers.conditions import bundle_files as files
-from bmzpack.consumers.conditions import metadata as description
-from bmzpack.consumers.conditions import processing
-from bmzpack.consumers.conditions import tensor_axes as tensors
-from bmzpack.consumers.conditions import weights_files as weights
-from bmzpack.consumers.findings import Rule, Severity
+from bmzpack.consumers.conditions import (
+    bundle_files,
+    metadata,
+    processing,
+    tensor_axes,
+    tensor_data,
+    tensor_sizes,
+    weights_files,
+)
+from bmzpack.consumers.consumer import Consumer
+from bmzpack.consumers.findings import Severity
+from bmzpack.consumers.rules import Rule
+from bmzpack.engines import rows
 
-NAME = "Fiji (deepImageJ)"
 LINK = "deepimagej/deepimagej"
 SAVED_MODEL = "tensorflow_saved_model_bundle"
 ORDER = (SAVED_MODEL, "onnx", "torchscript")
@@ -36,14 +42,14 @@ RULES = [
         CANNOT_OPEN,
         "JDLL unpacks the zip into a folder of the model and looks for rdf.yaml there and nowhere else.",
         "Zip the files themselves, not the folder that holds them.",
-        files.not_at_the_top,
+        bundle_files.files_in_subfolder,
     ),
     Rule(
         "R3",
         CANNOT_OPEN,
         "JDLL looks for no other name than rdf.yaml.",
         "Rename it to rdf.yaml (`bmzpack repair` does).",
-        description.other_name,
+        metadata.description_not_rdf_yaml,
     ),
     Rule(
         "D1",
@@ -51,21 +57,21 @@ RULES = [
         "JDLL casts entries to the type that the specification gives them, and ends with a ClassCastException or "
         "NullPointerException where they are of another.",
         "Correct the entry.",
-        description.unreadable,
+        metadata.malformed_description,
     ),
     Rule(
         "D2",
         CANNOT_OPEN,
         "JDLL reads format versions that begin with 0.4 or 0.5.",
         "Write the description in format 0.5.10.",
-        description.versions_besides("0.4", "0.5"),
+        metadata.format_version_other_than("0.4", "0.5"),
     ),
     Rule(
         "R1",
         CANNOT_OPEN,
         "JDLL casts the documentation to a text and ends with a ClassCastException (seen in 98d3be2).",
         "Write the file name alone, and format_version: 0.5.10 (`bmzpack repair` does).",
-        description.documentation_in_a_mapping,
+        metadata.documentation_as_mapping,
     ),
     Rule(
         "R2",
@@ -73,14 +79,14 @@ RULES = [
         "JDLL takes config.bioimageio.nickname where there is no id, and ends with a NullPointerException where there "
         "is none either (ModelDescriptorV05.java:52, seen).",
         "Add config.bioimageio.nickname (`bmzpack repair` does).",
-        description.missing_nickname,
+        metadata.missing_nickname,
     ),
     Rule(
         "R4",
         DEGRADED,
         "JDLL chooses the engine by the version of the framework, and YAML reads 2.10 as the number 2.1.",
         "Write versions as text with three numbers, such as '2.10.1'.",
-        weights.short_versions,
+        weights_files.versions_without_three_numbers,
     ),
     Rule(
         "R5",
@@ -88,10 +94,10 @@ RULES = [
         "JDLL joins the axis ids to a word: time becomes btimeyxc, which ends with an ArrayIndexOutOfBoundsException "
         "(seen); an index axis is no axis that it knows; a space axis without an id is an exception (AxisV05, read).",
         "Use the axes batch, z, y, x and channel only, with channel_names.",
-        lambda facts: [
-            *tensors.axes_besides({"batch", "channel", "z", "y", "x"})(facts),
-            *tensors.unnamed_axes(facts),
-            *tensors.unnamed_channels(facts),
+        lambda contents: [
+            *tensor_axes.axes_other_than({"batch", "channel", "z", "y", "x"})(contents),
+            *tensor_axes.axes_without_id(contents),
+            *tensor_axes.channels_without_names(contents),
         ],
     ),
     Rule(
@@ -100,7 +106,7 @@ RULES = [
         "JDLL's tile is floor((size + 2 halo) / step) x step, at most three times the image, and has to be min + n x "
         "step (TileCalculator, TileMaker:349): other sizes end with an IllegalArgumentException (seen).",
         "Choose min as a multiple of step.",
-        tensors.steps,
+        tensor_sizes.sizes_that_cannot_be_tiled,
     ),
     Rule(
         "R7",
@@ -109,10 +115,10 @@ RULES = [
         "An output of a fixed size works for images of a whole number of tiles only, and ends otherwise with 'Model "
         "specs too complex for JDLL'.",
         "Let the sizes refer to the input's axes, and set the halo to the radius of the receptive field.",
-        lambda facts: [
-            *tensors.untied_sizes(facts),
-            *tensors.sizes_that_are_not_there(facts),
-            *tensors.missing_halo(facts),
+        lambda contents: [
+            *tensor_sizes.fixed_output_sizes(contents),
+            *tensor_sizes.references_to_missing_axes(contents),
+            *tensor_sizes.halo_smaller_than_receptive_field(contents),
         ],
     ),
     Rule(
@@ -120,21 +126,24 @@ RULES = [
         DEGRADED,
         "deepImageJ's check runs the sample tensor, and compares the result with the test tensor.",
         "Leave sample_tensor out.",
-        tensors.samples_that_differ,
+        tensor_data.sample_tensors_that_differ,
     ),
     Rule(
         "R9",
         ADVICE,
         "The zoo's site finds models for a program by their links, not by their tags.",
         f"Add {LINK} to the links.",
-        description.missing_link(LINK),
+        metadata.missing_link(LINK),
     ),
     Rule(
         "R11",
         DEGRADED,
         "JDLL's isStardist asks for 'stardist' in the name and for config.stardist; isCellpose is always false.",
         "Give the model a name with StarDist and a config.stardist, or neither.",
-        lambda facts: [*description.stardist_that_is_not_found(facts), *description.cellpose(facts)],
+        lambda contents: [
+            *metadata.stardist_not_recognised(contents),
+            *metadata.cellpose_configuration_ignored(contents),
+        ],
     ),
     Rule(
         "N1",
@@ -142,35 +151,35 @@ RULES = [
         "JDLL runs saved models (TensorFlow to 2.10.1), ONNX (Runtime to 1.13.1) and TorchScript (PyTorch to 2.0.0); "
         "no Keras files.",
         "Add one of these formats (`bmzpack repair` converts Keras files).",
-        weights.none_of(ORDER),
+        weights_files.no_weights_of(ORDER),
     ),
     Rule(
         "N2",
         ADVICE,
         "TensorFlow for Java has no build for Apple silicon.",
         "Add ONNX or TorchScript weights.",
-        weights.only_saved_model,
+        weights_files.only_saved_model,
     ),
     Rule(
         "F2",
         CANNOT_OPEN,
         "JDLL reads weights and test tensors from the unpacked folder.",
         "Add the file, or take its entry out.",
-        weights.in_order(ORDER, files.of_weights_and_tensors(files.missing)),
+        weights_files.by_priority(ORDER, bundle_files.only_weights_and_tensors(bundle_files.missing_files)),
     ),
     Rule(
         "F3",
         WRONG_RESULT,
         "JDLL does not look at checksums: it runs whatever file is there.",
         "Pack the bundle again from the right files.",
-        weights.in_order(ORDER, files.of_weights_and_tensors(files.changed)),
+        weights_files.by_priority(ORDER, bundle_files.only_weights_and_tensors(bundle_files.wrong_checksums)),
     ),
     Rule(
         "F5",
         ADVICE,
         "JDLL downloads what is at an address when it installs a model from the zoo, but not when a zip is opened.",
         "Put the file into the bundle.",
-        weights.in_order(ORDER, files.of_weights_and_tensors(files.outside)),
+        weights_files.by_priority(ORDER, bundle_files.only_weights_and_tensors(bundle_files.remote_files)),
     ),
     Rule(
         "W1",
@@ -178,7 +187,12 @@ RULES = [
         "JDLL wants saved_model.pb and a variables/ entry at the top of the zip (seen), reads the tag serve and the "
         "signature serving_default only, and looks its tensors up by their ids, else in the order of the map.",
         "Let `bmzpack repair` write the saved model anew.",
-        weights.in_order(ORDER, weights.saved_model_layout, weights.saved_model_entry, weights.saved_model_signature),
+        weights_files.by_priority(
+            ORDER,
+            weights_files.misplaced_saved_model,
+            weights_files.saved_model_without_variables_entry,
+            weights_files.unfit_saved_model_signature,
+        ),
     ),
     Rule(
         "W2",
@@ -186,15 +200,19 @@ RULES = [
         "A graph with variables did not load in TensorFlow 2.7.4 (operation DisableCopyOnRead) or had lost its batch "
         "normalisation in 2.10.1 (seen); frozen ones ran from 1.15 on.",
         "Let `bmzpack repair` freeze it.",
-        weights.in_order(ORDER, weights.saved_model_variables),
+        weights_files.by_priority(ORDER, weights_files.unfrozen_saved_model),
     ),
     Rule(
         "W3",
         CANNOT_OPEN,
         "ONNX Runtime 1.13.1, the newest in JDLL, refuses opsets above 17 and IR versions above 8 (seen).",
         "Write it with opset 15 to 17 and IR version 8, its tensors named by their ids (`bmzpack repair` tries).",
-        weights.in_order(
-            ORDER, weights.onnx_unreadable, weights.onnx_too_new, weights.onnx_names, weights.onnx_external
+        weights_files.by_priority(
+            ORDER,
+            weights_files.unreadable_onnx,
+            weights_files.onnx_too_new,
+            weights_files.onnx_tensor_names_differ,
+            weights_files.external_onnx_weights,
         ),
     ),
     Rule(
@@ -202,63 +220,65 @@ RULES = [
         CANNOT_OPEN,
         "PyTorch's engine loads archives of torch.jit only.",
         "Save the network with torch.jit (`bmzpack repair` converts Keras files).",
-        weights.in_order(ORDER, weights.torchscript_archive),
+        weights_files.by_priority(ORDER, weights_files.unreadable_torchscript),
     ),
     Rule(
         "T1",
         DEGRADED,
         "JDLL runs several inputs, but deepImageJ's macros and its check take one image.",
         "Bring the inputs together in one image of several channels.",
-        tensors.more_inputs_than_one,
+        tensor_axes.several_inputs,
     ),
     Rule(
         "T3",
         CANNOT_OPEN,
         "JDLL casts every input to float32.",
         "Begin the network with a cast, so that its input is float32.",
-        weights.in_order(ORDER, weights.saved_model_types, weights.onnx_types),
+        weights_files.by_priority(
+            ORDER, weights_files.saved_model_inputs_not_float32, weights_files.onnx_inputs_not_float32
+        ),
     ),
     Rule(
         "T4",
         CANNOT_OPEN,
         "deepImageJ's check reads them; a model that fails it is not offered.",
         "Write the test tensors anew with the network's own input and output.",
-        tensors.test_tensors,
+        tensor_data.unfit_test_tensors,
     ),
     Rule(
         "T5",
         CANNOT_OPEN,
         "Images in Fiji have the axes y and x.",
         "Nothing can be done for a network that gives no image; use it from Python.",
-        tensors.no_images,
+        tensor_axes.tensors_without_y_and_x,
     ),
     Rule(
         "T6",
         CANNOT_OPEN,
         "JDLL chooses tiles by the description; the engine refuses what the network does not take.",
         "Declare the sizes that the network takes.",
-        weights.in_order(ORDER, weights.saved_model_shapes, weights.onnx_shapes),
+        weights_files.by_priority(ORDER, weights_files.saved_model_shapes_differ, weights_files.onnx_shapes_differ),
     ),
     Rule(
         "T7",
         CANNOT_OPEN,
         "JDLL keeps tensors by their ids.",
         "Give every tensor another id.",
-        tensors.same_ids,
+        tensor_axes.duplicate_tensor_ids,
     ),
     Rule(
         "T10",
         DEGRADED,
         "JDLL cuts an image into tiles unless its sides are multiples of the step, and every tile gets its own labels.",
         "Say so in the documentation (`bmzpack pack` does); crop or pad images before they are put through.",
-        tensors.labels,
+        tensor_axes.label_images_from_graph,
     ),
     Rule(
         "T8",
         CANNOT_OPEN,
         "JDLL takes the output for an image whose size follows the input's.",
         "Nothing can be done for a network that gives no image; use it from Python.",
-        tensors.sizes_by_data,
+        tensor_sizes.sizes_known_after_run,
     ),
     Rule(
         "T9",
@@ -268,7 +288,7 @@ RULES = [
         "TileMaker.getOutputTiles, read).",
         "Write the factor between both sizes as the scale of the output, and its square as that of the input "
         "(`bmzpack repair` does, where all outputs have one factor).",
-        tensors.sizes_that_jdll_misreads,
+        tensor_sizes.sizes_misread_by_jdll,
     ),
     Rule(
         "P1",
@@ -342,3 +362,23 @@ RULES = [
         processing.skipped(OPERATIONS, but={"softmax", "scale_mean_variance"}),
     ),
 ]
+
+FIJI = Consumer(
+    key="fiji",
+    name="Fiji (deepImageJ)",
+    short_name="Fiji",
+    versions={"JDLL": "98d3be2 (2026-07)", "deepimagej-plugin": "c84362b", "dl-modelrunner": "0.6.1"},
+    order=ORDER,
+    engines={
+        SAVED_MODEL: (rows.OLD_TENSORFLOW, rows.TENSORFLOW),
+        "onnx": (rows.OLD_ONNX, rows.ONNX),
+        "torchscript": (rows.TORCH,),
+    },
+    rules=RULES,
+    link=LINK,
+    tags=("fiji", "imagej", "deepimagej"),
+    opening="""\
+In Fiji with the update site DeepImageJ: unpack this zip into a folder of its own within Fiji's folder `models` (or let
+*Plugins > DeepImageJ > DeepImageJ Install Model* do it); then open an image, start *Plugins > DeepImageJ > DeepImageJ
+Run*, and choose `{name}`.""",
+)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
-from bmzpack.consumers.titles import TITLES
-
 if TYPE_CHECKING:
-    from bmzpack.bundle.contents import Facts
     from bmzpack.engines.matrix import Matrix
 
 
@@ -35,23 +32,6 @@ class Occurrence:
     """Where this place matters less or more than the rule says."""
     remedy: str | None = None
     """Where this place needs another one than the rule says."""
-
-
-Look = Callable[["Facts"], Iterable[Occurrence]]
-"""Finds the places of a bundle where a rule does not hold."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Rule:
-    """A rule of one consumer."""
-
-    id: str
-    """The same for all consumers that a defect concerns; a key of `TITLES`."""
-    severity: Severity
-    why: str
-    """What the consumer does, in which version."""
-    remedy: str
-    look: Look
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,11 +73,11 @@ class Report:
 
     bundle: str
     name: str
-    """The model's."""
+    """The name of the model."""
     consumers: dict[str, Verdict]
-    """By `fiji`, `ilastik`, `qupath`, `core`."""
+    """By key of `bmzpack.consumers.registry.CONSUMERS`."""
     matrix: Matrix | None = None
-    """Of the engines that were run, with ``run=True``."""
+    """What the engines gave, where they were run."""
 
     def as_dict(self) -> dict[str, Any]:
         """As `--json` writes it."""
@@ -109,20 +89,7 @@ class Report:
         return found | ({"run": self.matrix.as_dict()} if self.matrix else {})
 
 
-def apply(rules: Sequence[Rule], facts: Facts) -> Verdict:
-    """Look for all places where rules do not hold."""
-    findings = [
-        Finding(
-            rule=rule.id,
-            severity=occurrence.severity or rule.severity,
-            where=occurrence.where,
-            found=occurrence.found,
-            why=rule.why,
-            remedy=occurrence.remedy or rule.remedy,
-            title=TITLES[rule.id],
-        )
-        for rule in rules
-        for occurrence in rule.look(facts)
-    ]
+def worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    """Findings in the order of their severities."""
     order = list(Severity)
-    return Verdict(sorted(findings, key=lambda finding: order.index(finding.severity)))
+    return sorted(findings, key=lambda finding: order.index(finding.severity))

@@ -5,14 +5,12 @@ Read: qupath-bioimageio-spec d372139, DJL 0.36.
 
 from __future__ import annotations
 
-from bmzpack.consumers.conditions import bundle_files as files
-from bmzpack.consumers.conditions import metadata as description
-from bmzpack.consumers.conditions import processing
-from bmzpack.consumers.conditions import tensor_axes as tensors
-from bmzpack.consumers.conditions import weights_files as weights
-from bmzpack.consumers.findings import Rule, Severity
+from bmzpack.consumers.conditions import bundle_files, metadata, processing, tensor_axes, tensor_sizes, weights_files
+from bmzpack.consumers.consumer import Consumer
+from bmzpack.consumers.findings import Severity
+from bmzpack.consumers.rules import Rule
+from bmzpack.engines import rows
 
-NAME = "QuPath"
 LINK = "bioimageio/qupath"
 SAVED_MODEL = "tensorflow_saved_model_bundle"
 ORDER = ("torchscript", SAVED_MODEL, "onnx")
@@ -31,98 +29,98 @@ RULES = [
         CANNOT_OPEN,
         "QuPath reads the description into objects of fixed types.",
         "Correct the entry.",
-        description.unreadable,
+        metadata.malformed_description,
     ),
     Rule(
         "D2",
         CANNOT_OPEN,
         "qupath-bioimageio-spec reads the formats 0.4 and 0.5.",
         "Write the description in format 0.5.10.",
-        description.versions_besides("0.4", "0.5"),
+        metadata.format_version_other_than("0.4", "0.5"),
     ),
     Rule(
         "F1",
         CANNOT_OPEN,
         "QuPath looks for the description in the folder or zip that is opened.",
         "Zip the files themselves, not the folder that holds them.",
-        files.not_at_the_top,
+        bundle_files.files_in_subfolder,
     ),
     Rule(
         "R9",
         ADVICE,
         "The zoo's site finds models for a program by their links, not by their tags.",
         f"Add {LINK} to the links.",
-        description.missing_link(LINK),
+        metadata.missing_link(LINK),
     ),
     Rule(
         "N1",
         CANNOT_OPEN,
         "QuPath runs TorchScript, saved models and ONNX, through the Deep Java Library.",
         "Add one of these formats (`bmzpack repair` converts Keras files).",
-        weights.none_of(ORDER),
+        weights_files.no_weights_of(ORDER),
     ),
     Rule(
         "F2",
         CANNOT_OPEN,
         "QuPath reads the weights from the bundle.",
         "Add the file, or take its entry out.",
-        weights.in_order(ORDER, files.of_weights(files.missing)),
+        weights_files.by_priority(ORDER, bundle_files.only_weights(bundle_files.missing_files)),
     ),
     Rule(
         "F3",
         WRONG_RESULT,
         "QuPath does not look at checksums: it runs whatever file is there.",
         "Pack the bundle again from the right files.",
-        weights.in_order(ORDER, files.of_weights(files.changed)),
+        weights_files.by_priority(ORDER, bundle_files.only_weights(bundle_files.wrong_checksums)),
     ),
     Rule(
         "W1",
         CANNOT_OPEN,
         "QuPath unpacks x.zip to the folder x and wants the saved model in it.",
         "Let `bmzpack repair` write the saved model anew.",
-        weights.in_order(ORDER, weights.saved_model_layout),
+        weights_files.by_priority(ORDER, weights_files.misplaced_saved_model),
     ),
     Rule(
         "W3",
         CANNOT_OPEN,
         "The Deep Java Library gives the file to ONNX Runtime.",
         "Write it with opset 15 to 17 and IR version 8 (`bmzpack repair` tries).",
-        weights.in_order(ORDER, weights.onnx_unreadable),
+        weights_files.by_priority(ORDER, weights_files.unreadable_onnx),
     ),
     Rule(
         "W4",
         CANNOT_OPEN,
         "The Deep Java Library loads it with torch.jit.",
         "Save the network with torch.jit (`bmzpack repair` converts Keras files).",
-        weights.in_order(ORDER, weights.torchscript_archive),
+        weights_files.by_priority(ORDER, weights_files.unreadable_torchscript),
     ),
     Rule(
         "T1",
         CANNOT_OPEN,
         "QuPath's builder takes one input and one output.",
         "Bring them together as channels of one tensor.",
-        tensors.more_than_one,
+        tensor_axes.several_inputs_or_outputs,
     ),
     Rule(
         "T2",
         CANNOT_OPEN,
         "QuPath takes the channels of the result from the output's channel axis.",
         "Add a channel axis of length 1.",
-        tensors.outputs_without_channels,
+        tensor_axes.outputs_without_channel_axis,
     ),
     Rule(
         "T5",
         CANNOT_OPEN,
         "QuPath classifies pixels: it needs the axes y and x, without z.",
         "Nothing can be done for a network that gives no plane; use it from Python.",
-        lambda facts: [*tensors.no_images(facts), *tensors.volumes(facts)],
+        lambda contents: [*tensor_axes.tensors_without_y_and_x(contents), *tensor_axes.tensors_with_z(contents)],
     ),
     Rule(
         "T8",
         CANNOT_OPEN,
         "QuPath takes the output for an image whose size follows the input's.",
         "Nothing can be done for a network that gives no image; use it from Python.",
-        tensors.sizes_by_data,
+        tensor_sizes.sizes_known_after_run,
     ),
     Rule(
         "P5",
@@ -136,7 +134,7 @@ RULES = [
         DEGRADED,
         "QuPath puts images through in tiles, and every tile gets its own labels.",
         "Use QuPath's own extensions for objects, or Fiji.",
-        tensors.labels,
+        tensor_axes.label_images_from_graph,
     ),
     Rule(
         "P8",
@@ -150,9 +148,9 @@ RULES = [
         WRONG_RESULT,
         LEFT_OUT,
         "Put a softmax into the network (`bmzpack pack` does); leave scale_mean_variance out.",
-        lambda facts: [
-            *processing.only("softmax", processing.skipped(OPERATIONS))(facts),
-            *processing.only("scale_mean_variance", processing.skipped(OPERATIONS))(facts),
+        lambda contents: [
+            *processing.only("softmax", processing.skipped(OPERATIONS))(contents),
+            *processing.only("scale_mean_variance", processing.skipped(OPERATIONS))(contents),
         ],
     ),
     Rule(
@@ -165,3 +163,18 @@ RULES = [
         ),
     ),
 ]
+
+QUPATH = Consumer(
+    key="qupath",
+    name="QuPath",
+    versions={"qupath-bioimageio-spec": "d372139", "Deep Java Library": "0.36"},
+    order=ORDER,
+    engines={"torchscript": (rows.TORCH,), SAVED_MODEL: (rows.TENSORFLOW,), "onnx": (rows.ONNX,)},
+    rules=RULES,
+    link=LINK,
+    tags=("qupath",),
+    opening="""\
+In QuPath with the extensions Deep Java Library and Bioimage Model Zoo: unpack this zip, get an engine with *Extensions
+> Deep Java Library > Manage DJL engines*, start *Extensions > BioImage Model Zoo > Create pixel classifier (Bioimage
+Model Zoo)*, and choose the unpacked `rdf.yaml`.""",
+)

@@ -8,15 +8,8 @@ import unicodedata
 from collections.abc import Iterable
 
 from bmzpack.consumers.findings import Finding, Report, Severity, Verdict
+from bmzpack.consumers.registry import CONSUMERS
 from bmzpack.engines.matrix import Cell, Matrix
-
-PROGRAMS = {
-    "fiji": "Fiji (deepImageJ)",
-    "ilastik": "ilastik",
-    "qupath": "QuPath",
-    "core": "Python (bioimageio.core)",
-}
-"""Names by consumer, in the order of the columns."""
 
 NOTHING_FOUND = "No problem was found: every rule of these programs holds."
 RULES_NOTE = "Each line is something that should hold, but does not for at least one program. Details are below."
@@ -119,13 +112,13 @@ def summarise(report: Report) -> Summary:
     Summary
         What the page and the terminal show.
     """
-    order = [*PROGRAMS, *report.consumers]
+    order = [*CONSUMERS, *report.consumers]
     verdicts = dict(sorted(report.consumers.items(), key=lambda item: order.index(item[0])))
     return Summary(
         name=printable(report.name, LONGEST_NAME) or "A model without a name",
         bundle=printable(report.bundle),
         programs=[
-            Program(_program(consumer), verdict.verdict, _sentence(_program(consumer), verdict))
+            Program(_name(consumer), verdict.verdict, _sentence(consumer, verdict))
             for consumer, verdict in verdicts.items()
         ],
         rows=_rows(verdicts),
@@ -163,25 +156,25 @@ def rank(severity: Severity | None) -> int:
     return order.index(severity) if severity else len(order)
 
 
-def _program(consumer: str) -> str:
-    return PROGRAMS.get(consumer) or printable(consumer, LONGEST_NAME)
+def _name(consumer: str) -> str:
+    return CONSUMERS[consumer].name if consumer in CONSUMERS else printable(consumer, LONGEST_NAME)
 
 
-def _sentence(program: str, verdict: Verdict) -> str:
+def _sentence(consumer: str, verdict: Verdict) -> str:
     """What a biologist should know of a program."""
-    program = program.removesuffix(" (deepImageJ)")
+    program = CONSUMERS[consumer].in_sentences if consumer in CONSUMERS else _name(consumer)
     if not verdict.findings:
         return f"{program} can open this model."
     worst = min((finding.severity for finding in verdict.findings), key=rank)
     if worst is Severity.ADVICE:
         count = len({finding.rule for finding in verdict.findings})
         return f"{program} can open this model; {_count(count, 'thing')} could be better."
-    told = {
+    sentences = {
         Severity.CANNOT_OPEN: f"{program} cannot use this model",
         Severity.WRONG_RESULT: f"{program} opens this model, but would compute wrong results, so do not use it there",
         Severity.DEGRADED: f"{program} opens it, with limits",
     }
-    return f"{told[worst]}: {_reasons(finding for finding in verdict.findings if finding.severity is worst)}"
+    return f"{sentences[worst]}: {_reasons(finding for finding in verdict.findings if finding.severity is worst)}"
 
 
 def _reasons(findings: Iterable[Finding]) -> str:
@@ -189,9 +182,9 @@ def _reasons(findings: Iterable[Finding]) -> str:
     firsts: dict[tuple[str, str], str] = {}
     for finding in findings:
         firsts.setdefault((finding.rule, finding.title), printable(finding.found, LONGEST_REASON))
-    told = [found if found.endswith((".", "…")) else f"{found}." for found in dict.fromkeys(firsts.values())]
-    more = [f"Below: {_count(len(told) - REASONS, 'more reason')}."] if len(told) > REASONS else []
-    return " ".join([*told[:REASONS], *more])
+    reasons = [found if found.endswith((".", "…")) else f"{found}." for found in dict.fromkeys(firsts.values())]
+    more = [f"Below: {_count(len(reasons) - REASONS, 'more reason')}."] if len(reasons) > REASONS else []
+    return " ".join([*reasons[:REASONS], *more])
 
 
 def _rows(verdicts: dict[str, Verdict]) -> list[Row]:
@@ -225,7 +218,7 @@ def _notes(found: dict[str, list[Finding]]) -> list[Note]:
     notes: dict[tuple[str, tuple[tuple[str, str], ...]], dict[tuple[Severity, str], list[str]]] = {}
     for (consumer, remedy, severity, why), at in places.items():
         reasons = notes.setdefault((remedy, tuple(dict.fromkeys(at))), {})
-        reasons.setdefault((severity, why), []).append(_program(consumer))
+        reasons.setdefault((severity, why), []).append(_name(consumer))
     return [
         Note(
             places=[(printable(where), printable(what)) for where, what in at[:PLACES]],

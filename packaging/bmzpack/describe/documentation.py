@@ -7,24 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from bmzpack.consumers import CONSUMERS, Report, Severity, Verdict, core
+from bmzpack.consumers.core import obstacle
+from bmzpack.consumers.findings import Report, Severity, Verdict
+from bmzpack.consumers.registry import CONSUMERS
 from bmzpack.describe.agreement import Agreement
 from bmzpack.describe.description import Description, Processing
 from bmzpack.operations.labels import TO_LABELS, Ending
-
-OPENING = {
-    "fiji": """\
-In Fiji with the update site DeepImageJ: unpack this zip into a folder of its own within Fiji's folder `models` (or let
-*Plugins > DeepImageJ > DeepImageJ Install Model* do it); then open an image, start *Plugins > DeepImageJ > DeepImageJ
-Run*, and choose `{name}`.""",
-    "ilastik": """\
-In ilastik 1.4 or later: start a project of the kind *Neural Network Classification (Local)*, add an image under *Input
-Data*, drop this zip on the text field of *NN Prediction*, press the arrow beside it, then *Live Predict*.""",
-    "qupath": """\
-In QuPath with the extensions Deep Java Library and Bioimage Model Zoo: unpack this zip, get an engine with *Extensions
-> Deep Java Library > Manage DJL engines*, start *Extensions > BioImage Model Zoo > Create pixel classifier (Bioimage
-Model Zoo)*, and choose the unpacked `rdf.yaml`.""",
-}
 
 
 def render(
@@ -226,15 +214,15 @@ def _opening(
     inputs: Sequence[Mapping[str, Any]],
     outputs: Sequence[Mapping[str, Any]],
 ) -> Iterator[str]:
-    for consumer, verdict in report.consumers.items():
-        program = CONSUMERS[consumer].NAME
+    for key, verdict in report.consumers.items():
+        consumer = CONSUMERS[key]
         if verdict.verdict == "fails":
             reasons = _reasons(verdict, Severity.CANNOT_OPEN, Severity.WRONG_RESULT)
-            yield f"**{program}** cannot run this model. {' '.join(reasons)}"
+            yield f"**{consumer.name}** cannot run this model. {' '.join(reasons)}"
         else:
-            yield f"**{program}.** " + OPENING[consumer].format(name=description.name)
+            yield f"**{consumer.name}.** " + consumer.opening.format(name=description.name)
             yield from _reasons(verdict, Severity.DEGRADED)
-    usable = [name for name in agreement if not core.obstacle(name, len(inputs), len(outputs))]
+    usable = [name for name in agreement if not obstacle(name, len(inputs), len(outputs))]
     images = ", ".join(f'"{entry["id"]}": "{"image.tif" if _is_image(entry) else "sample.npy"}"' for entry in inputs)
     yield (
         f"**Python.** With `pip install bioimageio.core` and an engine of one of {', '.join(usable)}:\n\n"

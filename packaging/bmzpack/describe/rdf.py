@@ -6,26 +6,23 @@ ordered as Fiji reads them, and it holds nothing that depends on the day or the 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from bmzpack.consumers import CONSUMERS
+from bmzpack.bundle.specification import offline
+from bmzpack.consumers.registry import CONSUMERS
 from bmzpack.describe.description import Author, Description, Section
 from bmzpack.describe.nickname import nickname
 from bmzpack.errors import UserError
 from bmzpack.weights import Written
 
 FORMAT_VERSION = "0.5.10"
-PROGRAMS = ("fiji", "ilastik", "qupath")
-"""Keys of `bmzpack.consumers.CONSUMERS`: those with an entry of their own in the zoo."""
-SOFTWARE_TAGS = {"fiji": ["fiji", "imagej", "deepimagej"], "ilastik": ["ilastik"], "qupath": ["qupath"]}
 
 
 def build(
@@ -49,7 +46,7 @@ def build(
     written
         The weights files, in the folder of the bundle.
     consumers
-        Of `PROGRAMS`: those that can run the bundle.
+        Keys of `bmzpack.consumers.registry.programs`: those that can run the bundle.
     parameters
         Count of the network's weights.
     pixel_sizes
@@ -72,7 +69,7 @@ def build(
         "cite": [_filled(entry) for entry in description.cite],
         "license": description.licence,
         "tags": tags(description, inputs, consumers),
-        "links": list(dict.fromkeys([*(CONSUMERS[name].LINK for name in consumers), *description.links])),
+        "links": list(dict.fromkeys([*(CONSUMERS[name].link for name in consumers), *description.links])),
         "git_repo": description.git_repo,
         "version": description.version,
         "timestamp": description.timestamp and description.timestamp.isoformat(),
@@ -91,7 +88,7 @@ def tags(description: Description, inputs: Sequence[dict[str, Any]], consumers: 
     """The described tags, then those that follow from the model."""
     axes = {axis["id"] for axis in inputs[0]["axes"]}
     dimensions = ["3d"] if "z" in axes else ["2d"] if "y" in axes else []
-    found = [*dimensions, "keras", "tensorflow", *(tag for name in consumers for tag in SOFTWARE_TAGS[name])]
+    found = [*dimensions, "keras", "tensorflow", *(tag for name in consumers for tag in CONSUMERS[name].tags)]
     return list(dict.fromkeys([*description.tags, *found]))
 
 
@@ -122,30 +119,6 @@ def check(folder: Path) -> None:
             for error in detail.errors
         ]
         raise UserError(f"The description does not make a valid bundle: {'; '.join(dict.fromkeys(problems))}")
-
-
-@contextlib.contextmanager
-def offline(content: Mapping[str, Any], folder: Path) -> Iterator[None]:
-    """Let bioimageio.spec take the web addresses and GitHub users of an rdf.yaml as they are.
-
-    It would ask for each of them, which takes long, and fails for the users where there is no network. The zoo asks
-    when it takes the model in.
-    """
-    from bioimageio.spec import ValidationContext
-
-    known_people(content)
-    known: dict[str, Any] = dict.fromkeys(_addresses(content))
-    with ValidationContext(root=folder.resolve(), file_name="rdf.yaml", known_files=known):
-        yield
-
-
-def known_people(content: Mapping[str, Any]) -> None:
-    """Let bioimageio.spec take the GitHub users of an rdf.yaml as they are."""
-    from bioimageio.spec._internal.constants import KNOWN_GITHUB_USERS
-
-    lists = [value for key in ("authors", "maintainers") if isinstance(value := content.get(key), list)]
-    users = [person.get("github_user") for people in lists for person in people if isinstance(person, Mapping)]
-    KNOWN_GITHUB_USERS.update(user.lower() for user in users if isinstance(user, str))
 
 
 def sha256(path: Path) -> str:
@@ -211,10 +184,3 @@ def _person(author: Author) -> dict[str, Any]:
 
 def _filled(section: Section) -> dict[str, Any]:
     return section.model_dump(exclude_none=True, mode="json")
-
-
-def _addresses(content: Any) -> list[str]:
-    if isinstance(content, str):
-        return [content] if content.startswith(("http://", "https://")) else []
-    values = content.values() if isinstance(content, dict) else content if isinstance(content, list) else []
-    return [address for value in values for address in _addresses(value)]

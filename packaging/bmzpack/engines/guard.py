@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from bmzpack.bundle.contents import Facts, serialised
+from bmzpack.bundle.contents import Contents, serialised
+from bmzpack.bundle.input_sizes import STEPS, sizes_at
 from bmzpack.bundle.protobuf import OnnxFile, SavedModel, Unreadable
 from bmzpack.bundle.references import CHECKPOINTS, onnx_references, tensorflow_operations
 from bmzpack.errors import UserError
-from bmzpack.testing.inputs import STEPS, sizes_at
 
 LARGEST = 2**30
 """Bytes of a test tensor or of an input that the description asks for, up to which a bundle is run."""
@@ -74,7 +74,7 @@ TORCH_DOMAINS = {
 """Whose operators only compute."""
 
 
-def refused(facts: Facts, name: str, trust: bool) -> str | None:
+def refused(facts: Contents, name: str, trust: bool) -> str | None:
     """Why a weights file is not run, in one sentence, or None where it can be.
 
     Parameters
@@ -106,7 +106,7 @@ def refused(facts: Facts, name: str, trust: bool) -> str | None:
     return check(facts, path, trust) if check else None
 
 
-def refused_bundle(facts: Facts, trust: bool) -> str | None:
+def refused_bundle(facts: Contents, trust: bool) -> str | None:
     """Why nothing of a bundle is run, in one sentence, or None where it can be."""
     if facts.problems or not facts.inputs or not facts.outputs:
         return f"The description cannot be understood: {facts.problems[0][1] if facts.problems else 'no tensors'}."
@@ -145,7 +145,7 @@ def refused_bundle(facts: Facts, trust: bool) -> str | None:
     return None
 
 
-def _keras(facts: Facts, path: Path, trust: bool) -> str | None:
+def _keras(facts: Contents, path: Path, trust: bool) -> str | None:
     layers = facts.keras_layers
     if not isinstance(layers, list):
         raise UserError(f"{path.name} cannot be read: {layers}.")
@@ -154,7 +154,7 @@ def _keras(facts: Facts, path: Path, trust: bool) -> str | None:
     return None if trust else _code_in(layers, path)
 
 
-def _hdf5(facts: Facts, path: Path, trust: bool) -> str | None:
+def _hdf5(facts: Contents, path: Path, trust: bool) -> str | None:
     import h5py
 
     if path.suffix not in (".h5", ".hdf5") or zipfile.is_zipfile(path):
@@ -188,7 +188,7 @@ def _code_in(layers: list[dict[str, Any]], path: Path) -> str | None:
     return None
 
 
-def _saved_model(facts: Facts, path: Path, trust: bool) -> str | None:
+def _saved_model(facts: Contents, path: Path, trust: bool) -> str | None:
     files, model = facts.saved_model_files, facts.saved_model
     if not isinstance(files, dict):
         if not zipfile.is_zipfile(path):
@@ -215,7 +215,7 @@ def _saved_model(facts: Facts, path: Path, trust: bool) -> str | None:
     return None
 
 
-def _onnx(facts: Facts, path: Path, trust: bool) -> str | None:
+def _onnx(facts: Contents, path: Path, trust: bool) -> str | None:
     if not isinstance(facts.onnx, OnnxFile):
         raise UserError(f"{path.name} cannot be read: {facts.onnx}.")
     try:
@@ -235,7 +235,7 @@ def _onnx(facts: Facts, path: Path, trust: bool) -> str | None:
     return None
 
 
-def _torchscript(facts: Facts, path: Path, trust: bool) -> str | None:
+def _torchscript(facts: Contents, path: Path, trust: bool) -> str | None:
     files = facts.torchscript_files
     if not isinstance(files, dict):
         return f"{path.name} is no TorchScript file ({files}); a pickle is not loaded, for it can execute code."
@@ -259,7 +259,7 @@ def _torchscript(facts: Facts, path: Path, trust: bool) -> str | None:
     return None
 
 
-def _state_dict(facts: Facts, path: Path, trust: bool) -> str | None:
+def _state_dict(facts: Contents, path: Path, trust: bool) -> str | None:
     if trust:
         return None
     return f"The network of pytorch_state_dict is Python code of the bundle, which is not executed. {TRUST}"

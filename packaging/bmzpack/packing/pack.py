@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bmzpack.bundle import archive as bundle
-from bmzpack.bundle.contents import Facts
-from bmzpack.consumers import CONSUMERS, check_facts
+from bmzpack.bundle.contents import Contents
+from bmzpack.consumers.registry import CONSUMERS, programs
+from bmzpack.consumers.verdicts import check_contents
 from bmzpack.describe import documentation, rdf
 from bmzpack.describe.agreement import Agreement, agreement_of
 from bmzpack.describe.description import IDENTIFIER, Description, Input, Output, Processing, read_description
@@ -203,7 +204,7 @@ def _write_folder(
 
     (folder / "README.md").touch()
     write_rdf([])
-    report = check_facts(Facts(folder, folder / "rdf.yaml"), rdf.PROGRAMS)
+    report = check_contents(Contents(folder, folder / "rdf.yaml"), programs())
     consumers = [name for name, verdict in report.consumers.items() if verdict.verdict != "fails"]
     write_rdf(consumers)
     text = documentation.render(
@@ -220,7 +221,7 @@ def _write_folder(
         ending=ending,
     )
     (folder / "README.md").write_text(text, encoding="utf-8")
-    return Packed(folder, agreement, [CONSUMERS[name].NAME for name in consumers], _wanting(description, consumers))
+    return Packed(folder, agreement, [CONSUMERS[name].name for name in consumers], _wanting(description, consumers))
 
 
 @contextlib.contextmanager

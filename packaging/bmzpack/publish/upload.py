@@ -31,11 +31,15 @@ from urllib.parse import quote, urlsplit
 import typer
 
 from bmzpack.bundle.archive import unpacked
+from bmzpack.bundle.specification import load_model
+from bmzpack.consumers.core import CORE
+from bmzpack.consumers.registry import program_names, programs
 from bmzpack.consumers.summary import printable, summarise
 from bmzpack.describe.rdf import sha256
 from bmzpack.errors import UserError
 from bmzpack.files import new_file
 from bmzpack.publish.hypha import COLLECTION, STAGE, Hypha, Refused, Unanswered, complaint
+from bmzpack.testing.check import check
 
 if TYPE_CHECKING:
     from bioimageio.spec.model.v0_5 import ModelDescr
@@ -114,9 +118,6 @@ def upload(
     from bioimageio.spec import settings
     from bioimageio.spec.utils import read_yaml
 
-    from bmzpack.consumers import check
-    from bmzpack.testing.test import load
-
     bundle, server = Path(bundle), settings.hypha_upload
     if bundle.is_dir() or bundle.suffix in (".yaml", ".yml"):
         raise UserError(f"{bundle} is no .zip: upload the zip file, as a folder may hold what should not be public.")
@@ -132,7 +133,7 @@ def upload(
         token = None if dry_run else _token(settings.hypha_upload_token)
         report = check(bundle)
         _refuse_what_does_not_open(bundle, report)
-        model = load(folder, bundle)
+        model = load_model(folder, bundle)
         if model.id is not None:
             raise UserError(f"{bundle} has the id {printable(model.id)}, but the zoo gives ids: remove it in rdf.yaml.")
         manifest = _for_json(read_yaml(folder / "rdf.yaml"), bundle)
@@ -331,11 +332,10 @@ def _token(token: str | None) -> str:
 
 def _refuse_what_does_not_open(bundle: Path, report: Report) -> None:
     failing = {name for name, verdict in report.consumers.items() if verdict.verdict == "fails"}
-    programs = {"fiji", "ilastik", "qupath"}
-    if "core" in failing:
-        failing, reason = {"core"}, "bioimageio.core, with which the zoo tests it, cannot use it"
-    elif programs <= failing:
-        failing, reason = programs, "none of Fiji, ilastik and QuPath can use it"
+    if CORE.key in failing:
+        failing, reason = {CORE.key}, "bioimageio.core, with which the zoo tests it, cannot use it"
+    elif programs().keys() <= failing:
+        failing, reason = {*programs()}, f"none of {program_names()} can use it"
     else:
         return
     first = next(finding for name in sorted(failing) for finding in report.consumers[name].findings)

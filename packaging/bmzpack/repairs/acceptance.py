@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from bmzpack import engines
-from bmzpack.bundle.contents import Facts
+from bmzpack.bundle.contents import Contents
 from bmzpack.bundle.protobuf import OnnxFile, SavedModel
-from bmzpack.consumers.conditions import metadata as description
+from bmzpack.bundle.specification import silent
 from bmzpack.engines import TensorNames
 from bmzpack.errors import UserError
 from bmzpack.repairs.work import Work
@@ -84,7 +84,7 @@ class Trial:
 
         # the sample is changed by postprocessing
         try:
-            with description._silent():
+            with silent():
                 done = processing.postprocess(self.entries, dict(outputs), _copied(self.sample))
         except Exception as problem:  # bioimageio.core's own, on what no rule has found
             raise UserError(f"its output cannot be postprocessed: {_short(problem)}") from problem
@@ -145,14 +145,14 @@ def trial(work: Work, sizes: int = 2) -> Trial:
     """
     from bmzpack.operations import processing
 
-    facts = work.facts
-    if facts.is_old:
+    contents = work.contents
+    if contents.is_old:
         raise UserError("the description is of format 0.4")
     arrays = {}
-    for tensor in facts.tensors:
+    for tensor in contents.tensors:
         if f"{tensor.place}.test_tensor" in work.suspects:
             raise UserError(f"the test tensor of {tensor.id} has another checksum than is said")
-        array = facts.array(tensor)
+        array = contents.array(tensor)
         if not isinstance(array, np.ndarray):
             raise UserError(f"there is no test tensor of {tensor.id} that could be compared with")
         arrays[tensor.id] = np.array(array)
@@ -160,25 +160,25 @@ def trial(work: Work, sizes: int = 2) -> Trial:
         tensor.id: {
             key: value for key, value in (work.at(tensor.place) or {}).items() if not str(key).endswith("_tensor")
         }
-        for tensor in facts.tensors
+        for tensor in contents.tensors
     }
-    names = TensorNames([tensor.id for tensor in facts.inputs], [tensor.id for tensor in facts.outputs])
+    names = TensorNames([tensor.id for tensor in contents.inputs], [tensor.id for tensor in contents.outputs])
     try:
-        with description._silent():  # bioimageio.spec logs what it would like to know besides
+        with silent():  # bioimageio.spec logs what it would like to know besides
             sample = processing.preprocess([entries[name] for name in names.inputs], arrays)
     except Exception as error:  # bioimageio.core's own, on what no rule has found
         raise UserError(f"the test input cannot be preprocessed: {_short(error)}") from error
     first = processing.arrays(sample, names.inputs)
     expected = {name: arrays[name].astype(np.float32) for name in names.outputs}
-    others = [_resized(facts, first, n) for n in range(sizes)] if _is_open(facts) else []
+    others = [_resized(contents, first, n) for n in range(sizes)] if _is_open(contents) else []
     given = [first, *(tensors for tensors in others if tensors is not None)]
     return Trial(names, [entries[name] for name in names.outputs], sample, given, expected)
 
 
-def own_names(facts: Facts, name: str) -> TensorNames | None:
+def own_names(contents: Contents, name: str) -> TensorNames | None:
     """The names that a weights file gives the bundle's tensors, in their order; None where they cannot be told."""
-    found = {"onnx": lambda: facts.onnx, "tensorflow_saved_model_bundle": lambda: facts.saved_model}.get(name)
-    inputs, outputs = [tensor.id for tensor in facts.inputs], [tensor.id for tensor in facts.outputs]
+    found = {"onnx": lambda: contents.onnx, "tensorflow_saved_model_bundle": lambda: contents.saved_model}.get(name)
+    inputs, outputs = [tensor.id for tensor in contents.inputs], [tensor.id for tensor in contents.outputs]
     if found is None:
         return TensorNames(inputs, outputs)
     ends = found()
@@ -202,31 +202,31 @@ def runnable(work: Work) -> list[tuple[str, Path, TensorNames]]:
     """Weights that can be run here: format, file and its own names of the tensors."""
     found = []
     for name in RUN_FIRST:
-        path, own = work.trusted(name), own_names(work.facts, name)
+        path, own = work.trusted(name), own_names(work.contents, name)
         if path and own:
             found.append((name, path, own))
     return found
 
 
-def _is_open(facts: Facts) -> bool:
-    return any(axis.step for tensor in facts.inputs for axis in tensor.axes if axis.id != "batch")
+def _is_open(contents: Contents) -> bool:
+    return any(axis.step for tensor in contents.inputs for axis in tensor.axes if axis.id != "batch")
 
 
-def _resized(facts: Facts, tensors: Mapping[str, np.ndarray], number: int) -> dict[str, np.ndarray] | None:
+def _resized(contents: Contents, tensors: Mapping[str, np.ndarray], number: int) -> dict[str, np.ndarray] | None:
     """The tensors in the smallest size and ``number`` steps more along one axis, cut or repeated; None if too large."""
     sizes: dict[tuple[str, str], int] = {}
-    for tensor in facts.inputs:
+    for tensor in contents.inputs:
         opened = [axis for axis in tensor.axes if axis.step and axis.minimum]
         for axis, length in zip(tensor.axes, tensors[tensor.id].shape, strict=True):
             more = number * (axis.step or 0) if axis in opened[-1:] else 0
             sizes[tensor.id, axis.id] = (axis.minimum or 1) + more if axis.step and axis.id != "batch" else length
-    for tensor in facts.inputs:
+    for tensor in contents.inputs:
         for axis in tensor.axes:
-            if other := facts.referred(axis):
+            if other := contents.referred(axis):
                 size = sizes[other[0].id, other[1].id]
-                sizes[tensor.id, axis.id] = round(size * facts.ratio(axis) + axis.offset)
+                sizes[tensor.id, axis.id] = round(size * contents.ratio(axis) + axis.offset)
     resized = {}
-    for tensor in facts.inputs:
+    for tensor in contents.inputs:
         array = tensors[tensor.id]
         if math.prod(sizes[tensor.id, axis.id] for axis in tensor.axes) > max(4 * array.size, LARGEST_TRIED):
             return None

@@ -6,9 +6,11 @@ import copy
 import math
 from typing import Any
 
-from bmzpack.bundle.contents import Axis, text
-from bmzpack.consumers.conditions.metadata import invalid
-from bmzpack.consumers.conditions.tensor_axes import sizes_that_jdll_misreads, test_tensors
+from bmzpack.bundle.described import DescribedAxis
+from bmzpack.bundle.values import text
+from bmzpack.consumers.conditions.tensor_data import unfit_test_tensors
+from bmzpack.consumers.conditions.tensor_sizes import sizes_misread_by_jdll
+from bmzpack.consumers.conditions.validation import invalid_description
 from bmzpack.errors import UserError
 from bmzpack.measure.scales import LARGEST_PART, both_scales
 from bmzpack.repairs.work import Work
@@ -23,13 +25,13 @@ def scales(work: Work) -> None:
     Pixel sizes are kept in ``config.bmzpack.pixel_size``. Outputs that are smaller by an offset are left to the author:
     the network has to be changed.
     """
-    if work.facts.is_old:
+    if work.contents.is_old:
         return
-    misread = {occurrence.where for occurrence in sizes_that_jdll_misreads(work.facts)}
-    groups: dict[str, tuple[Axis, list[Axis]]] = {}
-    for tensor in work.facts.tensors:
+    misread = {occurrence.where for occurrence in sizes_misread_by_jdll(work.contents)}
+    groups: dict[str, tuple[DescribedAxis, list[DescribedAxis]]] = {}
+    for tensor in work.contents.tensors:
         for axis in tensor.axes:
-            if found := work.facts.referred(axis):
+            if found := work.contents.referred(axis):
                 groups.setdefault(found[1].place, (found[1], []))[1].append(axis)
     for source, followers in groups.values():
         places = [axis.place for axis in followers if axis.place in misread]
@@ -50,11 +52,11 @@ def scales(work: Work) -> None:
                 work.changed("T9", place, what)
 
 
-def _rewrite(work: Work, source: Axis, followers: list[Axis]) -> str:
+def _rewrite(work: Work, source: DescribedAxis, followers: list[DescribedAxis]) -> str:
     """Write the scales of an input's axis and of all that follow it; what was done, in words."""
     outputs = {axis.place for axis in followers if axis.place.startswith("outputs")}
-    ratios = [work.facts.ratio(axis) for axis in followers if axis.place in outputs]
-    others = [work.facts.ratio(axis) for axis in followers if axis.place not in outputs]
+    ratios = [work.contents.ratio(axis) for axis in followers if axis.place in outputs]
+    others = [work.contents.ratio(axis) for axis in followers if axis.place not in outputs]
     ratio = ratios[0]
     if not all(math.isclose(other, ratio, rel_tol=SAME) for other in ratios) or any(other != 1 for other in others):
         raise UserError("tensors of several sizes follow one axis")
@@ -74,7 +76,7 @@ def _rewrite(work: Work, source: Axis, followers: list[Axis]) -> str:
     return f"The scales of {source.id} are {now}, as Fiji takes them for the ratio of output to input{kept}."
 
 
-def _keep(work: Work, source: Axis) -> str:
+def _keep(work: Work, source: DescribedAxis) -> str:
     """Note the size of a pixel in the description's config; what was noted, in words."""
     unit = text(work.at(source.place).get("unit"))
     if unit is None and source.pixel == 1:
@@ -92,6 +94,6 @@ def _keep(work: Work, source: Axis) -> str:
 
 def _faults(work: Work) -> set[str]:
     """Places where sizes are misread or do not fit the test tensors, and what bioimageio.spec does not accept."""
-    looks = (sizes_that_jdll_misreads, test_tensors)
-    places = {occurrence.where for look in looks for occurrence in look(work.facts)}
-    return places | {f"{occurrence.where}: {occurrence.found}" for occurrence in invalid(work.facts)}
+    looks = (sizes_misread_by_jdll, unfit_test_tensors)
+    places = {occurrence.where for look in looks for occurrence in look(work.contents)}
+    return places | {f"{occurrence.where}: {occurrence.found}" for occurrence in invalid_description(work.contents)}

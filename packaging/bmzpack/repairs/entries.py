@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from bmzpack.bundle.contents import source_of
-from bmzpack.consumers import CONSUMERS, check_facts
-from bmzpack.consumers.conditions import metadata as description
-from bmzpack.consumers.conditions import tensor_axes as tensors
-from bmzpack.consumers.conditions import weights_files as weights
+from bmzpack.bundle.values import source_of
+from bmzpack.consumers.conditions import metadata, tensor_data, weights_files
+from bmzpack.consumers.registry import CONSUMERS
+from bmzpack.consumers.verdicts import check_contents
 from bmzpack.describe import rdf
 from bmzpack.describe.nickname import nickname
 from bmzpack.repairs.work import Work
@@ -42,7 +41,7 @@ def forms(work: Work) -> None:
 
 def plain_files(work: Work) -> None:
     """R1: documentation and covers as plain texts, in the last format that has them so."""
-    if work.facts.is_old:
+    if work.contents.is_old:
         return
     holders: list[tuple[Any, Any, str]] = [(work.rdf, "documentation", "documentation")]
     covers = work.rdf.get("covers")
@@ -57,10 +56,10 @@ def plain_files(work: Work) -> None:
             continue
         holder[key] = source
         work.changed("R1", place, f"The file name stands alone: {source}.")
-    numbers = tuple(int(part) for part in re.findall(r"\d+", work.facts.version)[:3])
+    numbers = tuple(int(part) for part in re.findall(r"\d+", work.contents.version)[:3])
     plain = isinstance(work.rdf.get("documentation"), str) or any(isinstance(cover, str) for cover in covers or ())
-    if numbers[:2] == (0, 5) and numbers > description.LAST_PLAIN and plain:
-        before = work.facts.version
+    if numbers[:2] == (0, 5) and numbers > metadata.LAST_PLAIN and plain:
+        before = work.contents.version
         work.rdf["format_version"] = rdf.FORMAT_VERSION
         work.changed("R1", "format_version", f"The format is {rdf.FORMAT_VERSION}, it was {before}.")
 
@@ -71,7 +70,7 @@ def names(work: Work) -> None:
     if own is not None and not (isinstance(own, str) and re.fullmatch(r"[a-z0-9_.-]+(/[a-z0-9_.-]+)*", own)):
         del work.rdf["id"]
         work.changed("R2", "id", f"The id {own!r} is taken out: the zoo gives it.")
-    if [*description.missing_nickname(work.facts)]:
+    if [*metadata.missing_nickname(work.contents)]:
         config = work.rdf["config"]
         if not isinstance(config.setdefault("bioimageio", {}), dict):
             work.left("R2", "config.bioimageio", "It is no mapping of keys to values.")
@@ -82,7 +81,7 @@ def names(work: Work) -> None:
 
 def versions(work: Work) -> None:
     """R4: versions as texts of three numbers, as they were written."""
-    for occurrence in [*weights.short_versions(work.facts)]:
+    for occurrence in [*weights_files.versions_without_three_numbers(work.contents)]:
         holder, _, key = occurrence.where.rpartition(".")
         entry = work.at(holder)
         given = work.written(occurrence.where)
@@ -95,9 +94,9 @@ def versions(work: Work) -> None:
 
 def axis_ids(work: Work) -> None:
     """R5: ids that the specification fills in, and JDLL (AxisV05) does not."""
-    if work.facts.is_old:
+    if work.contents.is_old:
         return
-    for tensor in work.facts.tensors:
+    for tensor in work.contents.tensors:
         for axis in tensor.axes:
             entry = work.at(axis.place)
             if isinstance(entry, dict) and entry.get("type") == "space" and "id" not in entry:
@@ -107,11 +106,11 @@ def axis_ids(work: Work) -> None:
 
 def channel_names(work: Work) -> None:
     """R5: names of channels, as many as the test tensor has."""
-    if work.facts.is_old:
+    if work.contents.is_old:
         return
-    for tensor in work.facts.tensors:
+    for tensor in work.contents.tensors:
         for number, axis in enumerate(tensor.axes):
-            entry, array = work.at(axis.place), work.facts.array(tensor)
+            entry, array = work.at(axis.place), work.contents.array(tensor)
             shape = array.shape if isinstance(array, np.ndarray) else ()
             nameless = isinstance(entry, dict) and entry.get("type") == "channel" and "channel_names" not in entry
             if nameless and len(shape) == len(tensor.axes):
@@ -125,9 +124,9 @@ def channel_names(work: Work) -> None:
 
 def samples(work: Work) -> None:
     """R8: leave out sample tensors that are not the test tensors."""
-    for occurrence in [*tensors.samples_that_differ(work.facts)]:
+    for occurrence in [*tensor_data.sample_tensors_that_differ(work.contents)]:
         holder, _, key = occurrence.where.rpartition(".")
-        if work.facts.is_old:
+        if work.contents.is_old:
             which, _, index = holder.partition(".")
             key = f"sample_{which}"
             if len(work.rdf[key]) > 1:
@@ -141,7 +140,7 @@ def samples(work: Work) -> None:
 
 def parents(work: Work) -> None:
     """W5: one original, and the others made from it."""
-    entries = {name: entry for name in work.facts.weights if isinstance(entry := work.at(f"weights.{name}"), dict)}
+    entries = {name: entry for name in work.contents.weights if isinstance(entry := work.at(f"weights.{name}"), dict)}
     if not entries:
         return
     originals = [name for name in entries if not entries[name].get("parent")] or list(entries)
@@ -158,9 +157,9 @@ def parents(work: Work) -> None:
 
 def links(work: Work) -> None:
     """R9: the entries of programs that can open the bundle."""
-    for name, verdict in check_facts(work.facts).consumers.items():
+    for name, verdict in check_contents(work.contents).consumers.items():
         if verdict.verdict != "fails" and any(finding.rule == "R9" for finding in verdict.findings):
-            link = CONSUMERS[name].LINK
+            link = CONSUMERS[name].link
             found = work.rdf.get("links")
             work.rdf["links"] = [*(found if isinstance(found, list) else []), link]
             work.changed("R9", "links", f"{link} is among the links.")
@@ -169,6 +168,6 @@ def links(work: Work) -> None:
 def _seed(work: Work) -> str:
     """The checksum of the first weights file, or of the description where there is none."""
     for name in PREFERENCE:
-        if path := work.facts.weights_file(name):
+        if path := work.contents.weights_file(name):
             return rdf.sha256(path)
     return rdf.sha256(work.path)

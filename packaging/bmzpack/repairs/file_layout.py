@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bmzpack.consumers import core
-from bmzpack.consumers.conditions.bundle_files import missing
+from bmzpack.consumers.conditions.bundle_files import missing_files
 from bmzpack.repairs.work import Work
 
 
@@ -42,7 +42,7 @@ def wrong_files(work: Work) -> None:
 
 def dead_references(work: Work) -> None:
     """F2: take out what names a file that is not there, where something remains that can be run."""
-    places = [occurrence.where for occurrence in missing(work.facts)]
+    places = [occurrence.where for occurrence in missing_files(work.contents)]
     lacking: dict[str, list[str]] = {}
     for place in places:
         top, _, rest = place.partition(".")
@@ -51,7 +51,7 @@ def dead_references(work: Work) -> None:
         if top == "weights" and part != "dependencies" and name in work.rdf["weights"]:
             lacking.setdefault(name, []).append(part or "weights")
     for name, parts in lacking.items():
-        if not any(work.trusted(other) for other in core.FORMATS if other not in lacking):
+        if not any(work.trusted(other) for other in core.ORDER if other not in lacking):
             work.left("F2", f"weights.{name}", "The file is missing, and there are no other weights: add it.")
             continue
         del work.rdf["weights"][name]

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from bmzpack.bundle.contents import Axis
-from bmzpack.consumers.conditions.tensor_axes import halo_of_the_whole_output, steps, test_tensors
+from bmzpack.bundle.described import DescribedAxis
+from bmzpack.consumers.conditions.tensor_data import unfit_test_tensors
+from bmzpack.consumers.conditions.tensor_sizes import halo_covers_whole_output, sizes_that_cannot_be_tiled
 from bmzpack.errors import UserError
 from bmzpack.repairs.acceptance import runnable, trial
 from bmzpack.repairs.work import Work
@@ -24,16 +25,16 @@ MOST_RUNS = 4
 
 def sizes(work: Work) -> None:
     """R6: smallest sizes and steps that JDLL tiles and the test tensors have."""
-    if work.facts.is_old:
+    if work.contents.is_old:
         return
-    refused = {occurrence.where for occurrence in steps(work.facts)}
-    cut = {occurrence.where for occurrence in halo_of_the_whole_output(work.facts)}
-    followed = {axis.place: work.facts.referred(axis) for tensor in work.facts.outputs for axis in tensor.axes}
+    refused = {occurrence.where for occurrence in sizes_that_cannot_be_tiled(work.contents)}
+    cut = {occurrence.where for occurrence in halo_covers_whole_output(work.contents)}
+    followed = {axis.place: work.contents.referred(axis) for tensor in work.contents.outputs for axis in tensor.axes}
     refused |= {found[1].place for place, found in followed.items() if found and place in cut}
-    groups: dict[tuple[int, int], list[Axis]] = {}
+    groups: dict[tuple[int, int], list[DescribedAxis]] = {}
     lengths: dict[str, int] = {}
-    for tensor in work.facts.inputs:
-        array = work.facts.array(tensor)
+    for tensor in work.contents.inputs:
+        array = work.contents.array(tensor)
         for number, axis in enumerate(tensor.axes):
             if axis.place in refused and axis.minimum and axis.step:
                 groups.setdefault((axis.minimum, axis.step), []).append(axis)
@@ -43,7 +44,7 @@ def sizes(work: Work) -> None:
         _mend(work, groups, lengths)
 
 
-def _mend(work: Work, groups: dict[tuple[int, int], list[Axis]], lengths: dict[str, int]) -> None:
+def _mend(work: Work, groups: dict[tuple[int, int], list[DescribedAxis]], lengths: dict[str, int]) -> None:
     """Change the axes of all groups together: the network is run with all of them."""
     axes = [axis for group in groups.values() for axis in group]
     before = {axis.place: work.at(axis.place)["size"] for axis in axes}
@@ -72,13 +73,13 @@ def _mend(work: Work, groups: dict[tuple[int, int], list[Axis]], lengths: dict[s
 
 
 def _choices(
-    work: Work, minimum: int, step: int, group: list[Axis], lengths: dict[str, int]
+    work: Work, minimum: int, step: int, group: list[DescribedAxis], lengths: dict[str, int]
 ) -> Iterator[tuple[int, int]]:
     """Smallest sizes and steps that JDLL tiles: the declared step first, then one that divides both."""
     before = [work.at(axis.place)["size"] for axis in group]
     own = {axis.place for axis in group}
-    followers = [axis for tensor in work.facts.outputs for axis in tensor.axes]
-    own |= {axis.place for axis in followers if (found := work.facts.referred(axis)) and found[1].place in own}
+    followers = [axis for tensor in work.contents.outputs for axis in tensor.axes]
+    own |= {axis.place for axis in followers if (found := work.contents.referred(axis)) and found[1].place in own}
     wrong = _wrong(work) - own
     largest = min(lengths[axis.place] for axis in group)
     finer = math.gcd(minimum, step)
@@ -98,11 +99,11 @@ def _choices(
 
 def _wrong(work: Work) -> set[str]:
     """Places where sizes are not tiled, do not fit a halo or test tensor, or are not valid."""
-    looks = (steps, halo_of_the_whole_output, test_tensors)
-    return {occurrence.where for look in looks for occurrence in look(work.facts)}
+    looks = (sizes_that_cannot_be_tiled, halo_covers_whole_output, unfit_test_tensors)
+    return {occurrence.where for look in looks for occurrence in look(work.contents)}
 
 
-def _set(work: Work, groups: dict[tuple[int, int], list[Axis]], chosen: Sequence[tuple[int, int]]) -> None:
+def _set(work: Work, groups: dict[tuple[int, int], list[DescribedAxis]], chosen: Sequence[tuple[int, int]]) -> None:
     for group, (low, step) in zip(groups.values(), chosen, strict=True):
         for axis in group:
             entry: dict[str, Any] = work.at(axis.place)

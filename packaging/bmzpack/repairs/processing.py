@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 
 from bmzpack import engines
-from bmzpack.bundle.contents import Operation, number
+from bmzpack.bundle.described import DescribedOperation
+from bmzpack.bundle.values import number
 from bmzpack.errors import UserError
 from bmzpack.operations.processing import EPSILON
 from bmzpack.repairs.acceptance import trial
@@ -21,7 +22,7 @@ def over_batch(work: Work) -> None:
         axes = operation.kwargs.get("axes")
         if isinstance(axes, list) and "batch" in axes:
             kwargs = operation.kwargs | {"axes": [axis for axis in axes if axis != "batch"]}
-            _write(work, "P2", Operation(operation.id, kwargs, operation.place), "batch is out of the axes")
+            _write(work, "P2", DescribedOperation(operation.id, kwargs, operation.place), "batch is out of the axes")
 
 
 def fixed_statistics(work: Work) -> None:
@@ -30,16 +31,20 @@ def fixed_statistics(work: Work) -> None:
         mean, deviation = (number(operation.kwargs.get(key)) for key in ("mean", "std"))
         if operation.id == "fixed_zero_mean_unit_variance" and mean is not None and deviation is not None:
             gain = 1 / (deviation + EPSILON)
-            scaling = Operation("scale_linear", {"gain": gain, "offset": -mean * gain}, operation.place)
+            scaling = DescribedOperation("scale_linear", {"gain": gain, "offset": -mean * gain}, operation.place)
             _write(work, "P5", scaling, "It is written as scale_linear")
 
 
-def _operations(work: Work) -> list[Operation]:
+def _operations(work: Work) -> list[DescribedOperation]:
     """Of the preprocessing of all inputs."""
-    return [] if work.facts.is_old else [operation for tensor in work.facts.inputs for operation in tensor.operations]
+    return (
+        []
+        if work.contents.is_old
+        else [operation for tensor in work.contents.inputs for operation in tensor.operations]
+    )
 
 
-def _write(work: Work, rule: str, operation: Operation, what: str) -> None:
+def _write(work: Work, rule: str, operation: DescribedOperation, what: str) -> None:
     """Write an operation in the place of another, if the test tensors come out the same."""
     before = copy.deepcopy(work.rdf)
     try:

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 
 from bmzpack.bundle import archive as archives
 from bmzpack.bundle.archive import find_description, unpacked
-from bmzpack.bundle.contents import Facts
-from bmzpack.consumers import CONSUMERS, Report, check, check_facts
-from bmzpack.consumers.conditions.metadata import unreadable
+from bmzpack.bundle.contents import Contents
+from bmzpack.consumers.conditions.metadata import malformed_description
+from bmzpack.consumers.findings import Report
+from bmzpack.consumers.registry import CONSUMERS
+from bmzpack.consumers.verdicts import check_contents
 from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
 from bmzpack.repairs import axis_scales as scales
@@ -27,6 +29,7 @@ from bmzpack.repairs import input_sizes as sizes
 from bmzpack.repairs import processing, upgrade
 from bmzpack.repairs import weights_conversion as weights
 from bmzpack.repairs.work import Change, Work, copied
+from bmzpack.testing.check import check
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -119,16 +122,16 @@ def repair(
             path = Path(bundle) if named else find_description(original)
             if path is None:
                 raise UserError(f"{bundle} holds no rdf.yaml.")
-            before = check_facts(Facts(original, path), bundle=str(bundle))
+            before = check_contents(Contents(original, path), bundle=str(bundle))
             copied(original, folder)
             work = Work(folder, folder / path.relative_to(original), scratch)
         for mend in FIRST:
             mend(work)
-        for mend in () if [*unreadable(work.facts)] else REPAIRS:
+        for mend in () if [*malformed_description(work.contents)] else REPAIRS:
             mend(work)
         if not work.changes:
             return Repaired(None, [], work.unmended, before, before)
-        _ = work.facts  # writes the description
+        _ = work.contents  # writes the description
         target = Path(temporary, output.name) if dry_run else output
         with new_file(target, overwrite) as written:
             archives.write(work.root, written)
@@ -173,7 +176,7 @@ def show(repaired: Repaired, console: Console) -> None:
     for name, verdict in repaired.after.consumers.items():
         earlier = repaired.before.consumers[name].verdict
         now = verdict.verdict
-        write(f"{CONSUMERS[name].NAME}: {now}{'' if now == earlier else f' (before: {earlier})'}")
+        write(f"{CONSUMERS[name].name}: {now}{'' if now == earlier else f' (before: {earlier})'}")
     if not repaired.changes and not remaining:
         write("Nothing needs to be mended: no bundle is written.")
     elif not repaired.changes:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from bmzpack.bundle.contents import source_of
-from bmzpack.consumers import check_facts
-from bmzpack.consumers.conditions import metadata as description
+from bmzpack.bundle.specification import without_files
+from bmzpack.bundle.values import source_of
+from bmzpack.consumers.conditions.validation import invalid_description
 from bmzpack.consumers.findings import Severity
+from bmzpack.consumers.verdicts import check_contents
 from bmzpack.describe import rdf
 from bmzpack.errors import UserError
 from bmzpack.repairs.acceptance import runnable, trial
@@ -23,17 +23,17 @@ NEED = {"D2", "R6", "R8", "W1", "W2", "W3", "W4"}
 
 def upgrade(work: Work) -> None:
     """D2: bring a description of format 0.3 or 0.4 to 0.5.10, where something else is to be mended in it."""
-    if not work.facts.is_old or not _is_needed(work):
+    if not work.contents.is_old or not _is_needed(work):
         return
-    before, version = copy.deepcopy(work.rdf), work.facts.version
+    before, version = copy.deepcopy(work.rdf), work.contents.version
     try:
         work.rdf = _upgraded(work)
         work.look_again()
-        invalid = [occurrence.found for occurrence in description.invalid(work.facts)] or [
-            f"{place}: {what}" for place, what in work.facts.problems
+        problems = [occurrence.found for occurrence in invalid_description(work.contents)] or [
+            f"{place}: {what}" for place, what in work.contents.problems
         ]
-        if invalid:
-            raise UserError(invalid[0].rstrip("."))
+        if problems:
+            raise UserError(problems[0].rstrip("."))
         _prove(work)
     except UserError as problem:
         work.undone(before)
@@ -45,7 +45,7 @@ def upgrade(work: Work) -> None:
 
 
 def _is_needed(work: Work) -> bool:
-    findings = [finding for verdict in check_facts(work.facts).consumers.values() for finding in verdict.findings]
+    findings = [finding for verdict in check_contents(work.contents).consumers.values() for finding in verdict.findings]
     worse = {finding.rule for finding in findings if finding.severity is not Severity.ADVICE}
     keras = work.trusted("keras_v3") or work.trusted("keras_hdf5")
     return bool(worse & (NEED | ({"N1"} if keras else set())))
@@ -53,13 +53,10 @@ def _is_needed(work: Work) -> bool:
 
 def _upgraded(work: Work) -> dict[str, Any]:
     """The description as bioimageio.spec upgrades it, documentation and covers as plain texts."""
-    from bioimageio.spec import InvalidDescr, ValidationContext, build_description, dump_description
+    from bioimageio.spec import InvalidDescr, build_description, dump_description
 
-    rdf.known_people(work.rdf)
-    context = ValidationContext(root=work.root.resolve(), file_name=work.file, perform_io_checks=False)
     try:
-        with context, warnings.catch_warnings(), description._silent():
-            warnings.simplefilter("ignore")
+        with without_files(work.root, work.file):
             loaded = build_description(copy.deepcopy(work.rdf), format_version="latest")
             if isinstance(loaded, InvalidDescr):
                 errors = [error for detail in loaded.validation_summary.details for error in detail.errors]

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bmzpack.bundle.contents import Facts
+from bmzpack.bundle.contents import Contents
 from bmzpack.bundle.protobuf import OnnxFile
-from bmzpack.consumers import check_facts, core
-from bmzpack.consumers.conditions import weights_files as weights
+from bmzpack.consumers import core
+from bmzpack.consumers.conditions import weights_files
+from bmzpack.consumers.registry import programs
+from bmzpack.consumers.verdicts import check_contents
 from bmzpack.describe import rdf
 from bmzpack.engines import TensorNames
 from bmzpack.engines.process import run_python
@@ -28,17 +30,21 @@ WANTED = (SAVED_MODEL, "onnx", "torchscript")
 def saved_model(work: Work) -> None:
     """W1, W2: a frozen saved model at the top of its zip, its tensors named by their ids."""
     looks = {
-        "W1": (weights.saved_model_layout, weights.saved_model_entry, weights.saved_model_signature),
-        "W2": (weights.saved_model_variables, weights.saved_model_endpoint),
+        "W1": (
+            weights_files.misplaced_saved_model,
+            weights_files.saved_model_without_variables_entry,
+            weights_files.unfit_saved_model_signature,
+        ),
+        "W2": (weights_files.unfrozen_saved_model, weights_files.saved_model_endpoint_without_names),
     }
-    rules = [rule for rule, each in looks.items() if any(any(True for _ in look(work.facts)) for look in each)]
+    rules = [rule for rule, each in looks.items() if any(any(True for _ in look(work.contents)) for look in each)]
     path = work.trusted(SAVED_MODEL)
     if not rules or path is None:
         return
     target = work.scratch / FORMATS[SAVED_MODEL][1]
     try:
         tried = trial(work)
-        own = own_names(work.facts, SAVED_MODEL)
+        own = own_names(work.contents, SAVED_MODEL)
         before = tried.run(SAVED_MODEL, path, own) if own and "W1" not in rules else None
         _convert(work, "saved_model", path, {SAVED_MODEL: target}, tried.names)
         error = tried.accept(SAVED_MODEL, target, before)
@@ -59,15 +65,15 @@ def saved_model(work: Work) -> None:
 
 def onnx(work: Work) -> None:
     """W3: an opset and IR version that ONNX Runtime 1.13.1 runs, one file, tensors named by their ids."""
-    looks = (weights.onnx_too_new, weights.onnx_names, weights.onnx_external)
-    found = [occurrence.found for look in looks for occurrence in look(work.facts)]
-    path, file = work.trusted("onnx"), work.facts.onnx
+    looks = (weights_files.onnx_too_new, weights_files.onnx_tensor_names_differ, weights_files.external_onnx_weights)
+    found = [occurrence.found for look in looks for occurrence in look(work.contents)]
+    path, file = work.trusted("onnx"), work.contents.onnx
     if not found or path is None or not isinstance(file, OnnxFile):
         return
     target = work.scratch / FORMATS["onnx"][1]
     try:
         tried = trial(work)
-        own = own_names(work.facts, "onnx")
+        own = own_names(work.contents, "onnx")
         before = tried.run("onnx", path, own) if own else None
         versions = _convert(work, "onnx", path, {"onnx": target}, tried.names)["onnx"]
         error = tried.accept("onnx", target, before)
@@ -87,11 +93,11 @@ def missing_formats(work: Work) -> None:
     broken = _broken(work)
     rules = {
         finding.rule
-        for name, verdict in check_facts(work.facts).consumers.items()
+        for name, verdict in check_contents(work.contents).consumers.items()
         for finding in verdict.findings
-        if name != "core"
+        if name in programs()
     }
-    wanted = [name for name in WANTED if name in broken or name not in work.facts.weights]
+    wanted = [name for name in WANTED if name in broken or name not in work.contents.weights]
     if not wanted or not (broken or rules & {"N1", "N2"}):
         return
     original = next((name for name in ("keras_v3", "keras_hdf5") if work.trusted(name)), None)
@@ -104,14 +110,14 @@ def missing_formats(work: Work) -> None:
         work.left("N1", "weights", f"{', '.join(wanted)} cannot be made: {problem}")
     for name, rule in broken.items():
         made = any(change.where == f"weights.{name}" for change in work.changes)
-        if not made and any(work.trusted(other) for other in core.FORMATS if other not in broken):
+        if not made and any(work.trusted(other) for other in core.ORDER if other not in broken):
             del work.rdf["weights"][name]
             work.settled(f"weights.{name}")
             work.changed(rule, f"weights.{name}", f"{name} is taken out: its file holds no network.")
 
 
 def _from_keras(work: Work, original: str, wanted: Sequence[str], broken: dict[str, str]) -> None:
-    source = work.facts.weights_file(original)
+    source = work.contents.weights_file(original)
     assert source is not None
     tried = trial(work)
     if original == "keras_hdf5":
@@ -147,19 +153,19 @@ def _from_keras(work: Work, original: str, wanted: Sequence[str], broken: dict[s
 
 
 def _from_saved_model(work: Work, broken: dict[str, str]) -> None:
-    source = work.facts.weights_file(SAVED_MODEL)
+    source = work.contents.weights_file(SAVED_MODEL)
     assert source is not None
     tried = trial(work)
     target = work.scratch / "converted.onnx"
     versions = _convert(work, "saved_model", source, {"onnx": target}, tried.names)["onnx"]
-    error = tried.accept("onnx", target, tried.run(SAVED_MODEL, source, own_names(work.facts, SAVED_MODEL)))
+    error = tried.accept("onnx", target, tried.run(SAVED_MODEL, source, own_names(work.contents, SAVED_MODEL)))
     _add(work, "onnx", target, SAVED_MODEL, versions, error, broken)
 
 
 def _add(
     work: Work, name: str, path: Path, parent: str, versions: dict[str, Any], error: float, broken: dict[str, str]
 ) -> None:
-    old = work.facts.weights_file(name)
+    old = work.contents.weights_file(name)
     if name in broken and old:
         old.unlink()
     taken = work.take(path, FORMATS[name][1])
@@ -171,21 +177,21 @@ def _add(
 
 def _broken(work: Work) -> dict[str, str]:
     """Formats whose file is there, is the one that is meant, and holds no network; with the rule that says so."""
-    facts = work.facts
+    contents = work.contents
     found = {
-        SAVED_MODEL: ("W1", _holds_no_graph(facts)),
-        "onnx": ("W3", isinstance(facts.onnx, str)),
-        "torchscript": ("W4", bool([*weights.torchscript_archive(facts)])),
+        SAVED_MODEL: ("W1", _holds_no_graph(contents)),
+        "onnx": ("W3", isinstance(contents.onnx, str)),
+        "torchscript": ("W4", bool([*weights_files.unreadable_torchscript(contents)])),
     }
     return {name: rule for name, (rule, broken) in found.items() if broken and work.trusted(name)}
 
 
-def _holds_no_graph(facts: Facts) -> bool:
+def _holds_no_graph(contents: Contents) -> bool:
     """Whether there is no saved model anywhere in the zip."""
-    files = facts.saved_model_files
+    files = contents.saved_model_files
     if not isinstance(files, dict):
         return files is not None
-    return isinstance(facts.saved_model, str) or not any(name.endswith(("saved_model.pb", ".zip")) for name in files)
+    return isinstance(contents.saved_model, str) or not any(name.endswith(("saved_model.pb", ".zip")) for name in files)
 
 
 def _refresh(work: Work, name: str, path: Path, versions: dict[str, Any] | None = None) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 
 from bmzpack.bundle.archive import LARGEST_BUNDLE, MOST_FILES, read_description
-from bmzpack.bundle.contents import Facts
-from bmzpack.consumers.conditions import bundle_files as files
+from bmzpack.bundle.contents import Contents
+from bmzpack.consumers.conditions import bundle_files
 from bmzpack.describe import rdf
 from bmzpack.errors import UserError
 
@@ -54,8 +54,8 @@ class Work:
         self.unmended: list[Change] = []
         self._node = yaml.compose(description.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
         self._stored = copy.deepcopy(self.rdf)
-        self._facts: Facts | None = None
-        self.suspects = {occurrence.where for occurrence in files.changed(self.facts)}
+        self._facts: Contents | None = None
+        self.suspects = {occurrence.where for occurrence in bundle_files.wrong_checksums(self.contents)}
         """Places of files with another checksum than they should have: nothing is made of them."""
 
     @property
@@ -64,13 +64,13 @@ class Work:
         return self.root / self.file
 
     @property
-    def facts(self) -> Facts:
+    def contents(self) -> Contents:
         """What is known of the bundle as it is now."""
         if self._facts is None:
             if self.rdf != self._stored:
                 rdf.write(self.rdf, self.path)
                 self._stored = copy.deepcopy(self.rdf)
-            self._facts = Facts(self.folder, self.path)
+            self._facts = Contents(self.folder, self.path)
         return self._facts
 
     def changed(self, rule: str, where: str, what: str) -> None:
@@ -79,7 +79,7 @@ class Work:
         self._facts = None
 
     def look_again(self) -> None:
-        """Forget `facts`: `rdf` has been changed."""
+        """Forget `contents`: `rdf` has been changed."""
         self._facts = None
 
     def left(self, rule: str, where: str, why: str) -> None:
@@ -125,7 +125,7 @@ class Work:
 
     def trusted(self, name: str) -> Path | None:
         """The file of a weights format, where the bundle has it and its checksum is right."""
-        return None if f"weights.{name}" in self.suspects else self.facts.weights_file(name)
+        return None if f"weights.{name}" in self.suspects else self.contents.weights_file(name)
 
     def take(self, file: Path, name: str) -> str:
         """Put a file into the bundle, under a name that is free; returns the name."""

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from bmzpack.bundle.archive import read_description
+from bmzpack.bundle.specification import offline
 from bmzpack.engines import worker
 from bmzpack.errors import UserError
 
@@ -39,8 +40,6 @@ def main(folder: Path) -> None:
 def _run(job: dict[str, Any], entries: Sequence[dict[str, np.ndarray]], names: list[str], stem: str) -> dict[str, Any]:
     from bioimageio.core import create_prediction_pipeline, test_description
     from bioimageio.spec import InvalidDescr, build_description
-
-    from bmzpack.describe.rdf import offline
 
     if job["trust"] and "keras" in job["format"]:
         import keras

@@ -13,23 +13,20 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bmzpack.bundle.contents import Axis, Facts, Tensor
+from bmzpack.bundle.contents import Contents
+from bmzpack.bundle.described import DescribedTensor
+from bmzpack.bundle.input_sizes import STEPS, Sizes, sizes_at
 from bmzpack.engines import relative_error
 
-STEPS = (0, 1, 2)
-"""Steps above the smallest size, as bioimageio.core tries them."""
 INSIDE = 16
 """Pixels that are left of a tile at least when the halo is cut off."""
 LARGEST_IMAGE = 2**22
 """Pixels along all axes together up to which other sizes are tried, and those of the test input."""
 
-Sizes = dict[tuple[str, str], int]
-"""By tensor and axis."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Tile:
-    """A tile, as an entry of the trial."""
+    """A tile, as an entry of the inputs."""
 
     entry: int
     starts: dict[tuple[str, str], int]
@@ -37,7 +34,7 @@ class Tile:
 
 
 @dataclasses.dataclass(frozen=True)
-class Trial:
+class EngineInputs:
     """Inputs for the engines, by tensor id."""
 
     entries: list[dict[str, np.ndarray]]
@@ -47,78 +44,61 @@ class Trial:
     tiles: list[Tile] = dataclasses.field(default_factory=list)
 
 
-def plan(facts: Facts, tensors: Mapping[str, np.ndarray]) -> Trial:
+def plan(contents: Contents, tensors: Mapping[str, np.ndarray]) -> EngineInputs:
     """Choose sizes and tiles that the description allows.
 
     Parameters
     ----------
-    facts
+    contents
         Of the bundle.
     tensors
         The preprocessed test input, by tensor id.
     """
     entries = [dict(tensors)]
-    for sizes in (sizes_at(facts, tensors, steps) for steps in STEPS):
-        entry = {name: _resized(facts, name, array, sizes) for name, array in tensors.items()}
-        if _pixels(sizes, facts) <= _most(tensors) and not any(_same(entry, other) for other in entries):
+    for sizes in (sizes_at(contents, tensors, steps) for steps in STEPS):
+        entry = {name: _resized(contents, name, array, sizes) for name, array in tensors.items()}
+        if _pixels(sizes, contents) <= _most(tensors) and not any(_same(entry, other) for other in entries):
             entries.append(entry)
-    tiled = _tiling(facts, tensors)
+    tiled = _tiling(contents, tensors)
     if tiled is None:
-        return Trial(entries)
+        return EngineInputs(entries)
     tile, whole, starts = tiled
-    image = {name: _resized(facts, name, array, whole) for name, array in tensors.items()}
+    image = {name: _resized(contents, name, array, whole) for name, array in tensors.items()}
     number = len(entries)
     entries.append(image)
     tiles = []
     for places in (dict.fromkeys(starts, 0), starts):
         tiles.append(Tile(len(entries), places))
-        entries.append({name: _cut(facts, name, array, places, tile) for name, array in image.items()})
-    return Trial(entries, number, tiles)
+        entries.append({name: _cut(contents, name, array, places, tile) for name, array in image.items()})
+    return EngineInputs(entries, number, tiles)
 
 
-def sizes_at(facts: Facts, tensors: Mapping[str, np.ndarray] | None, steps: int) -> Sizes:
-    """Sizes of all input axes, so many steps above the smallest; those that are free or fixed as in the test input."""
-
-    def own(axis: Axis, fallback: int) -> int:
-        if axis.minimum is not None:
-            return axis.minimum + steps * (axis.step or 0)
-        return fallback if axis.size is None else axis.size
-
-    found: Sizes = {}
-    for tensor in facts.inputs:
-        for number, axis in enumerate(tensor.axes):
-            size = own(axis, 1 if tensors is None else tensors[tensor.id].shape[number])
-            referred = facts.referred(axis)
-            if referred and referred[0] in facts.inputs and (referred[1].minimum or referred[1].size):
-                size = round(own(referred[1], 1) * facts.ratio(axis) + axis.offset)
-            found[tensor.id, axis.id] = max(1, size)
-    return found
-
-
-def seam(facts: Facts, trial: Trial, outputs: Sequence[Mapping[str, np.ndarray] | Exception]) -> float | None:
+def seam(
+    contents: Contents, inputs: EngineInputs, outputs: Sequence[Mapping[str, np.ndarray] | Exception]
+) -> float | None:
     """Largest difference between the tiles, their halos cut off, and the whole image, relative to its range.
 
     Parameters
     ----------
-    facts, trial
-        Of the bundle.
+    contents, inputs
+        The bundle, and what the engines were given.
     outputs
-        Of the network, for each entry of the trial.
+        Of the network, for each entry of the inputs.
 
     Returns
     -------
     float or None
         None where nothing was tiled.
     """
-    if trial.whole is None or isinstance(whole := outputs[trial.whole], Exception):
+    if inputs.whole is None or isinstance(whole := outputs[inputs.whole], Exception):
         return None
     errors = []
-    for tile in trial.tiles:
+    for tile in inputs.tiles:
         part = outputs[tile.entry]
         if isinstance(part, Exception):
             return None
-        for tensor in facts.outputs:
-            places = _places(facts, tensor, tile, part[tensor.id].shape, whole[tensor.id].shape)
+        for tensor in contents.outputs:
+            places = _places(contents, tensor, tile, part[tensor.id].shape, whole[tensor.id].shape)
             if places:
                 inner, place = part[tensor.id][places[0]], whole[tensor.id][places[1]]
                 spread = float(np.ptp(whole[tensor.id].astype(np.float64))) or 1.0
@@ -128,12 +108,12 @@ def seam(facts: Facts, trial: Trial, outputs: Sequence[Mapping[str, np.ndarray] 
 
 
 def _places(
-    facts: Facts, tensor: Tensor, tile: Tile, part: tuple[int, ...], whole: tuple[int, ...]
+    contents: Contents, tensor: DescribedTensor, tile: Tile, part: tuple[int, ...], whole: tuple[int, ...]
 ) -> tuple[tuple[slice, ...], tuple[slice, ...]] | None:
     """What is left of a tile's output, in the tile and in the output of the whole image."""
     inner, place, moved = [], [], False
     for axis, size, full in zip(tensor.axes, part, whole, strict=True):
-        found = facts.referred(axis)
+        found = contents.referred(axis)
         start = tile.starts.get((found[0].id, found[1].id)) if found else None
         if start is None:
             if size != full:
@@ -142,7 +122,7 @@ def _places(
             place.append(slice(None))
             continue
         moved = True
-        begin = start * facts.ratio(axis)
+        begin = start * contents.ratio(axis)
         if begin != round(begin) or size <= 2 * axis.halo or round(begin) + size > full:
             return None
         inner.append(slice(axis.halo, size - axis.halo))
@@ -150,45 +130,53 @@ def _places(
     return (tuple(inner), tuple(place)) if moved else None
 
 
-def _tiling(facts: Facts, tensors: Mapping[str, np.ndarray]) -> tuple[Sizes, Sizes, dict[tuple[str, str], int]] | None:
+def _tiling(
+    contents: Contents, tensors: Mapping[str, np.ndarray]
+) -> tuple[Sizes, Sizes, dict[tuple[str, str], int]] | None:
     """Sizes of tile and whole image, and where the second tile begins."""
-    cut = _cut_off(facts)
+    cut = _cut_off(contents)
     if not cut:
         return None
     for steps in itertools.count():
-        tile = sizes_at(facts, tensors, steps)
-        if _pixels(tile, facts) > _most(tensors):
+        tile = sizes_at(contents, tensors, steps)
+        if _pixels(tile, contents) > _most(tensors):
             return None
         if all(tile[key] - 2 * side >= INSIDE for key, side in cut.items()):
             break
     starts = {key: tile[key] - 2 * side for key, side in cut.items()}
     for more in itertools.count(steps + 1):
-        whole = sizes_at(facts, tensors, more)
-        if _pixels(whole, facts) > _most(tensors):
+        whole = sizes_at(contents, tensors, more)
+        if _pixels(whole, contents) > _most(tensors):
             return None
         if all(whole[key] >= tile[key] + start for key, start in starts.items()):
             break
-    return tile, whole, _along(facts, tile, starts)
+    return tile, whole, _along(contents, tile, starts)
 
 
-def _cut_off(facts: Facts) -> dict[tuple[str, str], int]:
+def _cut_off(contents: Contents) -> dict[tuple[str, str], int]:
     """What is cut off a tile on each side, in pixels of the input, by tensor and axis that can be tiled."""
     cut: dict[tuple[str, str], int] = {}
-    for tensor in facts.outputs:
+    for tensor in contents.outputs:
         for axis in tensor.axes:
-            found = facts.referred(axis)
-            if found and axis.id in ("z", "y", "x") and found[0] in facts.inputs and found[1].minimum and found[1].step:
-                ratio = facts.ratio(axis) or 1.0
+            found = contents.referred(axis)
+            if (
+                found
+                and axis.id in ("z", "y", "x")
+                and found[0] in contents.inputs
+                and found[1].minimum
+                and found[1].step
+            ):
+                ratio = contents.ratio(axis) or 1.0
                 side = math.ceil((axis.halo + max(0.0, -axis.offset / 2)) / ratio)
                 key = (found[0].id, found[1].id)
                 cut[key] = max(cut.get(key, 0), side)
     return cut
 
 
-def _along(facts: Facts, tile: Sizes, starts: dict[tuple[str, str], int]) -> dict[tuple[str, str], int]:
+def _along(contents: Contents, tile: Sizes, starts: dict[tuple[str, str], int]) -> dict[tuple[str, str], int]:
     """The other inputs' tiles begin at the same place of the scene."""
     found = dict(starts)
-    for tensor in facts.inputs:
+    for tensor in contents.inputs:
         for axis in tensor.axes:
             given = next((key for key in starts if key[1] == axis.id), None)
             if given and (tensor.id, axis.id) not in found and (axis.step or axis.reference):
@@ -196,9 +184,9 @@ def _along(facts: Facts, tile: Sizes, starts: dict[tuple[str, str], int]) -> dic
     return found
 
 
-def _resized(facts: Facts, name: str, array: np.ndarray, sizes: Sizes) -> np.ndarray:
+def _resized(contents: Contents, name: str, array: np.ndarray, sizes: Sizes) -> np.ndarray:
     """Cut, or mirrored beyond its end."""
-    tensor = _input(facts, name)
+    tensor = _input(contents, name)
     for number, axis in enumerate(tensor.axes):
         size = sizes[name, axis.id]
         array = array[(slice(None),) * number + (slice(0, size),)]
@@ -209,22 +197,25 @@ def _resized(facts: Facts, name: str, array: np.ndarray, sizes: Sizes) -> np.nda
     return np.ascontiguousarray(array)
 
 
-def _cut(facts: Facts, name: str, array: np.ndarray, starts: Mapping[tuple[str, str], int], sizes: Sizes) -> np.ndarray:
+def _cut(
+    contents: Contents, name: str, array: np.ndarray, starts: Mapping[tuple[str, str], int], sizes: Sizes
+) -> np.ndarray:
     places = []
-    for axis in _input(facts, name).axes:
+    for axis in _input(contents, name).axes:
         start = starts.get((name, axis.id), 0)
         places.append(slice(start, start + sizes[name, axis.id]))
     return np.ascontiguousarray(array[tuple(places)])
 
 
-def _input(facts: Facts, name: str) -> Tensor:
-    return next(tensor for tensor in facts.inputs if tensor.id == name)
+def _input(contents: Contents, name: str) -> DescribedTensor:
+    return next(tensor for tensor in contents.inputs if tensor.id == name)
 
 
-def _pixels(sizes: Sizes, facts: Facts) -> int:
+def _pixels(sizes: Sizes, contents: Contents) -> int:
     """Of the largest input, without channels."""
     return max(
-        math.prod(sizes[tensor.id, axis.id] for axis in tensor.axes if axis.id != "channel") for tensor in facts.inputs
+        math.prod(sizes[tensor.id, axis.id] for axis in tensor.axes if axis.id != "channel")
+        for tensor in contents.inputs
     )
 
 

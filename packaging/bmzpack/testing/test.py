@@ -6,17 +6,15 @@ import dataclasses
 import json as json_module
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from bmzpack.bundle.archive import find_description, unpacked
-from bmzpack.bundle.contents import Facts
-from bmzpack.errors import UserError
+from bmzpack.bundle.archive import unpacked
+from bmzpack.bundle.contents import Contents
+from bmzpack.bundle.specification import load_model
+from bmzpack.engines.matrix import Cell, Matrix
+from bmzpack.engines.rows import CORE, TODAY
 from bmzpack.files import new_file, refuse_existing
-
-if TYPE_CHECKING:
-    from bioimageio.spec.model.v0_5 import ModelDescr
-
-    from bmzpack.engines.matrix import Matrix
+from bmzpack.testing.run import run_engines
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,15 +85,13 @@ def test(
     UserError
         There is no bundle, its description is not valid, or the report cannot be written.
     """
-    from bmzpack.testing.run import TODAY, prove
-
     if json is not None:
         refuse_existing(Path(json), overwrite)
     with unpacked(bundle) as folder:
-        load(folder, Path(bundle))
-        facts = Facts(folder, folder / "rdf.yaml")
-        matrix = prove(facts, rows=TODAY, trust=trust, sizes=False)
-        missing = {name for name in matrix.formats if facts.weights_file(name) is None}
+        load_model(folder, Path(bundle))
+        contents = Contents(folder, folder / "rdf.yaml")
+        matrix = run_engines(contents, rows=TODAY, trust=trust, sizes=False)
+        missing = {name for name in matrix.formats if contents.weights_file(name) is None}
     report = TestReport(str(bundle), {name: _report(matrix, name, name in missing) for name in matrix.formats})
     if json is not None:
         with new_file(json, overwrite) as path:
@@ -106,29 +102,7 @@ def test(
 test.__test__ = False  # pyright: ignore[reportFunctionMemberAccess] - not a test of pytest
 
 
-def load(folder: Path, bundle: Path) -> ModelDescr:
-    """The description of a bundle, in the latest format.
-
-    Raises
-    ------
-    UserError
-        It is not valid, or of no model.
-    """
-    from bioimageio.spec import load_description
-    from bioimageio.spec.model import v0_5
-
-    path = find_description(folder) or folder / "rdf.yaml"
-    loaded = load_description(path, format_version="latest", perform_io_checks=False)
-    if not isinstance(loaded, v0_5.ModelDescr):
-        problems = [error.msg for detail in loaded.validation_summary.details for error in detail.errors]
-        raise UserError(f"{bundle} is no valid bundle of a model: {'; '.join(problems[:3]) or loaded.type}")
-    return loaded
-
-
 def _report(matrix: Matrix, name: str, missing: bool) -> FormatReport:
-    from bmzpack.engines.matrix import Cell
-    from bmzpack.testing.run import CORE
-
     core = matrix.cells[CORE, name]
     none = Cell("unsupported", message="There is no engine for this format here.")
     engine = next(

@@ -11,14 +11,15 @@ import pytest
 from cases import CASES, pretend
 from corpus import BASES, CLEAN, clean
 
-from bmzpack.consumers import CONSUMERS, check
+from bmzpack import check
 from bmzpack.consumers.findings import Severity
+from bmzpack.consumers.registry import CONSUMERS
 from bmzpack.describe import rdf
 
 RULES = {
-    (consumer, rule.id): rule
-    for consumer, module in CONSUMERS.items()
-    for rule in [*module.RULES, *([module.SPECIFICATION] if hasattr(module, "SPECIFICATION") else [])]
+    (key, rule.id): rule
+    for key, consumer in CONSUMERS.items()
+    for rule in [*consumer.rules, *([consumer.specification] if consumer.specification else [])]
 }
 
 

@@ -13,7 +13,8 @@ from corpus import clean, old
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bmzpack.consumers import CONSUMERS, check
+from bmzpack import check
+from bmzpack.consumers.registry import CONSUMERS
 from bmzpack.errors import UserError
 
 PLAIN, MANY = 300, 10_000

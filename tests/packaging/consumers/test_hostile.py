@@ -19,8 +19,8 @@ import yaml
 from corpus import SAVED_MODEL, Network, clean, zipped
 from PIL import Image
 
+from bmzpack import check
 from bmzpack.bundle.archive import unpacked
-from bmzpack.consumers import check
 from bmzpack.errors import UserError
 
 SECONDS = 10

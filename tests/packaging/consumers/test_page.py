@@ -10,8 +10,11 @@ from rich.console import Console
 
 from bmzpack.consumers import page, terminal
 from bmzpack.consumers.findings import Finding, Report, Severity, Verdict
-from bmzpack.consumers.summary import LONGEST, NOTHING_FOUND, PLACES, PROGRAMS, printable, summarise
+from bmzpack.consumers.registry import CONSUMERS
+from bmzpack.consumers.summary import LONGEST, NOTHING_FOUND, PLACES, printable, summarise
 from bmzpack.engines.matrix import Cell, Matrix
+
+NAMES = [consumer.name for consumer in CONSUMERS.values()]
 
 VOID = {"meta", "br", "wbr"}
 HOSTILE = (
@@ -142,7 +145,7 @@ def test_the_page_and_the_terminal_show_the_same_cells() -> None:
             row[0] = re.sub(r"\((\w+)\)$", r"\1", row[0])
     assert on_page == in_terminal
     assert on_page[0] == [
-        ["should hold", *PROGRAMS.values()],
+        ["should hold", *NAMES],
         ["title R1 R1", "cannot open", "-", "-", "-"],
         ["title P1 P1", "-", "-", "wrong result", "-"],
         ["title W3 W3", "degraded", "-", "-", "-"],
@@ -228,7 +231,7 @@ def test_sentences_with_limits_and_with_many_reasons() -> None:
 
 
 def test_without_findings_it_is_said_plainly() -> None:
-    report = Report("b.zip", "n", {name: Verdict([]) for name in PROGRAMS})
+    report = Report("b.zip", "n", {name: Verdict([]) for name in CONSUMERS})
     read = Page(page.render(report))
     assert not read.tables
     for text in (read.text, shown(report)):

@@ -17,7 +17,7 @@ FRAMEWORKS = ("tensorflow", "torch", "keras", "onnx", "onnxruntime", "jax", "tf2
 # not ru_maxrss, which begins with what the parent had
 CHECK = """
 import json, pathlib, re, sys, time
-from bmzpack.consumers import check
+from bmzpack import check
 report = check(sys.argv[1])
 print(json.dumps({
     "verdicts": {name: verdict.verdict for name, verdict in report.consumers.items()},

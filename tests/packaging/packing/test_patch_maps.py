@@ -19,9 +19,10 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 import bmzpack
-from bmzpack.bundle.contents import Facts
+from bmzpack.bundle.contents import Contents
 from bmzpack.bundle.protobuf import read_onnx
-from bmzpack.consumers import check_facts, jdll
+from bmzpack.consumers import jdll
+from bmzpack.consumers.verdicts import check_contents
 from bmzpack.describe.cover import COLOURS, INDENT, LINE, write_cover
 from bmzpack.engines import TensorNames
 from bmzpack.measure.axes import scale_for_fiji
@@ -259,7 +260,7 @@ def test_sizes_come_out_whole(ratio):
 
 def test_no_program_minds_but_ilastik(packed, folder):
     assert packed.programs == ["Fiji (deepImageJ)", "QuPath"]
-    found = check_facts(Facts(folder, folder / "rdf.yaml"), ["fiji", "qupath"])
+    found = check_contents(Contents(folder, folder / "rdf.yaml"), ["fiji", "qupath"])
     assert [verdict.findings for verdict in found.consumers.values()] == [[], []]
 
 
@@ -269,7 +270,7 @@ def test_halo_is_missed_where_the_network_looks_across(single, folder, tmp_path)
         (tmp_path / path.name).write_bytes(path.read_bytes())
     for options in ({"behind": window(name="probability")}, {"before": window()}):
         graph(patch_map(single, **options), tmp_path / "weights.onnx")
-        report = check_facts(Facts(tmp_path, tmp_path / "rdf.yaml"), ["fiji"])
+        report = check_contents(Contents(tmp_path, tmp_path / "rdf.yaml"), ["fiji"])
         assert "R7" in {finding.rule for finding in report.consumers["fiji"].findings}
 
 
@@ -282,7 +283,7 @@ def test_scales_of_pixels_are_a_fault_in_fiji(folder, tmp_path):
     for path in folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "rdf.yaml").write_text(yaml.safe_dump(rdf), encoding="utf-8")
-    report = check_facts(Facts(tmp_path, tmp_path / "rdf.yaml"), ["fiji", "qupath"])
+    report = check_contents(Contents(tmp_path, tmp_path / "rdf.yaml"), ["fiji", "qupath"])
     faults = {name: {finding.rule for finding in verdict.findings} for name, verdict in report.consumers.items()}
     assert faults == {"fiji": {"T9"}, "qupath": set()}
     work = Work(tmp_path, tmp_path / "rdf.yaml", tmp_path)

@@ -11,8 +11,8 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 import bmzpack
+from bmzpack import check
 from bmzpack.bundle.archive import unpacked
-from bmzpack.consumers import check
 from bmzpack.describe.description import Input, Output
 from bmzpack.measure.axes import Tensor as Described
 from bmzpack.measure.axes import rim_of

@@ -17,7 +17,7 @@ import bioimageio.spec
 import pytest
 import yaml
 
-import bmzpack.consumers
+import bmzpack.publish.upload
 from bmzpack.consumers.findings import Finding, Report, Severity, Verdict
 from bmzpack.errors import UserError
 from bmzpack.publish.upload import Uploaded, ask, cache, upload
@@ -173,7 +173,7 @@ def report(**failing: str) -> Report:
     )
 
 
-really_check = bmzpack.consumers.check
+really_check = bmzpack.check
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ def zoo(monkeypatch, tmp_path):
     monkeypatch.setattr(bioimageio.spec.settings, "hypha_upload", zoo.address)
     monkeypatch.setattr(bioimageio.spec.settings, "hypha_upload_token", TOKEN)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(bmzpack.consumers, "check", lambda _: report())
+    monkeypatch.setattr(bmzpack.publish.upload, "check", lambda _: report())
     yield zoo
     zoo.server.shutdown()
     zoo.server.server_close()
@@ -260,7 +260,7 @@ def test_the_token_goes_to_the_manager_only(zoo, bundle):
 
 
 def test_shows_what_becomes_public_and_asks(zoo, bundle, monkeypatch):
-    monkeypatch.setattr(bmzpack.consumers, "check", lambda _: report(ilastik="It has no weights for ilastik."))
+    monkeypatch.setattr(bmzpack.publish.upload, "check", lambda _: report(ilastik="It has no weights for ilastik."))
     user = User(agrees=False)
     assert "was not uploaded" in refused(bundle, user)
     assert zoo.calls == []
@@ -322,7 +322,7 @@ def test_a_token_that_is_none_is_not_shown(zoo, bundle, monkeypatch, token):
     ],
 )
 def test_refuses_what_does_not_open(zoo, bundle, monkeypatch, failing, who):
-    monkeypatch.setattr(bmzpack.consumers, "check", lambda _: report(**failing))
+    monkeypatch.setattr(bmzpack.publish.upload, "check", lambda _: report(**failing))
     for dry_run in (False, True):
         message = refused(bundle, dry_run=dry_run)
         assert who in message
@@ -331,7 +331,7 @@ def test_refuses_what_does_not_open(zoo, bundle, monkeypatch, failing, who):
 
 
 def test_takes_what_one_program_opens(zoo, bundle, monkeypatch):
-    monkeypatch.setattr(bmzpack.consumers, "check", lambda _: report(fiji="a", ilastik="b"))
+    monkeypatch.setattr(bmzpack.publish.upload, "check", lambda _: report(fiji="a", ilastik="b"))
     assert User().upload(bundle).artifact == ID
 
 
@@ -627,7 +627,7 @@ def example(data_folder, tmp_path):
 
 
 def test_with_the_real_check(zoo, bundle, example, monkeypatch):
-    monkeypatch.setattr(bmzpack.consumers, "check", really_check)
+    monkeypatch.setattr(bmzpack.publish.upload, "check", really_check)
     assert "weights.onnx" in refused(bundle)
     assert zoo.calls == []
     user = User()

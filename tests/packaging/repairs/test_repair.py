@@ -16,9 +16,8 @@ from onnx import TensorProto, helper
 from rich.console import Console
 
 import bmzpack
-from bmzpack import engines
+from bmzpack import check, engines
 from bmzpack.bundle import archive as bundle
-from bmzpack.consumers import check
 from bmzpack.describe.rdf import sha256
 from bmzpack.engines import TensorNames, old
 from bmzpack.errors import UserError

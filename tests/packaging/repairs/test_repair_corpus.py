@@ -17,9 +17,9 @@ from onnx import TensorProto, helper
 from test_fuzz import bundles as bundles
 from test_fuzz import descriptions
 
-from bmzpack import engines
+from bmzpack import check, engines
 from bmzpack.bundle.archive import unpacked
-from bmzpack.consumers import CONSUMERS, check
+from bmzpack.consumers.registry import CONSUMERS
 from bmzpack.engines import TensorNames
 from bmzpack.errors import UserError
 from bmzpack.repairs import weights_conversion as weights

@@ -15,14 +15,17 @@ from corpus import BASES, SAVED_MODEL, Bundle, Network, clean
 from onnx import TensorProto, helper
 
 import bmzpack
-from bmzpack.bundle.contents import Facts
-from bmzpack.consumers import Report, Verdict, check
+from bmzpack import check
+from bmzpack.bundle.contents import Contents
+from bmzpack.consumers.findings import Report, Verdict
 from bmzpack.engines import old
 from bmzpack.engines.matrix import Cell, Matrix
+from bmzpack.engines.rows import CORE, OLD_ONNX, OLD_TENSORFLOW, ONNX, ROWS, TENSORFLOW, TODAY, TORCH
 from bmzpack.errors import UserError
-from bmzpack.testing import run as proof
+from bmzpack.testing import run
+from bmzpack.testing.evidence import with_matrix
 from bmzpack.testing.inputs import INSIDE, plan, sizes_at
-from bmzpack.testing.run import CORE, OLD_ONNX, OLD_TENSORFLOW, ONNX, ROWS, TENSORFLOW, TORCH, backed, prove
+from bmzpack.testing.run import run_engines
 
 
 @pytest.fixture
@@ -32,13 +35,13 @@ def bundle(tmp_path):
     return bundle
 
 
-def facts(bundle: Bundle) -> Facts:
+def contents(bundle: Bundle) -> Contents:
     folder = bundle.finish()
-    return Facts(folder, folder / "rdf.yaml")
+    return Contents(folder, folder / "rdf.yaml")
 
 
 def cell(bundle: Bundle, row: str = ONNX, name: str = "onnx") -> Cell:
-    return prove(facts(bundle), rows=[row]).cells[row, name]
+    return run_engines(contents(bundle), rows=[row]).cells[row, name]
 
 
 def test_clean(bundle):
@@ -53,7 +56,7 @@ def test_clean(bundle):
 def test_format_of_2021(tmp_path):
     bundle = BASES["old"](tmp_path / "bundle")
     bundle.only("onnx")
-    matrix = prove(facts(bundle), rows=[CORE, ONNX])
+    matrix = run_engines(contents(bundle), rows=[CORE, ONNX])
     assert {key: (cell.status, cell.message) for key, cell in matrix.cells.items()} == {
         (CORE, "onnx"): ("passed", ""),
         (ONNX, "onnx"): ("passed", ""),
@@ -65,7 +68,7 @@ def test_format_of_2021(tmp_path):
 
 
 def test_sizes_and_tiles(bundle):
-    trial = plan(facts(bundle), {"raw": np.zeros((1, 64, 64, 2), np.float32)})
+    trial = plan(contents(bundle), {"raw": np.zeros((1, 64, 64, 2), np.float32)})
     shapes = [entry["raw"].shape[1:3] for entry in trial.entries]
     assert shapes[:3] == [(64, 64), (32, 32), (48, 48)]  # and two steps above the smallest size is the test input's
     whole, tile = shapes[trial.whole], shapes[trial.tiles[0].entry]
@@ -80,12 +83,12 @@ def test_sizes_and_tiles(bundle):
 
 def test_fixed_sizes_stay(bundle):
     bundle.axis("inputs", "y")["size"] = 64
-    trial = plan(facts(bundle), {"raw": np.zeros((1, 64, 64, 2), np.float32)})
+    trial = plan(contents(bundle), {"raw": np.zeros((1, 64, 64, 2), np.float32)})
     assert {entry["raw"].shape[1] for entry in trial.entries} == {64}
     assert {entry["raw"].shape[2] for entry in trial.entries} >= {32, 48, 64}
     for name in ("x", "y"):
         bundle.axis("inputs", name)["size"] = 64
-    assert len(plan(facts(bundle), {"raw": np.zeros((1, 64, 64, 2), np.float32)}).entries) == 1
+    assert len(plan(contents(bundle), {"raw": np.zeros((1, 64, 64, 2), np.float32)}).entries) == 1
 
 
 def test_sizes_that_follow_another_input(bundle):
@@ -94,10 +97,10 @@ def test_sizes_that_follow_another_input(bundle):
         axis = next(axis for axis in second["axes"] if axis["id"] == name)
         axis |= {"scale": 2.0, "size": {"tensor_id": "raw", "axis_id": name}}
     bundle.rdf["inputs"].append(second)
-    sizes = sizes_at(facts(bundle), None, 1)
+    sizes = sizes_at(contents(bundle), None, 1)
     assert (sizes["raw", "y"], sizes["coarse", "y"]) == (48, 24)
     tensors = {"raw": np.zeros((1, 64, 64, 2), np.float32), "coarse": np.zeros((1, 32, 32, 2), np.float32)}
-    trial = plan(facts(bundle), tensors)
+    trial = plan(contents(bundle), tensors)
     assert trial.tiles[1].starts[("raw", "y")] == 2 * trial.tiles[1].starts[("coarse", "y")]
 
 
@@ -186,7 +189,7 @@ def test_several_inputs(bundle):
     bundle.array("gain.npy", np.full_like(raw, 3))
     bundle.array("test_probability.npy", mean_of(raw, 1) * 3)
     graph(bundle, [helper.make_node("Mul", ["raw", "gain"], ["probability"])], inputs=("raw", "gain"))
-    matrix = prove(facts(bundle), rows=[CORE, ONNX])
+    matrix = run_engines(contents(bundle), rows=[CORE, ONNX])
     assert {cell.status for cell in matrix.cells.values()} == {"passed"}, matrix.as_dict()
     assert all(cell.seam < 1e-6 for cell in matrix.cells.values())
 
@@ -206,7 +209,7 @@ def test_integers_stay_integers(bundle):
 def test_files_that_are_missing(bundle):
     bundle.rdf["weights"]["torchscript"] = {"source": "weights.pt", "sha256": "0" * 64, "pytorch_version": "2.1.0"}
     bundle.rdf["weights"]["tensorflow_js"] = {"source": "model.json", "sha256": "0" * 64, "tensorflow_version": "2.1.0"}
-    matrix = prove(facts(bundle), rows=[CORE, ONNX, TORCH])
+    matrix = run_engines(contents(bundle), rows=[CORE, ONNX, TORCH])
     said = {key: (cell.status, cell.message) for key, cell in matrix.cells.items()}
     assert said == {
         (CORE, "onnx"): ("passed", ""),
@@ -233,7 +236,7 @@ def test_files_that_are_missing(bundle):
 def test_descriptions_that_say_nothing(change, bundle):
     folder = bundle.finish()
     (folder / "rdf.yaml").write_text(yaml.safe_dump(bundle.rdf | change))
-    matrix = prove(Facts(folder, folder / "rdf.yaml"), rows=ROWS)
+    matrix = run_engines(Contents(folder, folder / "rdf.yaml"), rows=ROWS)
     assert not matrix.passed
     assert all(cell.status == "unsupported" and cell.message.endswith(".") for cell in matrix.cells.values())
 
@@ -273,8 +276,8 @@ def test_old_engine_that_cannot_be_installed(bundle, monkeypatch, tmp_path):
 def test_without_torch(tmp_path, monkeypatch):
     bundle = clean(tmp_path / "bundle")
     bundle.only("torchscript")
-    monkeypatch.setattr(proof, "refused", lambda *_: None)
-    monkeypatch.setattr(proof.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(run, "refused", lambda *_: None)
+    monkeypatch.setattr(run.importlib.util, "find_spec", lambda _: None)
     found = cell(bundle, TORCH, "torchscript")
     assert found.status == "absent"
     assert "pip install" in found.message
@@ -286,7 +289,7 @@ def test_without_torch(tmp_path, monkeypatch):
 def verdicts(*cells: tuple[str, str, Cell]) -> dict[str, list[tuple[str, str]]]:
     formats = list(dict.fromkeys(name for _, name, _ in cells))
     matrix = Matrix(ROWS, formats, {(row, name): cell for row, name, cell in cells})
-    report = backed(Report("", "", {name: Verdict([]) for name in ("fiji", "ilastik", "qupath", "core")}), matrix)
+    report = with_matrix(Report("", "", {name: Verdict([]) for name in ("fiji", "ilastik", "qupath", "core")}), matrix)
     assert report.matrix is matrix
     return {
         name: [(finding.rule, str(finding.severity)) for finding in verdict.findings]
@@ -331,7 +334,7 @@ def test_seams():
 
 def test_a_check_that_runs(bundle, monkeypatch):
     """From the bundle's zip to the verdict, with the engines of today."""
-    monkeypatch.setattr(proof, "ROWS", [CORE, ONNX])
+    monkeypatch.setattr(run, "ROWS", [CORE, ONNX])
     np.save(bundle.file("test_probability.npy"), np.load(bundle.file("test_probability.npy")) + 1)
     folder = bundle.finish()
     path = Path(shutil.make_archive(str(folder), "zip", folder))
@@ -362,7 +365,7 @@ def packed(tmp_path_factory):
 
 @pytest.mark.slow
 def test_all_engines_of_today(packed, monkeypatch):
-    monkeypatch.setattr(proof, "ROWS", proof.TODAY)
+    monkeypatch.setattr(run, "ROWS", TODAY)
     report = check(packed, run=True)
     assert report.matrix is not None
     cells = report.matrix.cells
@@ -385,7 +388,7 @@ def test_halo_of_a_real_network(packed, tmp_path):
             if "halo" in axis:
                 axis["halo"] //= share
         (tmp_path / "rdf.yaml").write_text(yaml.safe_dump(changed))
-        seams[share] = prove(Facts(tmp_path, tmp_path / "rdf.yaml"), rows=[ONNX]).cells[ONNX, "onnx"].seam
+        seams[share] = run_engines(Contents(tmp_path, tmp_path / "rdf.yaml"), rows=[ONNX]).cells[ONNX, "onnx"].seam
     assert seams[1] < 1e-6
     assert seams[4] > 1e-3
 
@@ -398,7 +401,7 @@ def test_engines_inside_fiji(packed):
     except UserError as error:
         pytest.skip(str(error))
     with bmzpack.bundle.archive.unpacked(packed) as folder:
-        matrix = prove(Facts(folder, folder / "rdf.yaml"), rows=[OLD_TENSORFLOW, OLD_ONNX])
+        matrix = run_engines(Contents(folder, folder / "rdf.yaml"), rows=[OLD_TENSORFLOW, OLD_ONNX])
     assert {key: cell.status for key, cell in matrix.cells.items()} == {
         (OLD_TENSORFLOW, SAVED_MODEL): "passed",
         (OLD_ONNX, "onnx"): "passed",
@@ -417,7 +420,7 @@ def test_opset_that_fiji_does_not_know(bundle):
 @pytest.mark.slow
 def test_the_zoos_own_example(data_folder, monkeypatch):
     """Its ONNX file is right; its other weights are not in the folder."""
-    monkeypatch.setattr(proof, "ROWS", proof.TODAY)
+    monkeypatch.setattr(run, "ROWS", TODAY)
     report = check(data_folder("bioimageio_example_unet2d_nuclei"), run=True)
     assert report.matrix is not None
     cells = report.matrix.cells

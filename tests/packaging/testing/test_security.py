@@ -30,10 +30,11 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 import bmzpack
 from bmzpack import engines
-from bmzpack.bundle.contents import Facts
+from bmzpack.bundle.contents import Contents
 from bmzpack.engines import guard
-from bmzpack.testing import run as proof
-from bmzpack.testing.run import CORE, ENGINES, KERAS, ONNX, TENSORFLOW, TORCH, prove
+from bmzpack.engines.rows import CORE, ENGINES, KERAS, ONNX, TENSORFLOW, TORCH
+from bmzpack.testing import run
+from bmzpack.testing.run import run_engines
 
 v1 = tf.compat.v1
 
@@ -62,7 +63,7 @@ def no_engine(monkeypatch):
 def cells(bundle: Bundle, *rows: str, trust: bool = False):
     """Of the only format that the bundle has, by engine."""
     folder = bundle.finish()
-    matrix = prove(Facts(folder, folder / "rdf.yaml"), rows=rows, trust=trust)
+    matrix = run_engines(Contents(folder, folder / "rdf.yaml"), rows=rows, trust=trust)
     return {row: cell for (row, _), cell in matrix.cells.items()}
 
 
@@ -289,7 +290,7 @@ def test_variables_are_no_danger(tmp_path):
         (pack_folder(tmp_path / "exported"), save_graph(tmp_path / "saved", build=lambda raw: raw))
     ):
         folder = saved(clean(tmp_path / f"bundle{n}"), content).finish()
-        assert guard.refused(Facts(folder, folder / "rdf.yaml"), SAVED_MODEL, False) is None
+        assert guard.refused(Contents(folder, folder / "rdf.yaml"), SAVED_MODEL, False) is None
 
 
 def test_operation_that_is_named_twice(bundle, mark, no_engine, tmp_path):
@@ -510,7 +511,7 @@ def test_onnx_functions_of_its_own_are_run(bundle):
 
 def test_graph_without_an_end(bundle, monkeypatch):
     """Counts for ever."""
-    monkeypatch.setattr(proof, "LONGEST", 4.0)
+    monkeypatch.setattr(run, "LONGEST", 4.0)
     scalars = [("n", TensorProto.INT64), ("go", TensorProto.BOOL), ("x", 1), ("still", TensorProto.BOOL), ("y", 1)]
     ends = [helper.make_tensor_value_info(name, kind, []) for name, kind in scalars]
     copies = [helper.make_node("Identity", [a], [b]) for a, b in (("go", "still"), ("x", "y"))]
@@ -597,7 +598,7 @@ def test_weights_outside(source, bundle, no_engine, tmp_path):
     folder = bundle.finish()
     bundle.rdf["weights"]["onnx"]["source"] = source
     (folder / "rdf.yaml").write_text(yaml.safe_dump(bundle.rdf))
-    found = prove(Facts(folder, folder / "rdf.yaml"), rows=[CORE, ONNX])
+    found = run_engines(Contents(folder, folder / "rdf.yaml"), rows=[CORE, ONNX])
     assert {cell.message for cell in found.cells.values()} == {f"{source} is not in the bundle."}
 
 

@@ -9,9 +9,8 @@ from PIL import Image
 
 import kerazoo
 from answers import answer, labels_of, network_of, packed, recipe_of
-from bmzpack import engines
+from bmzpack import check, engines
 from bmzpack.bundle.archive import unpacked
-from bmzpack.consumers import check
 from bmzpack.engines import TensorNames, old
 from bmzpack.errors import UserError
 from bmzpack.operations.labels import TO_LABELS, disagreement

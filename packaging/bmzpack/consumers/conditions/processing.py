@@ -6,9 +6,11 @@ from collections.abc import Callable, Container, Iterator
 
 import numpy as np
 
-from bmzpack.bundle.contents import Facts, Operation, Tensor
+from bmzpack.bundle.contents import Contents
+from bmzpack.bundle.described import DescribedOperation, DescribedTensor
 from bmzpack.consumers import jdll
-from bmzpack.consumers.findings import Look, Occurrence, Severity
+from bmzpack.consumers.findings import Occurrence, Severity
+from bmzpack.consumers.rules import Condition
 
 EXACT, SLIGHT = 1e-4, 1e-2
 """Errors, of the range: below the first they are those of any engine, above the second the result is another one."""
@@ -16,56 +18,56 @@ LARGEST_TRIED = 2**20
 """Values of a test tensor on which operations are tried; of a larger one a part is taken."""
 
 
-def operations(facts: Facts) -> Iterator[tuple[Tensor, Operation]]:
+def operations(contents: Contents) -> Iterator[tuple[DescribedTensor, DescribedOperation]]:
     """All operations with their tensors."""
-    for tensor in facts.tensors:
+    for tensor in contents.tensors:
         for operation in tensor.operations:
             yield tensor, operation
 
 
-def named(*names: str) -> Look:
+def named(*names: str) -> Condition:
     """Operations of these names."""
 
-    def look(facts: Facts) -> Iterator[Occurrence]:
-        for _, operation in operations(facts):
+    def condition(contents: Contents) -> Iterator[Occurrence]:
+        for _, operation in operations(contents):
             if operation.id in names:
                 yield Occurrence(operation.place, f"The operation {operation.id} is asked for.")
 
-    return look
+    return condition
 
 
-def skipped(known: Container[str], but: Container[str] = ()) -> Look:
+def skipped(known: Container[str], but: Container[str] = ()) -> Condition:
     """Operations outside of a list, with the error of leaving them out."""
 
-    def look(facts: Facts) -> Iterator[Occurrence]:
-        for tensor, operation in operations(facts):
+    def condition(contents: Contents) -> Iterator[Occurrence]:
+        for tensor, operation in operations(contents):
             if operation.id not in known and operation.id not in but and not harmless(operation):
-                error = _error(facts, tensor, operation, _left_out)
+                error = _error(contents, tensor, operation, _left_out)
                 yield Occurrence(operation.place, f"The operation {operation.id} is left out{_told(error)}.")
 
-    return look
+    return condition
 
 
-def only(name: str, look: Look) -> Look:
-    """The places of a look that concern one operation."""
+def only(name: str, condition: Condition) -> Condition:
+    """The places of a condition that concern one operation."""
 
-    def chosen(facts: Facts) -> Iterator[Occurrence]:
-        places = {operation.place for _, operation in operations(facts) if operation.id == name}
-        yield from (occurrence for occurrence in look(facts) if occurrence.where in places)
+    def chosen(contents: Contents) -> Iterator[Occurrence]:
+        places = {operation.place for _, operation in operations(contents) if operation.id == name}
+        yield from (occurrence for occurrence in condition(contents) if occurrence.where in places)
 
     return chosen
 
 
-def harmless(operation: Operation) -> bool:
+def harmless(operation: DescribedOperation) -> bool:
     """Whether it makes no difference that an operation is left out: tensors are float32 everywhere."""
     return operation.id == "ensure_dtype" and operation.kwargs.get("dtype") == "float32"
 
 
-def casts(facts: Facts) -> Iterator[Occurrence]:
+def casts(contents: Contents) -> Iterator[Occurrence]:
     """Changes of the data type to another one than float32."""
-    for tensor, operation in operations(facts):
+    for tensor, operation in operations(contents):
         if operation.id == "ensure_dtype" and not harmless(operation):
-            error = _error(facts, tensor, operation, _left_out)
+            error = _error(contents, tensor, operation, _left_out)
             yield Occurrence(
                 operation.place,
                 f"Values are to become {operation.kwargs.get('dtype')}{_told(error)}.",
@@ -73,16 +75,16 @@ def casts(facts: Facts) -> Iterator[Occurrence]:
             )
 
 
-def some_axes_of_many_channels(facts: Facts) -> Iterator[Occurrence]:
+def some_axes_of_many_channels(contents: Contents) -> Iterator[Occurrence]:
     """Statistics over y and x alone, where there are several channels."""
-    for tensor, operation in operations(facts):
+    for tensor, operation in operations(contents):
         axes = _axes(operation)
         if operation.id != "zero_mean_unit_variance" or axes is None or "batch" in axes:
             continue
         whole = [axis for axis in ("channel", "z", "y", "x") if axis in tensor.ids]
         left_out = [axis for axis in whole if axis not in axes and (axis != "channel" or tensor.channels > 1)]
         if left_out:
-            error = _error(facts, tensor, operation, _in_fiji)
+            error = _error(contents, tensor, operation, _in_fiji)
             yield Occurrence(
                 operation.place,
                 f"Mean and deviation are asked for over {', '.join(axes) or 'no axes'}, for each {left_out[0]} by "
@@ -91,16 +93,16 @@ def some_axes_of_many_channels(facts: Facts) -> Iterator[Occurrence]:
             )
 
 
-def over_batch(facts: Facts) -> Iterator[Occurrence]:
+def over_batch(contents: Contents) -> Iterator[Occurrence]:
     """Statistics over the batch axis."""
-    for _, operation in operations(facts):
+    for _, operation in operations(contents):
         if "batch" in (_axes(operation) or ()):
             yield Occurrence(operation.place, f"{operation.id} runs over the axes {', '.join(_axes(operation) or ())}.")
 
 
-def rough_percentiles(facts: Facts) -> Iterator[Occurrence]:
+def rough_percentiles(contents: Contents) -> Iterator[Occurrence]:
     """Percentiles, which are not interpolated, and reference tensors, which are not looked at."""
-    for tensor, operation in operations(facts):
+    for tensor, operation in operations(contents):
         if operation.id != "scale_range" or "batch" in (_axes(operation) or ()):
             continue
         if operation.kwargs.get("reference_tensor"):
@@ -111,16 +113,16 @@ def rough_percentiles(facts: Facts) -> Iterator[Occurrence]:
                 remedy="Put the scaling into the network, or leave it out.",
             )
         else:
-            error = _error(facts, tensor, operation, _in_fiji)
+            error = _error(contents, tensor, operation, _in_fiji)
             if error is None or error > EXACT:
                 yield Occurrence(operation.place, f"Percentiles decide the scaling{_told(error)}.")
 
 
-def per_channel(name: str) -> Look:
+def per_channel(name: str) -> Condition:
     """An operation with one number per channel."""
 
-    def look(facts: Facts) -> Iterator[Occurrence]:
-        for tensor, operation in operations(facts):
+    def condition(contents: Contents) -> Iterator[Occurrence]:
+        for tensor, operation in operations(contents):
             lists = [value for value in operation.kwargs.values() if isinstance(value, list)]
             if operation.id != name or not lists:
                 continue
@@ -128,15 +130,15 @@ def per_channel(name: str) -> Look:
             if name == "scale_linear":
                 if all(value[1:] == value[:-1] for value in lists):
                     continue  # the first number is that of all
-                error = _error(facts, tensor, operation, _in_fiji)
+                error = _error(contents, tensor, operation, _in_fiji)
             yield Occurrence(operation.place, f"{name} has one number per channel{_told(error)}.")
 
-    return look
+    return condition
 
 
-def open_clip(facts: Facts) -> Iterator[Occurrence]:
+def open_clip(contents: Contents) -> Iterator[Occurrence]:
     """A clip without both ends as numbers."""
-    for _, operation in operations(facts):
+    for _, operation in operations(contents):
         if operation.id == "clip" and not {"min", "max"} <= {
             key for key, value in operation.kwargs.items() if value is not None
         }:
@@ -144,18 +146,18 @@ def open_clip(facts: Facts) -> Iterator[Occurrence]:
             yield Occurrence(operation.place, f"clip is given {given or 'nothing'}.")
 
 
-Other = Callable[[Operation, np.ndarray, Tensor], np.ndarray | None]
+Other = Callable[[DescribedOperation, np.ndarray, DescribedTensor], np.ndarray | None]
 
 
-def _left_out(operation: Operation, image: np.ndarray, tensor: Tensor) -> np.ndarray:
+def _left_out(operation: DescribedOperation, image: np.ndarray, tensor: DescribedTensor) -> np.ndarray:
     return image
 
 
-def _in_fiji(operation: Operation, image: np.ndarray, tensor: Tensor) -> np.ndarray | None:
+def _in_fiji(operation: DescribedOperation, image: np.ndarray, tensor: DescribedTensor) -> np.ndarray | None:
     return jdll.in_fiji(operation.id, operation.kwargs, image, tensor.ids)
 
 
-def _axes(operation: Operation) -> list[str] | None:
+def _axes(operation: DescribedOperation) -> list[str] | None:
     axes = operation.kwargs.get("axes")
     return [str(axis) for axis in axes] if isinstance(axes, list | tuple) else None
 
@@ -168,9 +170,9 @@ def _told(error: float | None) -> str:
     return f": on the test image the result is off by up to {amount}"
 
 
-def _error(facts: Facts, tensor: Tensor, operation: Operation, other: Other) -> float | None:
+def _error(contents: Contents, tensor: DescribedTensor, operation: DescribedOperation, other: Other) -> float | None:
     """How far another computation is off on the bundle's own test image, relative to the range of the right one."""
-    image = facts.array(tensor) if tensor in facts.inputs else None
+    image = contents.array(tensor) if tensor in contents.inputs else None
     if not isinstance(image, np.ndarray) or image.ndim != len(tensor.ids) or image.dtype.kind not in "uif":
         return None
     while image.size > LARGEST_TRIED:

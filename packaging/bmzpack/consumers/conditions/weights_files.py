@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from bmzpack.bundle.contents import Axis, Facts
+from bmzpack.bundle.contents import Contents
+from bmzpack.bundle.described import DescribedAxis
 from bmzpack.bundle.protobuf import End, OnnxFile, SavedModel
-from bmzpack.consumers.findings import Look, Occurrence, Severity
+from bmzpack.consumers.findings import Occurrence, Severity
+from bmzpack.consumers.rules import Condition
 from bmzpack.operations.labels import TO_LABELS
 
 SAVED_MODEL = "tensorflow_saved_model_bundle"
@@ -17,24 +19,24 @@ NEWEST_OPSET, NEWEST_IR = 17, 8
 """Of ONNX Runtime 1.13.1."""
 
 
-def none_of(formats: Sequence[str]) -> Look:
+def no_weights_of(formats: Sequence[str]) -> Condition:
     """None of these formats."""
 
-    def look(facts: Facts) -> Iterator[Occurrence]:
-        if not set(formats) & set(facts.weights):
-            have = ", ".join(facts.weights) or "no weights"
+    def condition(contents: Contents) -> Iterator[Occurrence]:
+        if not set(formats) & set(contents.weights):
+            have = ", ".join(contents.weights) or "no weights"
             yield Occurrence("weights", f"The bundle has {have}, but none of {', '.join(formats)}.")
 
-    return look
+    return condition
 
 
-def in_order(order: Sequence[str], *looks: Look) -> Look:
+def by_priority(order: Sequence[str], *conditions: Condition) -> Condition:
     """Looks at weights: only advice for a format if the program takes another one before it, and nothing for a format
     that it does not run."""
 
-    def placed(facts: Facts) -> Iterator[Occurrence]:
-        taken = next((name for name in order if name in facts.weights), None)
-        for occurrence in (found for look in looks for found in look(facts)):
+    def placed(contents: Contents) -> Iterator[Occurrence]:
+        taken = next((name for name in order if name in contents.weights), None)
+        for occurrence in (found for condition in conditions for found in condition(contents)):
             name = occurrence.where.split(".")[1] if occurrence.where.startswith("weights.") else taken
             if name == taken:
                 yield occurrence
@@ -45,21 +47,21 @@ def in_order(order: Sequence[str], *looks: Look) -> Look:
     return placed
 
 
-def alone(formats: Sequence[str], look: Look) -> Look:
+def fatal_if_alone(formats: Sequence[str], condition: Condition) -> Condition:
     """A look at a format where it is the only one of these, so that nothing else can be taken in its place."""
 
-    def placed(facts: Facts) -> Iterator[Occurrence]:
-        only = len(set(formats) & set(facts.weights)) == 1
-        for occurrence in look(facts):
+    def placed(contents: Contents) -> Iterator[Occurrence]:
+        only = len(set(formats) & set(contents.weights)) == 1
+        for occurrence in condition(contents):
             severity = Severity.CANNOT_OPEN if only else occurrence.severity
             yield Occurrence(occurrence.where, occurrence.found, severity, occurrence.remedy)
 
     return placed
 
 
-def saved_model_layout(facts: Facts) -> Iterator[Occurrence]:
+def misplaced_saved_model(contents: Contents) -> Iterator[Occurrence]:
     """A saved model's zip without the files where they are expected, or with another zip in it."""
-    files = facts.saved_model_files
+    files = contents.saved_model_files
     if files is None:
         return
     place = f"weights.{SAVED_MODEL}.source"
@@ -74,31 +76,31 @@ def saved_model_layout(facts: Facts) -> Iterator[Occurrence]:
         yield Occurrence(
             place, f"saved_model.pb is in {inside[0]}." if inside else "There is no saved_model.pb in the zip."
         )
-    elif isinstance(facts.saved_model, str):
-        yield Occurrence(place, f"saved_model.pb cannot be read: {facts.saved_model}.")
+    elif isinstance(contents.saved_model, str):
+        yield Occurrence(place, f"saved_model.pb cannot be read: {contents.saved_model}.")
 
 
-def saved_model_entry(facts: Facts) -> Iterator[Occurrence]:
+def saved_model_without_variables_entry(contents: Contents) -> Iterator[Occurrence]:
     """A saved model's zip without a place for variables."""
-    files = facts.saved_model_files
-    if not isinstance(files, dict) or not isinstance(facts.saved_model, SavedModel):
+    files = contents.saved_model_files
+    if not isinstance(files, dict) or not isinstance(contents.saved_model, SavedModel):
         return
     if "saved_model.pb" in files and not any(name.startswith("variables/") for name in files):
         yield Occurrence(f"weights.{SAVED_MODEL}.source", "There is no entry variables/ in the zip.")
 
 
-def saved_model_endpoint(facts: Facts) -> Iterator[Occurrence]:
+def saved_model_endpoint_without_names(contents: Contents) -> Iterator[Occurrence]:
     """A saved model whose endpoint serve gives tensors without names, as Keras' own export writes it."""
-    found = facts.saved_model
+    found = contents.saved_model
     if isinstance(found, SavedModel) and "serve" in found.signatures:
         unnamed = [name for name in found.outputs or () if re.fullmatch(r"output_\d+", name)]
         if unnamed and unnamed == list(found.outputs):
             yield Occurrence(f"weights.{SAVED_MODEL}", "The endpoint serve gives tensors without names.")
 
 
-def saved_model_signature(facts: Facts) -> Iterator[Occurrence]:
+def unfit_saved_model_signature(contents: Contents) -> Iterator[Occurrence]:
     """A saved model without the graph or signature that programs ask for, or with other names of its tensors."""
-    found = facts.saved_model
+    found = contents.saved_model
     if not isinstance(found, SavedModel):
         return
     place = f"weights.{SAVED_MODEL}"
@@ -108,12 +110,12 @@ def saved_model_signature(facts: Facts) -> Iterator[Occurrence]:
         have = ", ".join(sorted(found.signatures)) or "none"
         yield Occurrence(place, f"There is no signature serving_default; the graph has: {have}.")
     else:
-        yield from _names(facts, found.inputs, found.outputs, place, "the signature")
+        yield from _names(contents, found.inputs, found.outputs, place, "the signature")
 
 
-def saved_model_variables(facts: Facts) -> Iterator[Occurrence]:
+def unfrozen_saved_model(contents: Contents) -> Iterator[Occurrence]:
     """A saved model that is not frozen."""
-    found = facts.saved_model
+    found = contents.saved_model
     if isinstance(found, SavedModel):
         live = sorted(found.operations & {"VarHandleOp", "VariableV2", "ReadVariableOp", "DisableCopyOnRead"})
         if live:
@@ -121,21 +123,21 @@ def saved_model_variables(facts: Facts) -> Iterator[Occurrence]:
             yield Occurrence(f"weights.{SAVED_MODEL}", f"The graph has variables ({', '.join(live)}){newer}.")
 
 
-def saved_model_types(facts: Facts) -> Iterator[Occurrence]:
+def saved_model_inputs_not_float32(contents: Contents) -> Iterator[Occurrence]:
     """Inputs of a saved model that are not float32."""
-    if isinstance(facts.saved_model, SavedModel):
-        yield from _types(facts.saved_model.inputs, f"weights.{SAVED_MODEL}")
+    if isinstance(contents.saved_model, SavedModel):
+        yield from _types(contents.saved_model.inputs, f"weights.{SAVED_MODEL}")
 
 
-def onnx_unreadable(facts: Facts) -> Iterator[Occurrence]:
+def unreadable_onnx(contents: Contents) -> Iterator[Occurrence]:
     """An ONNX file that is none."""
-    if isinstance(facts.onnx, str):
-        yield Occurrence("weights.onnx.source", f"The ONNX file cannot be read: {facts.onnx}.")
+    if isinstance(contents.onnx, str):
+        yield Occurrence("weights.onnx.source", f"The ONNX file cannot be read: {contents.onnx}.")
 
 
-def onnx_too_new(facts: Facts) -> Iterator[Occurrence]:
+def onnx_too_new(contents: Contents) -> Iterator[Occurrence]:
     """An opset or IR version that ONNX Runtime 1.13.1 does not know, or operators of others."""
-    found = facts.onnx
+    found = contents.onnx
     if not isinstance(found, OnnxFile):
         return
     if found.opset > NEWEST_OPSET or found.ir_version > NEWEST_IR:
@@ -144,33 +146,33 @@ def onnx_too_new(facts: Facts) -> Iterator[Occurrence]:
         yield Occurrence("weights.onnx", f"The file needs operators of {', '.join(sorted(found.domains))}.")
 
 
-def onnx_names(facts: Facts) -> Iterator[Occurrence]:
+def onnx_tensor_names_differ(contents: Contents) -> Iterator[Occurrence]:
     """An ONNX graph with other names of its tensors."""
-    if isinstance(facts.onnx, OnnxFile):
-        yield from _names(facts, facts.onnx.inputs, facts.onnx.outputs, "weights.onnx", "the graph")
+    if isinstance(contents.onnx, OnnxFile):
+        yield from _names(contents, contents.onnx.inputs, contents.onnx.outputs, "weights.onnx", "the graph")
 
 
-def onnx_types(facts: Facts) -> Iterator[Occurrence]:
+def onnx_inputs_not_float32(contents: Contents) -> Iterator[Occurrence]:
     """Inputs of an ONNX graph that are not float32."""
-    if isinstance(facts.onnx, OnnxFile):
-        yield from _types(facts.onnx.inputs, "weights.onnx")
+    if isinstance(contents.onnx, OnnxFile):
+        yield from _types(contents.onnx.inputs, "weights.onnx")
 
 
-def onnx_shapes(facts: Facts) -> Iterator[Occurrence]:
+def onnx_shapes_differ(contents: Contents) -> Iterator[Occurrence]:
     """Another number of axes in the graph than in the description, or sizes that are fixed there only."""
-    if isinstance(facts.onnx, OnnxFile):
-        yield from _shapes(facts, facts.onnx, "weights.onnx")
+    if isinstance(contents.onnx, OnnxFile):
+        yield from _shapes(contents, contents.onnx, "weights.onnx")
 
 
-def saved_model_shapes(facts: Facts) -> Iterator[Occurrence]:
+def saved_model_shapes_differ(contents: Contents) -> Iterator[Occurrence]:
     """Another number of axes in the graph than in the description, or sizes that are fixed there only."""
-    if isinstance(facts.saved_model, SavedModel):
-        yield from _shapes(facts, facts.saved_model, f"weights.{SAVED_MODEL}")
+    if isinstance(contents.saved_model, SavedModel):
+        yield from _shapes(contents, contents.saved_model, f"weights.{SAVED_MODEL}")
 
 
-def torchscript_archive(facts: Facts) -> Iterator[Occurrence]:
+def unreadable_torchscript(contents: Contents) -> Iterator[Occurrence]:
     """A TorchScript file that is none: a pickle of weights, or damaged."""
-    files = facts.torchscript_files
+    files = contents.torchscript_files
     place = "weights.torchscript.source"
     if isinstance(files, str):
         yield Occurrence(place, f"The TorchScript file cannot be read: {files}.")
@@ -178,36 +180,36 @@ def torchscript_archive(facts: Facts) -> Iterator[Occurrence]:
         yield Occurrence(place, "The file holds no TorchScript code: it is a pickle of weights or of a Python object.")
 
 
-def onnx_external(facts: Facts) -> Iterator[Occurrence]:
+def external_onnx_weights(contents: Contents) -> Iterator[Occurrence]:
     """ONNX weights in files of their own."""
-    if isinstance(facts.onnx, OnnxFile) and facts.onnx.external:
-        yield Occurrence("weights.onnx", f"Its weights are in another file, {facts.onnx.external[0]}.")
+    if isinstance(contents.onnx, OnnxFile) and contents.onnx.external:
+        yield Occurrence("weights.onnx", f"Its weights are in another file, {contents.onnx.external[0]}.")
 
 
-def parents(facts: Facts) -> Iterator[Occurrence]:
+def not_one_original(contents: Contents) -> Iterator[Occurrence]:
     """No original, or several."""
-    if not facts.weights:
+    if not contents.weights:
         return
-    originals = [name for name, entry in facts.weights.items() if not entry.content.get("parent")]
+    originals = [name for name, entry in contents.weights.items() if not entry.content.get("parent")]
     if len(originals) != 1:
         have = ", ".join(originals) or "none"
         yield Occurrence("weights", f"One format is the original and has no parent; here it is: {have}.")
 
 
-def short_versions(facts: Facts) -> Iterator[Occurrence]:
+def versions_without_three_numbers(contents: Contents) -> Iterator[Occurrence]:
     """Versions of frameworks that are not written as text of three numbers."""
-    for entry in facts.weights.values():
+    for entry in contents.weights.values():
         for key in VERSIONS:
             value = entry.content.get(key)
             if value is not None and not (isinstance(value, str) and re.match(r"\d+\.\d+\.\d+", value)):
                 yield Occurrence(f"{entry.place}.{key}", f"{key} is {value!r}.", remedy=_three_numbers(key, value))
 
 
-def soft_upsampling(facts: Facts) -> Iterator[Occurrence]:
+def bilinear_upsampling(contents: Contents) -> Iterator[Occurrence]:
     """A Keras network that cannot be written as a saved model, in a bundle without one."""
-    if SAVED_MODEL in facts.weights or not isinstance(facts.keras_layers, list):
+    if SAVED_MODEL in contents.weights or not isinstance(contents.keras_layers, list):
         return
-    for layer in facts.keras_layers:
+    for layer in contents.keras_layers:
         config: Any = layer.get("config")
         if (
             layer.get("class_name") == "UpSampling2D"
@@ -220,9 +222,9 @@ def soft_upsampling(facts: Facts) -> Iterator[Occurrence]:
             )
 
 
-def only_saved_model(facts: Facts) -> Iterator[Occurrence]:
+def only_saved_model(contents: Contents) -> Iterator[Occurrence]:
     """A saved model and nothing else that Fiji runs."""
-    if facts.weights_file(SAVED_MODEL) and not {"onnx", "torchscript"} & set(facts.weights):
+    if contents.weights_file(SAVED_MODEL) and not {"onnx", "torchscript"} & set(contents.weights):
         yield Occurrence("weights", "The saved model is the only format that Fiji runs here.")
 
 
@@ -232,8 +234,10 @@ def _three_numbers(key: str, value: Any) -> str:
     return f'Write the version with three numbers and in quotes, such as {key}: "{full}".'
 
 
-def _names(facts: Facts, inputs: Iterable[str], outputs: Iterable[str], place: str, what: str) -> Iterator[Occurrence]:
-    for kind, tensors, names in (("inputs", facts.inputs, set(inputs)), ("outputs", facts.outputs, set(outputs))):
+def _names(
+    contents: Contents, inputs: Iterable[str], outputs: Iterable[str], place: str, what: str
+) -> Iterator[Occurrence]:
+    for kind, tensors, names in (("inputs", contents.inputs, set(inputs)), ("outputs", contents.outputs, set(outputs))):
         ids = [tensor.id for tensor in tensors]
         if not ids or set(ids) == names:
             continue
@@ -253,8 +257,8 @@ def _types(inputs: dict[str, End], place: str) -> Iterator[Occurrence]:
             yield Occurrence(place, f"The input {name} of the network is {end.dtype}.")
 
 
-def _shapes(facts: Facts, file: OnnxFile | SavedModel, place: str) -> Iterator[Occurrence]:
-    for tensors, ends, takes in ((facts.inputs, file.inputs, "takes"), (facts.outputs, file.outputs, "gives")):
+def _shapes(contents: Contents, file: OnnxFile | SavedModel, place: str) -> Iterator[Occurrence]:
+    for tensors, ends, takes in ((contents.inputs, file.inputs, "takes"), (contents.outputs, file.outputs, "gives")):
         for tensor in tensors:
             end = ends.get(tensor.id) or (next(iter(ends.values())) if len(ends) == len(tensors) == 1 else None)
             if end is None or end.shape is None or not tensor.axes:
@@ -277,7 +281,7 @@ def _shapes(facts: Facts, file: OnnxFile | SavedModel, place: str) -> Iterator[O
                     )
 
 
-def _fits(axis: Axis, size: int) -> bool:
+def _fits(axis: DescribedAxis, size: int) -> bool:
     """Whether a size that is fixed in the network is what the description says."""
     if axis.size is not None:
         return axis.size == size

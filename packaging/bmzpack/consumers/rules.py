@@ -1,4 +1,15 @@
-"""What should hold, in a few words, by the id of the rule: the same for all programs that mind."""
+"""Rules: what has to hold for a consumer to open a bundle, and why."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+
+from bmzpack.bundle.contents import Contents
+from bmzpack.consumers.findings import Finding, Occurrence, Severity, worst_first
+
+Condition = Callable[[Contents], Iterable[Occurrence]]
+"""Finds the places of a bundle where a rule does not hold."""
 
 TITLES = {
     "F1": "The files are at the top of the zip",
@@ -51,3 +62,40 @@ TITLES = {
     "P10": "Every operation is one of the program's",
     "E1": "The engine reproduces the test output",
 }
+"""What should hold, in a few words, by the id of the rule: the same for all consumers that have it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """A rule of one consumer."""
+
+    id: str
+    """The same for all consumers that a defect concerns."""
+    severity: Severity
+    why: str
+    """What the consumer does, in which version."""
+    remedy: str
+    condition: Condition
+    title: str = ""
+    """What should hold, in a few words; by default the one in `TITLES`."""
+
+    def __post_init__(self) -> None:
+        if not self.title:
+            object.__setattr__(self, "title", TITLES[self.id])
+
+
+def apply(rules: Sequence[Rule], contents: Contents) -> list[Finding]:
+    """All places where rules do not hold, worst first."""
+    return worst_first(
+        Finding(
+            rule=rule.id,
+            severity=occurrence.severity or rule.severity,
+            where=occurrence.where,
+            found=occurrence.found,
+            why=rule.why,
+            remedy=occurrence.remedy or rule.remedy,
+            title=rule.title,
+        )
+        for rule in rules
+        for occurrence in rule.condition(contents)
+    )

@@ -1,0 +1,44 @@
+"""What a consumer is: everything that is asked of one anywhere, in one place."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from bmzpack.consumers.rules import Rule
+
+
+@dataclasses.dataclass(frozen=True)
+class Consumer:
+    """A program that opens bundles."""
+
+    key: str
+    """Name in `--consumer`, in JSON and in the registry."""
+    name: str
+    """Name in tables and headings."""
+    versions: Mapping[str, str]
+    """By program or library: the version or commit whose behaviour the rules state."""
+    order: Sequence[str]
+    """The weights formats that it runs, in the order in which it tries them."""
+    engines: Mapping[str, Sequence[str]]
+    """By weights format: engines (of `bmzpack.engines.rows`) that compute as it does; of several the first that was run
+    counts."""
+    rules: Sequence[Rule]
+    specification: Rule | None = None
+    """What bioimageio.spec says, where it validates with that: looked at last, as what another rule has said already is
+    not said again."""
+    tries_next: bool = False
+    """Whether it goes on to the next format where one cannot be loaded."""
+    short_name: str = ""
+    """Name in sentences, where it is another one."""
+    link: str | None = None
+    """Its own entry in the zoo, which a bundle that it opens is linked to; None where it has none."""
+    tags: Sequence[str] = ()
+    """Tags of a bundle that it opens."""
+    opening: str = ""
+    """How a user opens a bundle in it, for README.md; ``{name}`` is the model's name."""
+
+    @property
+    def in_sentences(self) -> str:
+        """Its name within a sentence."""
+        return self.short_name or self.name

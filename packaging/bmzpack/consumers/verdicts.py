@@ -1,0 +1,86 @@
+"""The rules of consumers applied to a bundle.
+
+The bundle is read only: no network, no TensorFlow, no torch, and none of the bundle's code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from bmzpack.bundle.contents import Contents
+from bmzpack.consumers.consumer import Consumer
+from bmzpack.consumers.findings import Finding, Report, Severity, Verdict
+from bmzpack.consumers.registry import CONSUMERS
+from bmzpack.consumers.rules import apply
+from bmzpack.errors import UserError
+
+
+def check_contents(contents: Contents, consumers: Iterable[str] | None = None, bundle: str = "") -> Report:
+    """Say which consumers can open a bundle that is unpacked already.
+
+    Parameters
+    ----------
+    contents
+        The bundle.
+    consumers
+        Keys of `CONSUMERS`; all by default.
+    bundle
+        Its name in the report.
+
+    Raises
+    ------
+    UserError
+        There is no such consumer.
+    """
+    chosen = choose_consumers(consumers)
+    return Report(bundle, contents.name, {consumer.key: _verdict(consumer, contents) for consumer in chosen})
+
+
+def choose_consumers(keys: Iterable[str] | None) -> list[Consumer]:
+    """The consumers of these keys; all where there are none.
+
+    Raises
+    ------
+    UserError
+        There is no such consumer.
+    """
+    chosen = list(CONSUMERS) if keys is None else list(keys)
+    for key in chosen:
+        if key not in CONSUMERS:
+            raise UserError(f"There is no consumer {key!r}: choose from {', '.join(CONSUMERS)}.")
+    return [CONSUMERS[key] for key in chosen]
+
+
+def _verdict(consumer: Consumer, contents: Contents) -> Verdict:
+    found = apply(consumer.rules, contents)
+    for unreadable in ("D1", "D2"):
+        if any(finding.rule == unreadable for finding in found):
+            # what else is found in a description that cannot be understood is not to be trusted
+            return Verdict([finding for finding in found if finding.rule in ("F1", "R3", unreadable)])
+    if consumer.specification is not None:
+        found = _with_specification(found, apply([consumer.specification], contents), contents)
+    verdict = Verdict(found)
+    if verdict.verdict == "fails":
+        # a link to a program that cannot open the bundle would mislead
+        return Verdict([finding for finding in found if finding.rule != "R9"])
+    return verdict
+
+
+def _with_specification(found: Sequence[Finding], invalid: Sequence[Finding], contents: Contents) -> list[Finding]:
+    """What rules found, and what bioimageio.spec says of other places; it wins over mere advice."""
+    known = [finding.where for finding in found if finding.severity is Severity.CANNOT_OPEN]
+    # comparisons between tensors are said of the description as a whole
+    known += [contents.file for where in known if where.startswith(("inputs.", "outputs."))]
+    new = [finding for finding in invalid if not any(_same(finding.where, where) for where in known)]
+    kept = [
+        finding
+        for finding in found
+        if finding.severity is Severity.CANNOT_OPEN or not any(_same(finding.where, other.where) for other in new)
+    ]
+    return new + kept
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether one place is the other one, or holds it."""
+    short, long = sorted((one, other), key=len)
+    return long == short or long.startswith(f"{short}.")
