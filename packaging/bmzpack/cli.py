@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -26,7 +26,7 @@ def pack(
     description: Annotated[Path, typer.Argument(help="What only you can say about it.", metavar="DESCRIPTION.yaml")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The bundle to write, a .zip file.")],
     formats: Annotated[
-        Optional[str],  # noqa: UP045 - typer reads the annotation at run time
+        str | None,
         typer.Option(help="Weights formats, separated by commas; by default all that this installation can write."),
     ] = None,
     overwrite: Overwrite = False,
@@ -54,20 +54,20 @@ def pack(
     typer.echo(f"{packed.path} is written, for {programs}. Next: bmzpack test {packed.path}")
 
 
-@app.command()
-def test(
+@app.command("test")
+def run_test(
     bundle: Annotated[Path, typer.Argument(help="A bundle, zipped or unpacked.", metavar="BUNDLE.zip")],
-    json: Annotated[Optional[Path], typer.Option("--json", help="Write the report to this file.")] = None,  # noqa: PT028, UP045
-    overwrite: Overwrite = False,  # noqa: PT028
-    trust: Annotated[bool, typer.Option("--trust", help="Execute Python code that is in the bundle.")] = False,  # noqa: PT028
+    json: Annotated[Path | None, typer.Option("--json", help="Write the report to this file.")] = None,
+    overwrite: Overwrite = False,
+    trust: Annotated[bool, typer.Option("--trust", help="Execute Python code that is in the bundle.")] = False,
 ) -> None:
     """Run every weights format of a bundle through bioimageio.core and through its own engine."""
     from rich.console import Console
     from rich.table import Table
 
-    from bmzpack.testing.test import test as run_test
+    from bmzpack.testing.test import test
 
-    report = run_test(bundle, json=json, overwrite=overwrite, trust=trust)
+    report = test(bundle, json=json, overwrite=overwrite, trust=trust)
     table = Table("format", "bioimageio.core", "engine", "error", "seconds")
     for name, entry in report.formats.items():
         error = "-" if entry.max_abs_error is None else f"{entry.max_abs_error:.1e}"
@@ -86,15 +86,15 @@ def test(
 def check(
     bundle: Annotated[Path, typer.Argument(help="A bundle by any author, zipped or unpacked, or its rdf.yaml.")],
     consumer: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="Of fiji, ilastik, qupath and core, separated by commas; by default all of them."),
+        str | None,
+        typer.Option(help="Programs, separated by commas, such as fiji,ilastik,qupath,core; by default all of them."),
     ] = None,
     run: Annotated[bool, typer.Option("--run", help="Run the test tensors in the programs' engines, too.")] = False,
     trust: Annotated[
         bool, typer.Option("--trust", help="With --run: execute Python code that is in the bundle.")
     ] = False,
-    json: Annotated[Optional[Path], typer.Option("--json", help="Write the report to this file.")] = None,  # noqa: UP045
-    html: Annotated[Optional[Path], typer.Option("--html", help="Write a page for your browser.")] = None,  # noqa: UP045
+    json: Annotated[Path | None, typer.Option("--json", help="Write the report to this file.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write a page for your browser.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Say which programs can open a bundle, and what to do where one cannot; exit code 1 if one cannot."""

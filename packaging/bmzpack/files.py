@@ -1,4 +1,4 @@
-"""Writing results: all of it or nothing, and never over something that exists unless asked."""
+"""Writing results: all of it or nothing, and never over something that exists unless asked; and the user's cache."""
 
 import contextlib
 import errno
@@ -64,3 +64,22 @@ def _explained(target: Path) -> Iterator[None]:
                 f"The disk is full: {target} was not written. Free some space or choose another place."
             ) from error
         raise UserError(f"{target} cannot be written ({error.strerror}): choose another place.") from error
+
+
+def cache_folder(name: str) -> Path:
+    """A folder in the user's cache, which need not exist.
+
+    Parameters
+    ----------
+    name
+        What is kept in it.
+
+    Returns
+    -------
+    Path
+        ``bmzpack/name`` in ``$XDG_CACHE_HOME`` or ``~/.cache``; what earlier versions kept beside it under ``kerazoo``
+        is used where it is.
+    """
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder, former = root / "bmzpack" / name, root / "kerazoo" / name
+    return former if former.exists() and not folder.exists() else folder

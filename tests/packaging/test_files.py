@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from bmzpack.errors import UserError
-from bmzpack.files import new_file
+from bmzpack.files import cache_folder, new_file
 
 
 def test_whole(tmp_path):
@@ -42,3 +42,13 @@ def test_what_exists_is_kept(tmp_path):
     with pytest.raises(ZeroDivisionError):
         replace()
     assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_cache_of_earlier_versions_is_used(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder("uploads") == tmp_path / "bmzpack" / "uploads"
+    (tmp_path / "kerazoo" / "uploads").mkdir(parents=True)
+    assert cache_folder("uploads") == tmp_path / "kerazoo" / "uploads"
+    assert cache_folder("engines") == tmp_path / "bmzpack" / "engines"
+    (tmp_path / "bmzpack" / "uploads").mkdir(parents=True)
+    assert cache_folder("uploads") == tmp_path / "bmzpack" / "uploads"

@@ -128,9 +128,9 @@ class Contents:
     def checksums(self) -> dict[str, str]:
         """Checksums (sha256) of the files that the description gives one for, by their sources."""
         found = {}
-        for _, source, given in self.sources():
+        for _, source, checksum in self.sources():
             path = self.local(source)
-            if path is not None and given is not None and source not in found:
+            if path is not None and checksum is not None and source not in found:
                 with path.open("rb") as file:
                     found[source] = hashlib.file_digest(file, "sha256").hexdigest()
         return found

@@ -32,7 +32,7 @@ class DescribedAxis:
     reference: tuple[str, str] | None = None
     """DescribedTensor and axis that the size follows."""
     ratio: float = 1.0
-    """Of the size that is referred to, in format 0.4."""
+    """Factor from the size that is referred to, in format 0.4."""
     pixel: float = 1.0
     """Size of a pixel: sizes that are referred to are converted by it, in format 0.5."""
     offset: float = 0.0
@@ -71,7 +71,7 @@ class DescribedTensor:
 
     @property
     def ids(self) -> list[str]:
-        """Of its axes."""
+        """The ids of its axes."""
         return [axis.id for axis in self.axes]
 
     def axis(self, name: str) -> DescribedAxis | None:
@@ -85,7 +85,7 @@ class DescribedTensor:
 
     @property
     def channels(self) -> int:
-        """Length of the channel axis; 1 where there is none or it is not told."""
+        """Length of the channel axis; 1 where there is none or it is not described."""
         axis = self.channel
         return 1 if axis is None else len(axis.channel_names or ()) or axis.size or 1
 
@@ -200,7 +200,7 @@ class DescriptionReader:
 
     def _old_tensor(self, entry: Mapping[str, Any], place: str, index: int) -> DescribedTensor:
         """A tensor of format 0.4."""
-        given = place.startswith("inputs")
+        is_input = place.startswith("inputs")
         letters: Sequence[str] = self._few(list(text(entry.get("axes")) or ""), MOST_AXES, f"{place}.axes")
         shape = entry.get("shape")
         halo = sequence(entry.get("halo"))
@@ -232,8 +232,8 @@ class DescriptionReader:
                 elif letter != "b":
                     axis = dataclasses.replace(axis, size=least)
             axes.append(axis)
-        key = "preprocessing" if given else "postprocessing"
-        which = "inputs" if given else "outputs"
+        key = "preprocessing" if is_input else "postprocessing"
+        which = "inputs" if is_input else "outputs"
         return DescribedTensor(
             id=text(entry.get("name")) or "",
             place=place,

@@ -20,7 +20,7 @@ MOST_NODES = 100_000
 LONGEST_TEXT = 10_000
 """Bytes of a name."""
 MOST_AXES = 64
-"""Of a tensor or window."""
+"""Largest number of axes of a tensor or window."""
 
 ONNX_TYPES = {
     1: "float32",
@@ -68,7 +68,7 @@ class OnnxFile:
 
     ir_version: int
     opset: int
-    """Of ONNX' own operators."""
+    """Version of ONNX' own operators."""
     domains: set[str]
     """Other operators' domains."""
     inputs: dict[str, End]
@@ -85,9 +85,9 @@ class SavedModel:
     """What a TensorFlow saved model says of itself."""
 
     tags: list[set[str]]
-    """Of every graph."""
+    """The tags of every graph."""
     inputs: dict[str, End]
-    """Of the signature ``serving_default`` of the graph with the tag ``serve``."""
+    """Inputs of the signature ``serving_default`` of the graph with the tag ``serve``."""
     outputs: dict[str, End]
     signatures: set[str]
     operations: set[str]

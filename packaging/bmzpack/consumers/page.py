@@ -22,7 +22,7 @@ from bmzpack.consumers.summary import (
     summarise,
 )
 
-# a sign beside every word, so that no colour has to be told from another
+# a sign beside every word, so that nobody has to tell one colour from another
 SIGNS = {
     Severity.CANNOT_OPEN: "✕",
     Severity.WRONG_RESULT: "≠",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from bmzpack.describe.rdf import sha256
-from bmzpack.files import new_file
+from bmzpack.files import cache_folder, new_file
 from bmzpack.weights import Written
 
 Agreement = dict[str, dict[str, Any]]
@@ -47,4 +46,4 @@ def agreement_of(written: Sequence[Written], test_inputs: Sequence[Mapping[str, 
 
 def cache() -> Path:
     """The folder of remembered measurements."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kerazoo" / "agreement"
+    return cache_folder("agreement")

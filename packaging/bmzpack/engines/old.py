@@ -1,7 +1,7 @@
 """The engines inside Fiji, TensorFlow 2.10.1 and ONNX Runtime 1.13.1: environments of their own on Python 3.10.
 
 They are made on request in the user's cache and kept there. Python 3.10 is the interpreter that the environment
-variable ``KERAZOO_PYTHON310`` names, else the first ``python3.10`` that runs.
+variable ``BMZPACK_PYTHON310`` names (formerly ``KERAZOO_PYTHON310``), else the first ``python3.10`` that runs.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bmzpack.errors import UserError
+from bmzpack.files import cache_folder
 
 REQUIREMENTS = {
     ("tensorflow", "2.10.1"): ("tensorflow-cpu==2.10.1", "numpy<2", "protobuf<3.20"),
@@ -38,7 +39,7 @@ def python(engine: str, version: str) -> Path:
 
 def cache() -> Path:
     """The folder of the environments."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kerazoo" / "engines"
+    return cache_folder("engines")
 
 
 def python310() -> Path | None:
@@ -57,7 +58,7 @@ def python310() -> Path | None:
 
 
 def _candidates() -> Iterator[str | Path]:
-    named = os.environ.get("KERAZOO_PYTHON310")
+    named = os.environ.get("BMZPACK_PYTHON310") or os.environ.get("KERAZOO_PYTHON310")
     if named:
         yield named
         return
@@ -71,7 +72,7 @@ def _make(environment: Path, requirements: tuple[str, ...]) -> None:
     interpreter = python310()
     if interpreter is None:
         raise UserError(
-            f"{environment.name} needs Python 3.10, which was not found: install it, or name it in KERAZOO_PYTHON310."
+            f"{environment.name} needs Python 3.10, which was not found: install it, or name it in BMZPACK_PYTHON310."
         )
     environment.parent.mkdir(parents=True, exist_ok=True)
     started = Path(tempfile.mkdtemp(prefix=f".{environment.name}.", dir=environment.parent))

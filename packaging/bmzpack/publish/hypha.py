@@ -42,9 +42,9 @@ class Hypha:
     Parameters
     ----------
     address
-        Of its function `create`, which `complaint` has nothing against; the other functions are beside it.
+        The address of its function `create`, accepted by `complaint`; the other functions are beside it.
     token
-        Of the user; it is sent to these addresses only, and not shown.
+        The user's; it is sent to these addresses only, and not shown.
     wait
         Waits for some seconds.
     """

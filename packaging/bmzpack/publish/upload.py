@@ -37,7 +37,7 @@ from bmzpack.consumers.registry import program_names, programs
 from bmzpack.consumers.summary import printable, summarise
 from bmzpack.describe.rdf import sha256
 from bmzpack.errors import UserError
-from bmzpack.files import new_file
+from bmzpack.files import cache_folder, new_file
 from bmzpack.publish.hypha import COLLECTION, STAGE, Hypha, Refused, Unanswered, complaint
 from bmzpack.testing.check import check
 
@@ -59,7 +59,7 @@ class Uploaded:
     artifact: str
     """The entry's id, such as ``bioimage-io/lucky-newt``."""
     address: str
-    """Of its rdf.yaml, at stage until a reviewer publishes it."""
+    """Address of its rdf.yaml, at stage until a reviewer publishes it."""
 
 
 def ask(question: str) -> bool:
@@ -98,7 +98,7 @@ def upload(
     again
         Whether to make a new entry in place of the one that an unfinished upload made, or may have made.
     confirm
-        Answers the question whether to upload, after ``show`` was given what becomes public.
+        Answers the question whether to upload, after ``show`` has shown what becomes public.
     show
         Takes the lines for the user.
     sleep
@@ -170,9 +170,9 @@ class Record:
 
     path: Path
     begun: bool = False
-    """Whether an entry was asked for."""
+    """Whether the server was asked to make an entry."""
     artifact: str | None = None
-    """The entry's id, if the server told it."""
+    """The entry's id, if the server answered with it."""
     files: list[str] = dataclasses.field(default_factory=list)
     """Names of the files that are in the entry."""
     done: bool = False
@@ -197,7 +197,7 @@ class Record:
         return self.begun and self.artifact is None
 
     def begin(self) -> None:
-        """Note that an entry is asked for."""
+        """Note that the server is asked to make an entry."""
         raced = False
         with self._writing():
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -237,7 +237,7 @@ class Record:
 
 def cache() -> Path:
     """The folder of the records."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kerazoo" / "uploads"
+    return cache_folder("uploads")
 
 
 def _create(hypha: Hypha, record: Record, manifest: dict[str, Any], bundle: Path) -> str:
@@ -379,8 +379,8 @@ def _what_becomes_public(model: ModelDescr, report: Report, files: Mapping[str, 
 
 
 def _person(person: Any) -> str:
-    told = (getattr(person, key, None) for key in ("name", "email", "affiliation", "github_user", "orcid"))
-    return printable(", ".join(str(value) for value in told if value))
+    known = (getattr(person, key, None) for key in ("name", "email", "affiliation", "github_user", "orcid"))
+    return printable(", ".join(str(value) for value in known if value))
 
 
 def _size(size: int) -> str:

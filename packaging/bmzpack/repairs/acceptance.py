@@ -1,4 +1,4 @@
-"""The trial that every weights file has to pass before it is taken into a repaired bundle."""
+"""The test that every weights file has to pass before it is taken into a repaired bundle."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ RUN_FIRST = ("onnx", "tensorflow_saved_model_bundle", "torchscript")
 
 
 @dataclasses.dataclass(frozen=True)
-class Trial:
-    """The test tensors of a bundle, as its network is given them."""
+class AcceptanceTest:
+    """The test tensors of a bundle: what goes into its network, and what has to come out."""
 
     names: TensorNames
     entries: list[dict[str, Any]]
-    """Of the outputs in rdf.yaml."""
+    """The outputs as rdf.yaml has them."""
     sample: Any
-    given: list[dict[str, np.ndarray]]
+    inputs: list[dict[str, np.ndarray]]
     """Preprocessed test inputs; then the same cut or repeated to other sizes that the description allows."""
     expected: dict[str, np.ndarray]
     """Test outputs."""
@@ -54,12 +54,12 @@ class Trial:
         Returns
         -------
         list
-            One entry per entry of `given`: raw outputs by tensor id, or why there are none.
+            One entry per entry of `inputs`: raw outputs by tensor id, or why there are none.
         """
         own = own or self.names
         renamed = [
             {mine: tensors[name] for mine, name in zip(own.inputs, self.names.inputs, strict=True)}
-            for tensors in self.given
+            for tensors in self.inputs
         ]
         try:
             (attempt,) = engines.attempt_files([(FORMATS[name][0], path)], renamed, own)
@@ -128,8 +128,8 @@ class Trial:
         return error
 
 
-def trial(work: Work, sizes: int = 2) -> Trial:
-    """The trial of a bundle.
+def acceptance_test(work: Work, sizes: int = 2) -> AcceptanceTest:
+    """Make the test of a bundle.
 
     Parameters
     ----------
@@ -171,12 +171,12 @@ def trial(work: Work, sizes: int = 2) -> Trial:
     first = processing.arrays(sample, names.inputs)
     expected = {name: arrays[name].astype(np.float32) for name in names.outputs}
     others = [_resized(contents, first, n) for n in range(sizes)] if _is_open(contents) else []
-    given = [first, *(tensors for tensors in others if tensors is not None)]
-    return Trial(names, [entries[name] for name in names.outputs], sample, given, expected)
+    tensors = [first, *(other for other in others if other is not None)]
+    return AcceptanceTest(names, [entries[name] for name in names.outputs], sample, tensors, expected)
 
 
 def own_names(contents: Contents, name: str) -> TensorNames | None:
-    """The names that a weights file gives the bundle's tensors, in their order; None where they cannot be told."""
+    """The names that a weights file gives the bundle's tensors, in their order; None where they are not known."""
     found = {"onnx": lambda: contents.onnx, "tensorflow_saved_model_bundle": lambda: contents.saved_model}.get(name)
     inputs, outputs = [tensor.id for tensor in contents.inputs], [tensor.id for tensor in contents.outputs]
     if found is None:

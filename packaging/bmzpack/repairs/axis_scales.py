@@ -40,7 +40,7 @@ def scales(work: Work) -> None:
         before, faults = copy.deepcopy(work.rdf), _faults(work)
         try:
             what = _rewrite(work, source, followers)
-            work.look_again()
+            work.reread()
             if not _faults(work) <= faults - {*places}:
                 raise UserError("the description would not fit the test tensors, or not the specification")
         except UserError as problem:
@@ -94,6 +94,6 @@ def _keep(work: Work, source: DescribedAxis) -> str:
 
 def _faults(work: Work) -> set[str]:
     """Places where sizes are misread or do not fit the test tensors, and what bioimageio.spec does not accept."""
-    looks = (sizes_misread_by_jdll, unfit_test_tensors)
-    places = {occurrence.where for look in looks for occurrence in look(work.contents)}
+    conditions = (sizes_misread_by_jdll, unfit_test_tensors)
+    places = {occurrence.where for condition in conditions for occurrence in condition(work.contents)}
     return places | {f"{occurrence.where}: {occurrence.found}" for occurrence in invalid_description(work.contents)}

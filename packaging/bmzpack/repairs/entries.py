@@ -84,12 +84,12 @@ def versions(work: Work) -> None:
     for occurrence in [*weights_files.versions_without_three_numbers(work.contents)]:
         holder, _, key = occurrence.where.rpartition(".")
         entry = work.at(holder)
-        given = work.written(occurrence.where)
-        if not isinstance(entry, dict) or given is None or not re.fullmatch(r"\d+(\.\d+){0,2}", given):
+        written = work.written(occurrence.where)
+        if not isinstance(entry, dict) or written is None or not re.fullmatch(r"\d+(\.\d+){0,2}", written):
             work.left("R4", occurrence.where, "It is no version of numbers.")
             continue
-        entry[key] = ".".join([*given.split("."), "0", "0"][:3])
-        work.changed("R4", occurrence.where, f"The version is the text {entry[key]!r}, it was {given}.")
+        entry[key] = ".".join([*written.split("."), "0", "0"][:3])
+        work.changed("R4", occurrence.where, f"The version is the text {entry[key]!r}, it was {written}.")
 
 
 def axis_ids(work: Work) -> None:

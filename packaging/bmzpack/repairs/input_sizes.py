@@ -13,7 +13,7 @@ from bmzpack.bundle.described import DescribedAxis
 from bmzpack.consumers.conditions.tensor_data import unfit_test_tensors
 from bmzpack.consumers.conditions.tensor_sizes import halo_covers_whole_output, sizes_that_cannot_be_tiled
 from bmzpack.errors import UserError
-from bmzpack.repairs.acceptance import runnable, trial
+from bmzpack.repairs.acceptance import acceptance_test, runnable
 from bmzpack.repairs.work import Work
 
 TRIED = 3
@@ -67,7 +67,7 @@ def _mend(work: Work, groups: dict[tuple[int, int], list[DescribedAxis]], length
         reason = problem
     for place, size in before.items():
         work.at(place)["size"] = size
-    work.look_again()
+    work.reread()
     for place in before:
         work.left("R6", place, f"The sizes cannot be changed: {reason}.")
 
@@ -92,15 +92,15 @@ def _choices(
         good = _wrong(work) <= wrong
         for axis, size in zip(group, before, strict=True):
             work.at(axis.place)["size"] = size
-        work.look_again()
+        work.reread()
         if good:
             yield low, new
 
 
 def _wrong(work: Work) -> set[str]:
     """Places where sizes are not tiled, do not fit a halo or test tensor, or are not valid."""
-    looks = (sizes_that_cannot_be_tiled, halo_covers_whole_output, unfit_test_tensors)
-    return {occurrence.where for look in looks for occurrence in look(work.contents)}
+    conditions = (sizes_that_cannot_be_tiled, halo_covers_whole_output, unfit_test_tensors)
+    return {occurrence.where for condition in conditions for occurrence in condition(work.contents)}
 
 
 def _set(work: Work, groups: dict[tuple[int, int], list[DescribedAxis]], chosen: Sequence[tuple[int, int]]) -> None:
@@ -108,7 +108,7 @@ def _set(work: Work, groups: dict[tuple[int, int], list[DescribedAxis]], chosen:
         for axis in group:
             entry: dict[str, Any] = work.at(axis.place)
             entry["size"] = {**entry["size"], "min": low, "step": step}
-    work.look_again()
+    work.reread()
 
 
 def _untaken(work: Work) -> str | None:
@@ -117,13 +117,13 @@ def _untaken(work: Work) -> str | None:
     if not found:
         return "there are no weights that can be run to see whether the network takes other ones"
     try:
-        tried = trial(work, TRIED)
+        test = acceptance_test(work, TRIED)
     except UserError as problem:
         return str(problem)
     name, path, own = found[0]
-    outputs = tried.run(name, path, own)
-    for given, result in zip(tried.given, outputs, strict=True):
+    outputs = test.run(name, path, own)
+    for tensors, result in zip(test.inputs, outputs, strict=True):
         if isinstance(result, UserError):
-            shape = " x ".join(str(size) for size in next(iter(given.values())).shape)
+            shape = " x ".join(str(size) for size in next(iter(tensors.values())).shape)
             return f"the network does not take an input of {shape}"
     return None

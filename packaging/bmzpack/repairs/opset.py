@@ -20,7 +20,7 @@ def lowered(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     Parameters
     ----------
     model
-        Of any newer opset; is changed.
+        A model of any newer opset; it is changed.
     opset
         The older one.
 

@@ -9,7 +9,7 @@ from bmzpack.bundle.described import DescribedOperation
 from bmzpack.bundle.values import number
 from bmzpack.errors import UserError
 from bmzpack.operations.processing import EPSILON
-from bmzpack.repairs.acceptance import trial
+from bmzpack.repairs.acceptance import acceptance_test
 from bmzpack.repairs.work import Work
 
 SAME = 1e-5
@@ -48,10 +48,10 @@ def _write(work: Work, rule: str, operation: DescribedOperation, what: str) -> N
     """Write an operation in the place of another, if the test tensors come out the same."""
     before = copy.deepcopy(work.rdf)
     try:
-        old = trial(work).given[0]
+        old = acceptance_test(work).inputs[0]
         work.at(operation.place).update(id=operation.id, kwargs=operation.kwargs)
-        work.look_again()
-        new = trial(work).given[0]
+        work.reread()
+        new = acceptance_test(work).inputs[0]
         worst = max(engines.relative_error(new[name], old[name]) for name in old)
         if not worst <= SAME:
             raise UserError(f"the test tensor would come out {worst:.1e} of its range from what it was")

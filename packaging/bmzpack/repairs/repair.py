@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["REPAIRS", "Change", "Repaired", "repair", "show"]
 
 FIRST: tuple[Callable[[Work], None], ...] = (files.layout, files.file_name, description.forms)
-"""Of every bundle; the others only where the description can be understood."""
+"""Repairs of every bundle; the others only where the description can be understood."""
 REPAIRS: tuple[Callable[[Work], None], ...] = (
     files.wrong_files,
     files.dead_references,
@@ -66,7 +66,7 @@ class Repaired:
     """What has been done to a bundle."""
 
     path: Path | None
-    """Of the new bundle; None where nothing was to be mended, nothing could be, or nothing was to be written."""
+    """The new bundle; None where nothing was to be mended, nothing could be, or nothing was to be written."""
     changes: list[Change]
     unmended: list[Change]
     """What was tried and cannot be mended, and why; `after` has all that remains, with the remedies."""

@@ -13,7 +13,7 @@ from bmzpack.consumers.findings import Severity
 from bmzpack.consumers.verdicts import check_contents
 from bmzpack.describe import rdf
 from bmzpack.errors import UserError
-from bmzpack.repairs.acceptance import runnable, trial
+from bmzpack.repairs.acceptance import acceptance_test, runnable
 from bmzpack.repairs.work import Work
 from bmzpack.weights import TOLERANCE
 
@@ -28,7 +28,7 @@ def upgrade(work: Work) -> None:
     before, version = copy.deepcopy(work.rdf), work.contents.version
     try:
         work.rdf = _upgraded(work)
-        work.look_again()
+        work.reread()
         problems = [occurrence.found for occurrence in invalid_description(work.contents)] or [
             f"{place}: {what}" for place, what in work.contents.problems
         ]
@@ -80,10 +80,10 @@ def _prove(work: Work) -> None:
     if not found:
         raise UserError("there are no weights that can be run to prove that it says the same")
     name, path, own = found[0]
-    tried = trial(work)
-    first = tried.run(name, path, own)[0]
+    test = acceptance_test(work)
+    first = test.run(name, path, own)[0]
     if isinstance(first, UserError):
         raise first
-    error = tried.error(first)
+    error = test.error(first)
     if not error <= TOLERANCE:
         raise UserError(f"{name} then differs from the test output by {error:.1e} of the range")

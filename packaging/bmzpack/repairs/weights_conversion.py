@@ -17,7 +17,7 @@ from bmzpack.describe import rdf
 from bmzpack.engines import TensorNames
 from bmzpack.engines.process import run_python
 from bmzpack.errors import UserError
-from bmzpack.repairs.acceptance import own_names, trial
+from bmzpack.repairs.acceptance import acceptance_test, own_names
 from bmzpack.repairs.work import Work
 from bmzpack.weights import FORMATS, TOLERANCE, write_all
 from bmzpack.weights.source import layer_names
@@ -29,7 +29,7 @@ WANTED = (SAVED_MODEL, "onnx", "torchscript")
 
 def saved_model(work: Work) -> None:
     """W1, W2: a frozen saved model at the top of its zip, its tensors named by their ids."""
-    looks = {
+    conditions = {
         "W1": (
             weights_files.misplaced_saved_model,
             weights_files.saved_model_without_variables_entry,
@@ -37,17 +37,17 @@ def saved_model(work: Work) -> None:
         ),
         "W2": (weights_files.unfrozen_saved_model, weights_files.saved_model_endpoint_without_names),
     }
-    rules = [rule for rule, each in looks.items() if any(any(True for _ in look(work.contents)) for look in each)]
+    rules = [rule for rule, each in conditions.items() if any(any(condition(work.contents)) for condition in each)]
     path = work.trusted(SAVED_MODEL)
     if not rules or path is None:
         return
     target = work.scratch / FORMATS[SAVED_MODEL][1]
     try:
-        tried = trial(work)
+        test = acceptance_test(work)
         own = own_names(work.contents, SAVED_MODEL)
-        before = tried.run(SAVED_MODEL, path, own) if own and "W1" not in rules else None
-        _convert(work, "saved_model", path, {SAVED_MODEL: target}, tried.names)
-        error = tried.accept(SAVED_MODEL, target, before)
+        before = test.run(SAVED_MODEL, path, own) if own and "W1" not in rules else None
+        _convert(work, "saved_model", path, {SAVED_MODEL: target}, test.names)
+        error = test.accept(SAVED_MODEL, target, before)
     except UserError as problem:
         for rule in rules:
             work.left(rule, f"weights.{SAVED_MODEL}", f"The saved model cannot be written anew: {problem}.")
@@ -65,18 +65,22 @@ def saved_model(work: Work) -> None:
 
 def onnx(work: Work) -> None:
     """W3: an opset and IR version that ONNX Runtime 1.13.1 runs, one file, tensors named by their ids."""
-    looks = (weights_files.onnx_too_new, weights_files.onnx_tensor_names_differ, weights_files.external_onnx_weights)
-    found = [occurrence.found for look in looks for occurrence in look(work.contents)]
+    conditions = (
+        weights_files.onnx_too_new,
+        weights_files.onnx_tensor_names_differ,
+        weights_files.external_onnx_weights,
+    )
+    found = [occurrence.found for condition in conditions for occurrence in condition(work.contents)]
     path, file = work.trusted("onnx"), work.contents.onnx
     if not found or path is None or not isinstance(file, OnnxFile):
         return
     target = work.scratch / FORMATS["onnx"][1]
     try:
-        tried = trial(work)
+        test = acceptance_test(work)
         own = own_names(work.contents, "onnx")
-        before = tried.run("onnx", path, own) if own else None
-        versions = _convert(work, "onnx", path, {"onnx": target}, tried.names)["onnx"]
-        error = tried.accept("onnx", target, before)
+        before = test.run("onnx", path, own) if own else None
+        versions = _convert(work, "onnx", path, {"onnx": target}, test.names)["onnx"]
+        error = test.accept("onnx", target, before)
     except UserError as problem:
         work.left("W3", "weights.onnx", f"The ONNX file cannot be rewritten: {problem}.")
         return
@@ -119,34 +123,34 @@ def missing_formats(work: Work) -> None:
 def _from_keras(work: Work, original: str, wanted: Sequence[str], broken: dict[str, str]) -> None:
     source = work.contents.weights_file(original)
     assert source is not None
-    tried = trial(work)
+    test = acceptance_test(work)
     if original == "keras_hdf5":
         target = work.scratch / "converted.keras"
-        _convert(work, "keras_hdf5", source, {"keras_v3": target}, tried.names)
+        _convert(work, "keras_hdf5", source, {"keras_v3": target}, test.names)
         source = target
     own = layer_names(source)
     # ids in the order in which the network takes and gives its tensors
     names = TensorNames(
         *(
             mine if set(mine) == set(ids) else ids
-            for mine, ids in ((own.inputs, tried.names.inputs), (own.outputs, tried.names.outputs))
+            for mine, ids in ((own.inputs, test.names.inputs), (own.outputs, test.names.outputs))
         )
     )
     folder = work.scratch / "written"
     folder.mkdir()
     try:
-        written = write_all(source, folder, names, tried.given, wanted, names_made_up=True)
+        written = write_all(source, folder, names, test.inputs, wanted, names_made_up=True)
     except UserError:
         if len(wanted) == 1:
             raise
         written = []
         for name in wanted:
             try:
-                written += write_all(source, folder, names, tried.given, [name], names_made_up=True)
+                written += write_all(source, folder, names, test.inputs, [name], names_made_up=True)
             except UserError as problem:
                 work.left(broken.get(name, "N1"), f"weights.{name}", f"{name} cannot be made: {problem}")
     for entry in written:
-        error = tried.error(entry.outputs[0])
+        error = test.error(entry.outputs[0])
         if not error <= TOLERANCE:
             raise UserError(f"{original} itself differs from the test output by {error:.1e} of the range.")
         _add(work, entry.format, entry.path, original, entry.versions, error, broken)
@@ -155,10 +159,10 @@ def _from_keras(work: Work, original: str, wanted: Sequence[str], broken: dict[s
 def _from_saved_model(work: Work, broken: dict[str, str]) -> None:
     source = work.contents.weights_file(SAVED_MODEL)
     assert source is not None
-    tried = trial(work)
+    test = acceptance_test(work)
     target = work.scratch / "converted.onnx"
-    versions = _convert(work, "saved_model", source, {"onnx": target}, tried.names)["onnx"]
-    error = tried.accept("onnx", target, tried.run(SAVED_MODEL, source, own_names(work.contents, SAVED_MODEL)))
+    versions = _convert(work, "saved_model", source, {"onnx": target}, test.names)["onnx"]
+    error = test.accept("onnx", target, test.run(SAVED_MODEL, source, own_names(work.contents, SAVED_MODEL)))
     _add(work, "onnx", target, SAVED_MODEL, versions, error, broken)
 
 

@@ -60,7 +60,7 @@ class Work:
 
     @property
     def path(self) -> Path:
-        """Of the description."""
+        """The description."""
         return self.root / self.file
 
     @property
@@ -78,8 +78,8 @@ class Work:
         self.changes.append(Change(rule, where, self._local(what)))
         self._facts = None
 
-    def look_again(self) -> None:
-        """Forget `contents`: `rdf` has been changed."""
+    def reread(self) -> None:
+        """Read the contents anew when they are needed next: `rdf` has been changed."""
         self._facts = None
 
     def left(self, rule: str, where: str, why: str) -> None:

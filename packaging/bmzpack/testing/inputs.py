@@ -1,4 +1,4 @@
-"""What the engines are given: the test input, other sizes of it, and tiles of a larger image with that image itself.
+"""The inputs of the engines: the test input, other sizes of it, and tiles of a larger image with that image itself.
 
 Sizes and tiles concern the network alone: they are made of the preprocessed test input, which is mirrored where more of
 it is needed.
@@ -50,7 +50,7 @@ def plan(contents: Contents, tensors: Mapping[str, np.ndarray]) -> EngineInputs:
     Parameters
     ----------
     contents
-        Of the bundle.
+        The bundle.
     tensors
         The preprocessed test input, by tensor id.
     """
@@ -81,9 +81,9 @@ def seam(
     Parameters
     ----------
     contents, inputs
-        The bundle, and what the engines were given.
+        The bundle, and the inputs of the engines.
     outputs
-        Of the network, for each entry of the inputs.
+        What the network gave, for each entry of the inputs.
 
     Returns
     -------
@@ -178,9 +178,9 @@ def _along(contents: Contents, tile: Sizes, starts: dict[tuple[str, str], int]) 
     found = dict(starts)
     for tensor in contents.inputs:
         for axis in tensor.axes:
-            given = next((key for key in starts if key[1] == axis.id), None)
-            if given and (tensor.id, axis.id) not in found and (axis.step or axis.reference):
-                found[tensor.id, axis.id] = round(starts[given] * tile[tensor.id, axis.id] / tile[given])
+            same_axis = next((key for key in starts if key[1] == axis.id), None)
+            if same_axis and (tensor.id, axis.id) not in found and (axis.step or axis.reference):
+                found[tensor.id, axis.id] = round(starts[same_axis] * tile[tensor.id, axis.id] / tile[same_axis])
     return found
 
 
@@ -212,7 +212,7 @@ def _input(contents: Contents, name: str) -> DescribedTensor:
 
 
 def _pixels(sizes: Sizes, contents: Contents) -> int:
-    """Of the largest input, without channels."""
+    """Pixels of the largest input, without channels."""
     return max(
         math.prod(sizes[tensor.id, axis.id] for axis in tensor.axes if axis.id != "channel")
         for tensor in contents.inputs

@@ -96,7 +96,7 @@ def run_engines(
 
 
 def _unsupported(contents: Contents, row: str, name: str, trust: bool) -> str:
-    """Why a format is not given to an engine, or an empty text."""
+    """Why an engine does not run a format, or an empty text."""
     if row == CORE:
         if name not in core.ORDER:
             return f"bioimageio.core does not run {name}."

@@ -29,7 +29,7 @@ class FormatReport:
     max_abs_error: float | None
     """Largest difference of the engine's output from the test output, relative to the range of that output."""
     seconds: float
-    """Of one run by bioimageio.core with the test input, or by the engine where that is not possible."""
+    """Time of one run by bioimageio.core with the test input, or by the engine where that is not possible."""
     messages: list[str]
 
 

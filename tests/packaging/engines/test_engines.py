@@ -63,15 +63,18 @@ def test_broken_file_is_explained(tmp_path):
 
 
 def test_python310_is_one_that_runs(monkeypatch, tmp_path):
-    monkeypatch.setenv("KERAZOO_PYTHON310", sys.executable)
+    monkeypatch.setenv("BMZPACK_PYTHON310", sys.executable)
+    assert (old.python310() is not None) == (sys.version_info[:2] == (3, 10))
+    monkeypatch.delenv("BMZPACK_PYTHON310")
+    monkeypatch.setenv("KERAZOO_PYTHON310", sys.executable)  # its former name
     assert (old.python310() is not None) == (sys.version_info[:2] == (3, 10))
     shim = tmp_path / "python3.10"
     shim.write_text("#!/bin/sh\nexit 127\n")
     shim.chmod(0o755)
-    monkeypatch.setenv("KERAZOO_PYTHON310", str(shim))
+    monkeypatch.setenv("BMZPACK_PYTHON310", str(shim))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert old.python310() is None
-    with pytest.raises(UserError, match="KERAZOO_PYTHON310"):
+    with pytest.raises(UserError, match="BMZPACK_PYTHON310"):
         old.python("onnxruntime", "1.13.1")
     assert not (tmp_path / "cache").exists()
 
@@ -80,8 +83,8 @@ def test_environment_that_cannot_be_installed_leaves_nothing(monkeypatch, tmp_pa
     broken = tmp_path / "python3.10"
     broken.write_text('#!/bin/sh\nif [ "$1" = -c ]; then echo True; else echo no space left >&2; exit 1; fi\n')
     broken.chmod(0o755)
-    monkeypatch.setenv("KERAZOO_PYTHON310", str(broken))
+    monkeypatch.setenv("BMZPACK_PYTHON310", str(broken))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(UserError, match="no space left"):
         old.python("onnxruntime", "1.13.1")
-    assert not list((tmp_path / "cache" / "kerazoo" / "engines").iterdir())
+    assert not list((tmp_path / "cache" / "bmzpack" / "engines").iterdir())

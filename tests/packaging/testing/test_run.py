@@ -15,7 +15,7 @@ from corpus import BASES, SAVED_MODEL, Bundle, Network, clean
 from onnx import TensorProto, helper
 
 import bmzpack
-from bmzpack import check
+from bmzpack import check, engines
 from bmzpack.bundle.contents import Contents
 from bmzpack.consumers.findings import Report, Verdict
 from bmzpack.engines import old
@@ -255,22 +255,33 @@ def test_old_engine_without_python(bundle, monkeypatch, tmp_path):
     shim = tmp_path / "python3.10"
     shim.write_text("#!/bin/sh\nexit 127\n")
     shim.chmod(0o755)
-    monkeypatch.setenv("KERAZOO_PYTHON310", str(shim))
+    monkeypatch.setenv("BMZPACK_PYTHON310", str(shim))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     found = cell(bundle, OLD_ONNX)
     assert found.status == "absent"
-    assert "KERAZOO_PYTHON310" in found.message
+    assert "BMZPACK_PYTHON310" in found.message
 
 
 def test_old_engine_that_cannot_be_installed(bundle, monkeypatch, tmp_path):
     broken = tmp_path / "python3.10"
     broken.write_text('#!/bin/sh\nif [ "$1" = -c ]; then echo True; else echo no space left >&2; exit 1; fi\n')
     broken.chmod(0o755)
-    monkeypatch.setenv("KERAZOO_PYTHON310", str(broken))
+    monkeypatch.setenv("BMZPACK_PYTHON310", str(broken))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     found = cell(bundle, OLD_ONNX)
     assert found.status == "absent"
     assert "no space left" in found.message
+
+
+def test_format_that_is_not_known(bundle, monkeypatch):
+    """It has a process of its own, and a cell: also one that somebody has just told an engine of."""
+    bundle.rdf["weights"]["new_format"] = dict(bundle.rdf["weights"]["onnx"])
+    matrix = run_engines(contents(bundle), rows=[CORE, ONNX])
+    assert matrix.cells[CORE, "new_format"] == Cell("unsupported", message="bioimageio.core does not run new_format.")
+    assert (ONNX, "new_format") not in matrix.cells
+    monkeypatch.setitem(engines.FORMATS, "onnxruntime", ("onnx", "new_format"))
+    matrix = run_engines(contents(bundle), rows=[ONNX])
+    assert {name: cell.status for (_, name), cell in matrix.cells.items()} == {"onnx": "passed", "new_format": "passed"}
 
 
 def test_without_torch(tmp_path, monkeypatch):

@@ -1,2 +1,4 @@
-"""What rules look for. A look finds the places of a bundle where something does not hold; which program minds, and how
-much, is said in the files of the consumers."""
+"""Conditions that rules test for: each finds the places of a bundle with one defect.
+
+Which consumer a defect concerns, and how much, is said in the files of the consumers.
+"""

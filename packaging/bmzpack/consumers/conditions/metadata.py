@@ -85,7 +85,7 @@ def missing_nickname(contents: Contents) -> Iterator[Occurrence]:
 
 
 def id_not_from_zoo(contents: Contents) -> Iterator[Occurrence]:
-    """An id that the zoo has not given."""
+    """An id that is set in the description: the zoo chooses ids."""
     if contents.rdf.get("id") is not None:
         yield Occurrence("id", f"The id is set to {contents.rdf['id']!r}.")
 

@@ -15,7 +15,7 @@ from bmzpack.consumers.findings import Occurrence
 SAME = 1e-5
 """Sample and test tensors that differ by less of the range are the same."""
 DTYPES = {"bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)), "float32", "float64"}
-"""Of the specification."""
+"""Data types of the specification."""
 LARGEST_SORTED = 2**22
 """Values that are compared at once."""
 LARGEST_PICTURE = 2**25

@@ -69,8 +69,8 @@ def fixed_output_sizes(contents: Contents) -> Iterator[Occurrence]:
     """Output images of a fixed size, from inputs of any size."""
     for tensor in contents.outputs:
         for axis in tensor.axes:
-            given = [other for entry in contents.inputs for other in entry.axes if other.id == axis.id and other.step]
-            if axis.id in ("z", "y", "x") and axis.reference is None and axis.size and axis.size > 1 and given:
+            free = [other for entry in contents.inputs for other in entry.axes if other.id == axis.id and other.step]
+            if axis.id in ("z", "y", "x") and axis.reference is None and axis.size and axis.size > 1 and free:
                 yield Occurrence(axis.place, f"{axis.id} of {tensor.id} is always {axis.size}, whatever the input is.")
 
 
@@ -122,7 +122,7 @@ def _possible(smallest: int, step: int) -> np.ndarray:
 
 
 def _remedy(axis: DescribedAxis, ratio: float) -> str | None:
-    """Of an output that JDLL misreads; None for what its rule says."""
+    """What to do about an output that JDLL misreads; None for what its rule says."""
     if axis.offset:
         return (
             "Pad the output to the size of the input inside the network, and set a halo that cuts the padding off "
@@ -150,7 +150,7 @@ def halo_covers_whole_output(contents: Contents) -> Iterator[Occurrence]:
 
 
 def halo_smaller_than_receptive_field(contents: Contents) -> Iterator[Occurrence]:
-    """A halo that is smaller than the surroundings that the network looks at."""
+    """A halo that is smaller than the radius of the receptive field."""
     for tensor in contents.outputs:
         for axis in tensor.axes:
             if axis.id not in SPACE or axis.reference is None or axis.offset < 0:
@@ -185,7 +185,7 @@ def _radius(contents: Contents, tensor: DescribedTensor, axis: DescribedAxis) ->
 
 
 def _largest_window(contents: Contents) -> int:
-    """Of all convolutions and poolings of the Keras file, in pixels."""
+    """The largest window of all convolutions and poolings of the Keras file, in pixels."""
     sizes = [1]
     layers = contents.keras_layers
     for layer in layers if isinstance(layers, list) else []:

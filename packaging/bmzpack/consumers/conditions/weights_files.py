@@ -16,7 +16,7 @@ from bmzpack.operations.labels import TO_LABELS
 SAVED_MODEL = "tensorflow_saved_model_bundle"
 VERSIONS = ("tensorflow_version", "pytorch_version", "keras_version", "version")
 NEWEST_OPSET, NEWEST_IR = 17, 8
-"""Of ONNX Runtime 1.13.1."""
+"""The newest that ONNX Runtime 1.13.1 runs."""
 
 
 def no_weights_of(formats: Sequence[str]) -> Condition:
@@ -31,7 +31,7 @@ def no_weights_of(formats: Sequence[str]) -> Condition:
 
 
 def by_priority(order: Sequence[str], *conditions: Condition) -> Condition:
-    """Looks at weights: only advice for a format if the program takes another one before it, and nothing for a format
+    """Defects of weights: only advice for a format if the program takes another one before it, and nothing for a format
     that it does not run."""
 
     def placed(contents: Contents) -> Iterator[Occurrence]:
@@ -48,7 +48,7 @@ def by_priority(order: Sequence[str], *conditions: Condition) -> Condition:
 
 
 def fatal_if_alone(formats: Sequence[str], condition: Condition) -> Condition:
-    """A look at a format where it is the only one of these, so that nothing else can be taken in its place."""
+    """A defect of a format: fatal where it is the only one of these, so that nothing else can be taken in its place."""
 
     def placed(contents: Contents) -> Iterator[Occurrence]:
         only = len(set(formats) & set(contents.weights)) == 1
