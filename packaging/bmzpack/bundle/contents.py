@@ -5,10 +5,13 @@ Nothing here fails on a wrong description: what cannot be understood is left out
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
 import mmap
+import os
+import re
 import shutil
 import tempfile
 import zipfile
@@ -17,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
-from bmzpack.bundle.archive import NoYaml, check_archive, read_description
+from bmzpack.bundle.archive import NoYaml, check_archive, find_description, read_description, unpacked
 from bmzpack.bundle.data_files import load_array
 from bmzpack.bundle.described import DescribedAxis, DescribedTensor, DescriptionReader
 from bmzpack.bundle.protobuf import OnnxFile, SavedModel, Unreadable, read_onnx, read_saved_model
@@ -69,6 +72,11 @@ class Contents:
         described = DescriptionReader(self.rdf, self.is_old)
         self.problems += described.problems
         self.inputs, self.outputs, self.weights = described.inputs, described.outputs, described.weights
+
+    @property
+    def version_numbers(self) -> tuple[int, ...]:
+        """The format version as up to three numbers."""
+        return tuple(int(part) for part in re.findall(r"\d+", self.version)[:3])
 
     @property
     def name(self) -> str:
@@ -215,6 +223,29 @@ class Contents:
             return str(error)
         except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError):
             return "it is no zip file"
+
+
+@contextlib.contextmanager
+def opened(bundle: str | os.PathLike[str]) -> Iterator[Contents]:
+    """Give the contents of a bundle of any layout.
+
+    Parameters
+    ----------
+    bundle
+        A bundle's ``.zip``, its folder, or the description in it, packed by any program.
+
+    Raises
+    ------
+    UserError
+        There is no bundle, or it was made to harm.
+    """
+    path = Path(bundle)
+    with unpacked(path, any_layout=True) as folder:
+        named = path.suffix in (".yaml", ".yml") and path.is_file()
+        description = path if named else find_description(folder)
+        if description is None:
+            raise UserError(f"{bundle} holds no rdf.yaml.")
+        yield Contents(folder, description)
 
 
 def _mapped(file: IO[bytes]) -> memoryview:

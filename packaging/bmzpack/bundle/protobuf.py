@@ -148,9 +148,9 @@ def read_onnx(buffer: Buffer) -> OnnxFile:
         if number == 1 and isinstance(value, int):
             ir_version = value
         elif number == 7:
-            graph = _bytes(value)
+            graph = bytes_of(value)
         elif number == 8:
-            entry = dict(fields(_bytes(value)))
+            entry = dict(fields(bytes_of(value)))
             domain = _text(entry.get(1, memoryview(b"")))
             if domain in ("", "ai.onnx"):
                 opset = int(_number(entry.get(2, 0)))
@@ -169,15 +169,15 @@ def _onnx_graph(fields: Fields, graph: Buffer, ir_version: int, opset: int, doma
     constants: dict[str, tuple[float, ...]] = {}
     for number, value in fields(graph):
         if number == 5:
-            name, places = _onnx_weight(fields, _bytes(value))
+            name, places = _onnx_weight(fields, bytes_of(value))
             weights.add(name)
             external += places
-            constants[name] = _onnx_numbers(fields, _bytes(value))[1]
+            constants[name] = _onnx_numbers(fields, bytes_of(value))[1]
         elif number in (11, 12):
-            name, end = _onnx_end(fields, _bytes(value))
+            name, end = _onnx_end(fields, bytes_of(value))
             (inputs if number == 11 else outputs)[name] = end
         elif number == 1:
-            domain, node = _onnx_node(fields, _bytes(value))
+            domain, node = _onnx_node(fields, bytes_of(value))
             used.add(domain)
             nodes.append(node)
             if len(nodes) > MOST_NODES:
@@ -194,7 +194,7 @@ def _onnx_weight(fields: Fields, message: Buffer) -> tuple[str, list[str]]:
         if number == 8:
             name = _text(value)
         elif number == 13:
-            entry = dict(fields(_bytes(value)))
+            entry = dict(fields(bytes_of(value)))
             if _text(entry.get(1, memoryview(b""))) == "location":
                 places.append(_text(entry.get(2, memoryview(b""))))
     return name, places
@@ -208,7 +208,7 @@ def _onnx_node(fields: Fields, message: Buffer) -> tuple[str, Node]:
         if number in texts:
             texts[number].append(_text(value))
         elif number == 5:
-            name, found, constant = _onnx_attribute(fields, _bytes(value))
+            name, found, constant = _onnx_attribute(fields, bytes_of(value))
             attributes |= {} if found is None else {name: found}
             numbers = constant or numbers
     return "".join(texts[7]), Node("".join(texts[4]), texts[1], texts[2], attributes, numbers)
@@ -221,10 +221,10 @@ def _onnx_attribute(fields: Fields, message: Buffer) -> tuple[str, tuple[int, ..
             name = _text(value)
         elif number in (3, 8):
             ints += [size - 2**64 if size >= 2**63 else size for size in _packed(value)]
-        elif number == 4 and len(_bytes(value)) <= LONGEST_TEXT:
+        elif number == 4 and len(bytes_of(value)) <= LONGEST_TEXT:
             word = _text(value)
         elif number == 5:
-            constant = _onnx_numbers(fields, _bytes(value))[1]
+            constant = _onnx_numbers(fields, bytes_of(value))[1]
     if len(ints) > MOST_AXES:
         raise Unreadable("it has a window of more axes than there are")
     return name, tuple(ints) or word, constant
@@ -250,14 +250,16 @@ def _onnx_end(fields: Fields, message: Buffer) -> tuple[str, End]:
         if number == 1:
             name = _text(value)
         elif number == 2:
-            for kind, tensor in fields(_bytes(value)):
+            for kind, tensor in fields(bytes_of(value)):
                 if kind != 1:
                     continue
-                for n, part in fields(_bytes(tensor)):
+                for n, part in fields(bytes_of(tensor)):
                     if n == 1:
                         dtype = ONNX_TYPES.get(int(_number(part)), "unknown")
                     elif n == 2:
-                        shape = tuple(_onnx_size(fields, _bytes(size)) for m, size in fields(_bytes(part)) if m == 1)
+                        shape = tuple(
+                            _onnx_size(fields, bytes_of(size)) for m, size in fields(bytes_of(part)) if m == 1
+                        )
     return name, End(dtype, shape)
 
 
@@ -285,14 +287,14 @@ def read_saved_model(buffer: Buffer) -> SavedModel:
             continue
         own: set[str] = set()
         found: dict[str, Buffer] = {}
-        for part, content in fields(_bytes(value)):
+        for part, content in fields(bytes_of(value)):
             if part == 1:
-                own |= {_text(tag) for n, tag in fields(_bytes(content)) if n == 4}
+                own |= {_text(tag) for n, tag in fields(bytes_of(content)) if n == 4}
             elif part == 2:
-                operations |= _operations(fields, _bytes(content))
+                operations |= _operations(fields, bytes_of(content))
             elif part == 5:
-                entry = dict(fields(_bytes(content)))
-                found[_text(entry.get(1, memoryview(b"")))] = _bytes(entry.get(2, memoryview(b"")))
+                entry = dict(fields(bytes_of(content)))
+                found[_text(entry.get(1, memoryview(b"")))] = bytes_of(entry.get(2, memoryview(b"")))
         tags.append(own)
         if "serve" in own:
             signatures = found
@@ -301,9 +303,9 @@ def read_saved_model(buffer: Buffer) -> SavedModel:
     serving: dict[int, dict[str, End]] = {1: {}, 2: {}}
     for number, value in fields(signatures.get("serving_default", b"")):
         if number in serving:
-            entry = dict(fields(_bytes(value)))
+            entry = dict(fields(bytes_of(value)))
             serving[number][_text(entry.get(1, memoryview(b"")))] = _tensor_info(
-                fields, _bytes(entry.get(2, memoryview(b"")))
+                fields, bytes_of(entry.get(2, memoryview(b"")))
             )
     return SavedModel(tags, serving[1], serving[2], set(signatures), operations)
 
@@ -312,12 +314,12 @@ def _operations(fields: Fields, graph: Buffer) -> set[str]:
     found = set()
     for number, value in fields(graph):
         if number == 1:
-            found |= _node_operation(fields, _bytes(value))
+            found |= _node_operation(fields, bytes_of(value))
         elif number == 2:
-            for part, function in fields(_bytes(value)):
+            for part, function in fields(bytes_of(value)):
                 if part == 1:
-                    nodes = (node for n, node in fields(_bytes(function)) if n == 3)
-                    found |= {operation for node in nodes for operation in _node_operation(fields, _bytes(node))}
+                    nodes = (node for n, node in fields(bytes_of(function)) if n == 3)
+                    found |= {operation for node in nodes for operation in _node_operation(fields, bytes_of(node))}
     return found
 
 
@@ -335,11 +337,11 @@ def _tensor_info(fields: Fields, message: Buffer) -> End:
             dtype = TENSORFLOW_TYPES.get(int(_number(value)), "unknown")
         elif number == 3:
             known, sizes = True, []
-            for n, part in fields(_bytes(value)):
+            for n, part in fields(bytes_of(value)):
                 if n == 3:
                     known = not part
                 elif n == 2:
-                    size = dict(fields(_bytes(part))).get(1, 0)
+                    size = dict(fields(bytes_of(part))).get(1, 0)
                     signed = int(_number(size))
                     sizes.append(None if signed >= 1 << 63 else signed)
             shape = tuple(sizes) if known else None
@@ -370,7 +372,8 @@ def _packed(value: int | memoryview) -> Iterator[int]:
         yield number
 
 
-def _bytes(value: int | memoryview) -> memoryview:
+def bytes_of(value: int | memoryview) -> memoryview:
+    """The bytes of a field that is a message or a text."""
     if isinstance(value, int):
         raise Unreadable("it is no protocol buffer of this kind")
     return value
@@ -383,7 +386,7 @@ def _number(value: int | memoryview) -> int:
 
 
 def _text(value: int | memoryview) -> str:
-    content = _bytes(value)
+    content = bytes_of(value)
     if len(content) > LONGEST_TEXT:
         raise Unreadable("it has a name without end")
     return bytes(content).decode("utf-8", "replace")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
-from bmzpack.bundle.protobuf import Buffer, Fields, Unreadable, bounded_fields
+from bmzpack.bundle.protobuf import Buffer, Fields, bounded_fields, bytes_of
 
 CHECKPOINTS = {"Save", "SaveV2", "SaveSlices", "MergeV2Checkpoints"}
 """Operations of TensorFlow that write files, which every graph with variables has for its checkpoints."""
@@ -71,10 +71,10 @@ def onnx_references(buffer: Buffer) -> tuple[set[str], set[str]]:
     defined: set[str] = set()
     for number, value in fields(buffer):
         if number == 7:
-            _walk_graph(fields, _message(value), files, used)
+            _walk_graph(fields, bytes_of(value), files, used)
         elif number == 25:
-            defined |= set(_texts(fields, _message(value), 10))
-            for node in _every(fields, _message(value), 7):
+            defined |= set(_texts(fields, bytes_of(value), 10))
+            for node in _every(fields, bytes_of(value), 7):
                 _walk_node(fields, node, files, used)
     return files, used - defined
 
@@ -82,11 +82,11 @@ def onnx_references(buffer: Buffer) -> tuple[set[str], set[str]]:
 def _walk_graph(fields: Fields, graph: Buffer, files: set[str], used: set[str]) -> None:
     for number, value in fields(graph):
         if number == 1:
-            _walk_node(fields, _message(value), files, used)
+            _walk_node(fields, bytes_of(value), files, used)
         elif number == 5:
-            files |= _outside(fields, _message(value))
+            files |= _outside(fields, bytes_of(value))
         elif number == 15:
-            files |= _outside_sparse(fields, _message(value))
+            files |= _outside_sparse(fields, bytes_of(value))
 
 
 def _walk_node(fields: Fields, node: Buffer, files: set[str], used: set[str]) -> None:
@@ -95,11 +95,11 @@ def _walk_node(fields: Fields, node: Buffer, files: set[str], used: set[str]) ->
     for attribute in _every(fields, node, 5):
         for number, value in fields(attribute):
             if number in (5, 10):
-                files |= _outside(fields, _message(value))
+                files |= _outside(fields, bytes_of(value))
             elif number in (22, 23):
-                files |= _outside_sparse(fields, _message(value))
+                files |= _outside_sparse(fields, bytes_of(value))
             elif number in (6, 11):
-                _walk_graph(fields, _message(value), files, used)
+                _walk_graph(fields, bytes_of(value), files, used)
 
 
 def _outside(fields: Fields, tensor: Buffer) -> set[str]:
@@ -121,20 +121,20 @@ def _read(fields: Fields, meta: Buffer) -> _Graph:
     objects: list[bytes] = []
     for number, value in fields(meta):
         if number == 2:
-            _add(fields, _message(value), graph)
+            _add(fields, bytes_of(value), graph)
         elif number == 3:
-            graph.roots |= set(_texts(fields, _message(value), 3))
+            graph.roots |= set(_texts(fields, bytes_of(value), 3))
         elif number == 4:
-            for content in _every(fields, _message(value), 2):
+            for content in _every(fields, bytes_of(value), 2):
                 for nodes in _every(fields, content, 1):
                     graph.roots |= set(_texts(fields, nodes, 1))
         elif number == 5:
-            for signature in _every(fields, _message(value), 2):
+            for signature in _every(fields, bytes_of(value), 2):
                 for output in _every(fields, signature, 2):
                     for tensor in _every(fields, output, 2):
                         graph.roots |= set(_texts(fields, tensor, 1))
         elif number == 7:
-            objects.append(bytes(_message(value)))
+            objects.append(bytes(bytes_of(value)))
     graph.roots |= {name for name in graph.functions if any(name.encode() in content for content in objects)}
     return graph
 
@@ -143,9 +143,9 @@ def _add(fields: Fields, message: Buffer, graph: _Graph) -> None:
     """Nodes and functions of a GraphDef."""
     for number, value in fields(message):
         if number == 1:
-            graph.nodes.append(_node(fields, _message(value)))
+            graph.nodes.append(_node(fields, bytes_of(value)))
         elif number == 2:
-            for function in _every(fields, _message(value), 1):
+            for function in _every(fields, bytes_of(value), 1):
                 nodes = [_node(fields, node) for node in _every(fields, function, 3)]
                 attributes = {key for entry in _every(fields, function, 5) for key in _texts(fields, entry, 1)}
                 for name in (name for entry in _every(fields, function, 1) for name in _texts(fields, entry, 1)):
@@ -160,12 +160,12 @@ def _node(fields: Fields, message: Buffer) -> _Node:
         if number in (1, 2, 3):
             (node.names, node.operations, node.inputs)[number - 1].add(_text(value))
         elif number == 5:
-            for attribute in _every(fields, _message(value), 2):
+            for attribute in _every(fields, bytes_of(value), 2):
                 for part, content in fields(attribute):
                     if part == 10:
-                        node.functions |= set(_texts(fields, _message(content), 1))
+                        node.functions |= set(_texts(fields, bytes_of(content), 1))
                     elif part == 1:
-                        for function in _every(fields, _message(content), 9):
+                        for function in _every(fields, bytes_of(content), 9):
                             node.functions |= set(_texts(fields, function, 1))
     return node
 
@@ -194,18 +194,12 @@ def _run(graph: _Graph) -> set[str]:
 
 
 def _every(fields: Fields, message: Buffer, number: int) -> Iterator[memoryview]:
-    return (_message(value) for found, value in fields(message) if found == number)
+    return (bytes_of(value) for found, value in fields(message) if found == number)
 
 
 def _texts(fields: Fields, message: Buffer, number: int) -> Iterator[str]:
     return (_text(value) for found, value in fields(message) if found == number)
 
 
-def _message(value: int | memoryview) -> memoryview:
-    if isinstance(value, int):
-        raise Unreadable("it is no protocol buffer of this kind")
-    return value
-
-
 def _text(value: int | memoryview) -> str:
-    return bytes(_message(value)).decode("utf-8", "replace")
+    return bytes(bytes_of(value)).decode("utf-8", "replace")

@@ -14,7 +14,7 @@ from bmzpack.consumers.conditions import (
     validation,
     weights_files,
 )
-from bmzpack.consumers.consumer import Consumer
+from bmzpack.consumers.consumer import Consumer, link_rule
 from bmzpack.consumers.findings import Severity
 from bmzpack.consumers.rules import Rule
 from bmzpack.engines import rows
@@ -29,35 +29,31 @@ RULES = [
         "F1",
         CANNOT_OPEN,
         "bioimageio.core, which tiktorch loads bundles with, looks for the description at the top of the zip.",
-        "Zip the files themselves, not the folder that holds them.",
         bundle_files.files_in_subfolder,
     ),
     Rule(
         "D1",
         CANNOT_OPEN,
         "tiktorch validates the description with bioimageio.spec and refuses it.",
-        "Correct the entry.",
         metadata.malformed_description,
     ),
     Rule(
         "D2",
         CANNOT_OPEN,
         "bioimageio.core 0.10.2 reads format versions from 0.3 on, and of 0.5 the shape of 0.5.9 and 0.5.10.",
-        "Write the description in format 0.5.10.",
         metadata.format_version_other_than("0.3", "0.4", "0.5"),
     ),
     Rule(
         "R1",
         CANNOT_OPEN,
         "bioimageio.core 0.10.2, as shipped with tiktorch, rejects mappings of source and sha256 (seen).",
-        "Write the file names alone, and format_version: 0.5.10 (`bmzpack repair` does).",
         metadata.files_as_mappings,
+        remedy="Write the file names alone, and format_version: 0.5.10 (`bmzpack repair` does).",
     ),
     Rule(
         "R5",
         CANNOT_OPEN,
         "ilastik accepts the axis ids batch, time, z, y, x and channel only.",
-        "Use the axes batch, z, y, x and channel only, with channel_names.",
         lambda contents: [
             *tensor_axes.axes_other_than({"batch", "channel", "time", "z", "y", "x"})(contents),
             *tensor_axes.channels_without_names(contents),
@@ -67,92 +63,53 @@ RULES = [
         "R6",
         CANNOT_OPEN,
         "bioimageio.spec refuses a halo that leaves nothing of the smallest output.",
-        "Choose a larger min, a multiple of step.",
         tensor_sizes.halo_covers_whole_output,
     ),
     Rule(
         "R7",
         CANNOT_OPEN,
         "bioimageio.spec refuses a size that refers to an axis which is not there.",
-        "Let the sizes refer to the input's axes.",
         tensor_sizes.references_to_missing_axes,
     ),
-    Rule(
-        "R9",
-        ADVICE,
-        "The zoo's site finds models for a program by their links, not by their tags.",
-        f"Add {LINK} to the links.",
-        metadata.missing_link(LINK),
-    ),
+    link_rule(LINK),
     Rule(
         "N1",
         CANNOT_OPEN,
         "tiktorch runs TorchScript and pytorch_state_dict, with PyTorch 2 or later; nothing else.",
-        "Add TorchScript weights (`bmzpack repair` converts Keras files).",
         weights_files.no_weights_of(ORDER),
+        remedy="Add TorchScript weights (`bmzpack repair` converts Keras files).",
     ),
     Rule(
         "F2",
         CANNOT_OPEN,
         "bioimageio.spec refuses a description that names files which are not there.",
-        "Add the file, or take its entry out.",
         bundle_files.except_documentation(bundle_files.missing_files),
     ),
     Rule(
-        "F3",
-        CANNOT_OPEN,
-        "bioimageio.core compares checksums and refuses other files.",
-        "Pack the bundle again from the right files.",
-        bundle_files.wrong_checksums,
+        "F3", CANNOT_OPEN, "bioimageio.core compares checksums and refuses other files.", bundle_files.wrong_checksums
     ),
     Rule(
         "W4",
         CANNOT_OPEN,
         "tiktorch loads it with torch.jit.load.",
-        "Save the network with torch.jit (`bmzpack repair` converts Keras files).",
         weights_files.by_priority(ORDER, weights_files.unreadable_torchscript),
     ),
     Rule(
         "T1",
         CANNOT_OPEN,
         "ilastik's workflow takes one input and gives one output.",
-        "Bring them together as channels of one tensor.",
         tensor_axes.several_inputs_or_outputs,
     ),
-    Rule(
-        "T2",
-        CANNOT_OPEN,
-        "ilastik wants a channel axis on both.",
-        "Add a channel axis of length 1.",
-        tensor_axes.images_without_channel_axis,
-    ),
-    Rule(
-        "T4",
-        CANNOT_OPEN,
-        "bioimageio.core validates them with the description.",
-        "Write the test tensors anew with the network's own input and output.",
-        tensor_data.unfit_test_tensors,
-    ),
-    Rule(
-        "T5",
-        CANNOT_OPEN,
-        "ilastik works on images: it needs the axes y and x.",
-        "Nothing can be done for a network that gives no image; use it from Python.",
-        tensor_axes.tensors_without_y_and_x,
-    ),
-    Rule(
-        "T7",
-        CANNOT_OPEN,
-        "bioimageio.spec refuses tensors of one id.",
-        "Give every tensor another id.",
-        tensor_axes.duplicate_tensor_ids,
-    ),
+    Rule("T2", CANNOT_OPEN, "ilastik wants a channel axis on both.", tensor_axes.images_without_channel_axis),
+    Rule("T4", CANNOT_OPEN, "bioimageio.core validates them with the description.", tensor_data.unfit_test_tensors),
+    Rule("T5", CANNOT_OPEN, "ilastik works on images: it needs the axes y and x.", tensor_axes.tensors_without_y_and_x),
+    Rule("T7", CANNOT_OPEN, "bioimageio.spec refuses tensors of one id.", tensor_axes.duplicate_tensor_ids),
     Rule(
         "T8",
         CANNOT_OPEN,
         "ilastik plans its blocks by the description and takes no sizes that depend on the data.",
-        "Let the sizes refer to the input's axes.",
         tensor_sizes.sizes_known_after_run,
+        remedy="Let the sizes refer to the input's axes.",
     ),
     Rule(
         "T9",
@@ -160,9 +117,9 @@ RULES = [
         "ilastik gives the result the size of the image, and cuts each block out of the output at the image's places. "
         "An output of another scale does not fit: the log says 'Failed to predict', and the block stays empty "
         "(lazyflow's operators/tiktorch/operators.py, read).",
-        "Enlarge the output to the size of the input inside the network (of a patch classifier of kerazoo: `kerazoo "
-        "export --enlarge`), or use another program.",
         tensor_sizes.outputs_of_another_scale,
+        remedy="Enlarge the output to the size of the input inside the network (of a patch classifier of kerazoo: "
+        "`kerazoo export --enlarge`), or use another program.",
     ),
 ]
 
@@ -177,7 +134,6 @@ ILASTIK = Consumer(
         "D1",
         CANNOT_OPEN,
         "tiktorch validates the description with bioimageio.spec and refuses it.",
-        "Correct the entry.",
         validation.invalid_apart_from_file_mappings,
     ),
     link=LINK,

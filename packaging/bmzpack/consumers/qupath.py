@@ -6,7 +6,7 @@ Read: qupath-bioimageio-spec d372139, DJL 0.36.
 from __future__ import annotations
 
 from bmzpack.consumers.conditions import bundle_files, metadata, processing, tensor_axes, tensor_sizes, weights_files
-from bmzpack.consumers.consumer import Consumer
+from bmzpack.consumers.consumer import Consumer, link_rule
 from bmzpack.consumers.findings import Severity
 from bmzpack.consumers.rules import Rule
 from bmzpack.engines import rows
@@ -25,129 +25,97 @@ LEFT_OUT = (
 
 RULES = [
     Rule(
-        "D1",
-        CANNOT_OPEN,
-        "QuPath reads the description into objects of fixed types.",
-        "Correct the entry.",
-        metadata.malformed_description,
+        "D1", CANNOT_OPEN, "QuPath reads the description into objects of fixed types.", metadata.malformed_description
     ),
     Rule(
         "D2",
         CANNOT_OPEN,
         "qupath-bioimageio-spec reads the formats 0.4 and 0.5.",
-        "Write the description in format 0.5.10.",
         metadata.format_version_other_than("0.4", "0.5"),
     ),
     Rule(
         "F1",
         CANNOT_OPEN,
         "QuPath looks for the description in the folder or zip that is opened.",
-        "Zip the files themselves, not the folder that holds them.",
         bundle_files.files_in_subfolder,
     ),
-    Rule(
-        "R9",
-        ADVICE,
-        "The zoo's site finds models for a program by their links, not by their tags.",
-        f"Add {LINK} to the links.",
-        metadata.missing_link(LINK),
-    ),
+    link_rule(LINK),
     Rule(
         "N1",
         CANNOT_OPEN,
         "QuPath runs TorchScript, saved models and ONNX, through the Deep Java Library.",
-        "Add one of these formats (`bmzpack repair` converts Keras files).",
         weights_files.no_weights_of(ORDER),
     ),
     Rule(
         "F2",
         CANNOT_OPEN,
         "QuPath reads the weights from the bundle.",
-        "Add the file, or take its entry out.",
         weights_files.by_priority(ORDER, bundle_files.only_weights(bundle_files.missing_files)),
     ),
     Rule(
         "F3",
         WRONG_RESULT,
         "QuPath does not look at checksums: it runs whatever file is there.",
-        "Pack the bundle again from the right files.",
         weights_files.by_priority(ORDER, bundle_files.only_weights(bundle_files.wrong_checksums)),
     ),
     Rule(
         "W1",
         CANNOT_OPEN,
         "QuPath unpacks x.zip to the folder x and wants the saved model in it.",
-        "Let `bmzpack repair` write the saved model anew.",
         weights_files.by_priority(ORDER, weights_files.misplaced_saved_model),
     ),
     Rule(
         "W3",
         CANNOT_OPEN,
         "The Deep Java Library gives the file to ONNX Runtime.",
-        "Write it with opset 15 to 17 and IR version 8 (`bmzpack repair` tries).",
         weights_files.by_priority(ORDER, weights_files.unreadable_onnx),
+        remedy="Write it with opset 15 to 17 and IR version 8 (`bmzpack repair` tries).",
     ),
     Rule(
         "W4",
         CANNOT_OPEN,
         "The Deep Java Library loads it with torch.jit.",
-        "Save the network with torch.jit (`bmzpack repair` converts Keras files).",
         weights_files.by_priority(ORDER, weights_files.unreadable_torchscript),
     ),
-    Rule(
-        "T1",
-        CANNOT_OPEN,
-        "QuPath's builder takes one input and one output.",
-        "Bring them together as channels of one tensor.",
-        tensor_axes.several_inputs_or_outputs,
-    ),
+    Rule("T1", CANNOT_OPEN, "QuPath's builder takes one input and one output.", tensor_axes.several_inputs_or_outputs),
     Rule(
         "T2",
         CANNOT_OPEN,
         "QuPath takes the channels of the result from the output's channel axis.",
-        "Add a channel axis of length 1.",
         tensor_axes.outputs_without_channel_axis,
     ),
     Rule(
         "T5",
         CANNOT_OPEN,
         "QuPath classifies pixels: it needs the axes y and x, without z.",
-        "Nothing can be done for a network that gives no plane; use it from Python.",
         lambda contents: [*tensor_axes.tensors_without_y_and_x(contents), *tensor_axes.tensors_with_z(contents)],
+        remedy="Nothing can be done for a network that gives no plane; use it from Python.",
     ),
     Rule(
         "T8",
         CANNOT_OPEN,
         "QuPath takes the output for an image whose size follows the input's.",
-        "Nothing can be done for a network that gives no image; use it from Python.",
         tensor_sizes.sizes_known_after_run,
     ),
     Rule(
         "P5",
         WRONG_RESULT,
         LEFT_OUT,
-        "Write it as scale_linear (`bmzpack pack` does).",
         processing.only("fixed_zero_mean_unit_variance", processing.skipped(OPERATIONS)),
+        remedy="Write it as scale_linear (`bmzpack pack` does).",
     ),
     Rule(
         "T10",
         DEGRADED,
         "QuPath puts images through in tiles, and every tile gets its own labels.",
-        "Use QuPath's own extensions for objects, or Fiji.",
         tensor_axes.label_images_from_graph,
+        remedy="Use QuPath's own extensions for objects, or Fiji.",
     ),
-    Rule(
-        "P8",
-        DEGRADED,
-        LEFT_OUT,
-        "Leave ensure_dtype out, or cast inside the network.",
-        processing.casts,
-    ),
+    Rule("P8", DEGRADED, LEFT_OUT, processing.casts),
     Rule(
         "P9",
         WRONG_RESULT,
         LEFT_OUT,
-        "Put a softmax into the network (`bmzpack pack` does); leave scale_mean_variance out.",
         lambda contents: [
             *processing.only("softmax", processing.skipped(OPERATIONS))(contents),
             *processing.only("scale_mean_variance", processing.skipped(OPERATIONS))(contents),
@@ -157,10 +125,10 @@ RULES = [
         "P10",
         WRONG_RESULT,
         LEFT_OUT,
-        "Leave the operation out.",
         processing.skipped(
             OPERATIONS, but={"softmax", "scale_mean_variance", "fixed_zero_mean_unit_variance", "ensure_dtype"}
         ),
+        remedy="Leave the operation out.",
     ),
 ]
 

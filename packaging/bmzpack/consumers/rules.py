@@ -63,6 +63,29 @@ TITLES = {
     "E1": "The engine reproduces the test output",
 }
 """What should hold, in a few words, by the id of the rule: the same for all consumers that have it."""
+REMEDIES = {
+    "F1": "Zip the files themselves, not the folder that holds them.",
+    "D1": "Correct the entry.",
+    "D2": "Write the description in format 0.5.10.",
+    "R5": "Use the axes batch, z, y, x and channel only, with channel_names.",
+    "R6": "Choose a larger min, a multiple of step.",
+    "R7": "Let the sizes refer to the input's axes.",
+    "N1": "Add one of these formats (`bmzpack repair` converts Keras files).",
+    "F2": "Add the file, or take its entry out.",
+    "F3": "Pack the bundle again from the right files.",
+    "W1": "Let `bmzpack repair` write the saved model anew.",
+    "W2": "Let `bmzpack repair` freeze it.",
+    "W4": "Save the network with torch.jit (`bmzpack repair` converts Keras files).",
+    "T1": "Bring them together as channels of one tensor.",
+    "T2": "Add a channel axis of length 1.",
+    "T4": "Write the test tensors anew with the network's own input and output.",
+    "T5": "Nothing can be done for a network that gives no image; use it from Python.",
+    "T7": "Give every tensor another id.",
+    "T8": "Nothing can be done for a network that gives no image; use it from Python.",
+    "P8": "Leave ensure_dtype out, or cast inside the network.",
+    "P9": "Put a softmax into the network (`bmzpack pack` does); leave scale_mean_variance out.",
+}
+"""What to do, by the id of the rule, where it is the same for most consumers."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,14 +97,16 @@ class Rule:
     severity: Severity
     why: str
     """What the consumer does, in which version."""
-    remedy: str
     condition: Condition
+    remedy: str = ""
+    """What to do; by default that of `REMEDIES`."""
     title: str = ""
-    """What should hold, in a few words; by default the one in `TITLES`."""
+    """What should hold, in a few words; by default that of `TITLES`."""
 
     def __post_init__(self) -> None:
-        if not self.title:
-            object.__setattr__(self, "title", TITLES[self.id])
+        for key, texts in (("remedy", REMEDIES), ("title", TITLES)):
+            if not getattr(self, key):
+                object.__setattr__(self, key, texts[self.id])
 
 
 def apply(rules: Sequence[Rule], contents: Contents) -> list[Finding]:

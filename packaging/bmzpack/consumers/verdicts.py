@@ -32,23 +32,11 @@ def check_contents(contents: Contents, consumers: Iterable[str] | None = None, b
     UserError
         There is no such consumer.
     """
-    chosen = choose_consumers(consumers)
-    return Report(bundle, contents.name, {consumer.key: _verdict(consumer, contents) for consumer in chosen})
-
-
-def choose_consumers(keys: Iterable[str] | None) -> list[Consumer]:
-    """The consumers of these keys; all where there are none.
-
-    Raises
-    ------
-    UserError
-        There is no such consumer.
-    """
-    chosen = list(CONSUMERS) if keys is None else list(keys)
+    chosen = list(CONSUMERS) if consumers is None else list(consumers)
     for key in chosen:
         if key not in CONSUMERS:
             raise UserError(f"There is no consumer {key!r}: choose from {', '.join(CONSUMERS)}.")
-    return [CONSUMERS[key] for key in chosen]
+    return Report(bundle, contents.name, {key: _verdict(CONSUMERS[key], contents) for key in chosen})
 
 
 def _verdict(consumer: Consumer, contents: Contents) -> Verdict:

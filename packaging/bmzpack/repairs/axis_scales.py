@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from typing import Any
 
@@ -37,17 +36,12 @@ def scales(work: Work) -> None:
         places = [axis.place for axis in followers if axis.place in misread]
         if not places or any(axis.offset for axis in followers):
             continue
-        before, faults = copy.deepcopy(work.rdf), _faults(work)
-        try:
+        faults = _faults(work)
+        with work.attempt([("T9", place) for place in places], "The scales cannot be changed"):
             what = _rewrite(work, source, followers)
             work.reread()
             if not _faults(work) <= faults - {*places}:
                 raise UserError("the description would not fit the test tensors, or not the specification")
-        except UserError as problem:
-            work.undone(before)
-            for place in places:
-                work.left("T9", place, f"The scales cannot be changed: {problem}.")
-        else:
             for place in places:
                 work.changed("T9", place, what)
 

@@ -56,7 +56,7 @@ def plain_files(work: Work) -> None:
             continue
         holder[key] = source
         work.changed("R1", place, f"The file name stands alone: {source}.")
-    numbers = tuple(int(part) for part in re.findall(r"\d+", work.contents.version)[:3])
+    numbers = work.contents.version_numbers
     plain = isinstance(work.rdf.get("documentation"), str) or any(isinstance(cover, str) for cover in covers or ())
     if numbers[:2] == (0, 5) and numbers > metadata.LAST_PLAIN and plain:
         before = work.contents.version

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 from bmzpack import engines
 from bmzpack.bundle.described import DescribedOperation
 from bmzpack.bundle.values import number
@@ -36,7 +34,7 @@ def fixed_statistics(work: Work) -> None:
 
 
 def _operations(work: Work) -> list[DescribedOperation]:
-    """Of the preprocessing of all inputs."""
+    """The preprocessing of all inputs."""
     return (
         []
         if work.contents.is_old
@@ -46,8 +44,7 @@ def _operations(work: Work) -> list[DescribedOperation]:
 
 def _write(work: Work, rule: str, operation: DescribedOperation, what: str) -> None:
     """Write an operation in the place of another, if the test tensors come out the same."""
-    before = copy.deepcopy(work.rdf)
-    try:
+    with work.attempt([(rule, operation.place)], "It cannot be written otherwise"):
         old = acceptance_test(work).inputs[0]
         work.at(operation.place).update(id=operation.id, kwargs=operation.kwargs)
         work.reread()
@@ -55,8 +52,5 @@ def _write(work: Work, rule: str, operation: DescribedOperation, what: str) -> N
         worst = max(engines.relative_error(new[name], old[name]) for name in old)
         if not worst <= SAME:
             raise UserError(f"the test tensor would come out {worst:.1e} of its range from what it was")
-    except UserError as problem:
-        work.undone(before)
-        work.left(rule, operation.place, f"It cannot be written otherwise: {problem}.")
-        return
-    work.changed(rule, operation.place, f"{what}: the test tensor comes out the same, up to {worst:.1e} of its range.")
+        same = f"the test tensor comes out the same, up to {worst:.1e} of its range"
+        work.changed(rule, operation.place, f"{what}: {same}.")

@@ -13,21 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bmzpack.bundle import archive as archives
-from bmzpack.bundle.archive import find_description, unpacked
-from bmzpack.bundle.contents import Contents
+from bmzpack.bundle import archive
+from bmzpack.bundle.contents import opened
 from bmzpack.consumers.conditions.metadata import malformed_description
 from bmzpack.consumers.findings import Report
 from bmzpack.consumers.registry import CONSUMERS
 from bmzpack.consumers.verdicts import check_contents
 from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
-from bmzpack.repairs import axis_scales as scales
-from bmzpack.repairs import entries as description
-from bmzpack.repairs import file_layout as files
-from bmzpack.repairs import input_sizes as sizes
-from bmzpack.repairs import processing, upgrade
-from bmzpack.repairs import weights_conversion as weights
+from bmzpack.repairs import axis_scales, entries, file_layout, input_sizes, processing, upgrade, weights_conversion
 from bmzpack.repairs.work import Change, Work, copied
 from bmzpack.testing.check import check
 
@@ -36,27 +30,27 @@ if TYPE_CHECKING:
 
 __all__ = ["REPAIRS", "Change", "Repaired", "repair", "show"]
 
-FIRST: tuple[Callable[[Work], None], ...] = (files.layout, files.file_name, description.forms)
+FIRST: tuple[Callable[[Work], None], ...] = (file_layout.layout, file_layout.file_name, entries.forms)
 """Repairs of every bundle; the others only where the description can be understood."""
 REPAIRS: tuple[Callable[[Work], None], ...] = (
-    files.wrong_files,
-    files.dead_references,
-    description.versions,
+    file_layout.wrong_files,
+    file_layout.dead_references,
+    entries.versions,
     upgrade.upgrade,
-    description.plain_files,
-    description.axis_ids,
-    scales.scales,
-    description.names,
-    description.channel_names,
-    description.samples,
+    entries.plain_files,
+    entries.axis_ids,
+    axis_scales.scales,
+    entries.names,
+    entries.channel_names,
+    entries.samples,
     processing.over_batch,
     processing.fixed_statistics,
-    weights.saved_model,
-    weights.onnx,
-    weights.missing_formats,
-    sizes.sizes,
-    description.parents,
-    description.links,
+    weights_conversion.saved_model,
+    weights_conversion.onnx,
+    weights_conversion.missing_formats,
+    input_sizes.sizes,
+    entries.parents,
+    entries.links,
 )
 """In the order in which they are done: what is run has to be described rightly before."""
 
@@ -117,14 +111,10 @@ def repair(
         folder, scratch = Path(temporary, "bundle"), Path(temporary, "scratch")
         folder.mkdir()
         scratch.mkdir()
-        with unpacked(bundle, any_layout=True) as original:
-            named = Path(bundle).suffix in (".yaml", ".yml") and Path(bundle).is_file()
-            path = Path(bundle) if named else find_description(original)
-            if path is None:
-                raise UserError(f"{bundle} holds no rdf.yaml.")
-            before = check_contents(Contents(original, path), bundle=str(bundle))
-            copied(original, folder)
-            work = Work(folder, folder / path.relative_to(original), scratch)
+        with opened(bundle) as original:
+            before = check_contents(original, bundle=str(bundle))
+            copied(original.folder, folder)
+            work = Work(folder, folder / original.root.relative_to(original.folder) / original.file, scratch)
         for mend in FIRST:
             mend(work)
         for mend in () if [*malformed_description(work.contents)] else REPAIRS:
@@ -134,7 +124,7 @@ def repair(
         _ = work.contents  # writes the description
         target = Path(temporary, output.name) if dry_run else output
         with new_file(target, overwrite) as written:
-            archives.write(work.root, written)
+            archive.write(work.root, written)
             after = dataclasses.replace(check(written), bundle=str(output))
     return Repaired(None if dry_run else output, work.changes, work.unmended, before, after)
 

@@ -25,8 +25,9 @@ def upgrade(work: Work) -> None:
     """D2: bring a description of format 0.3 or 0.4 to 0.5.10, where something else is to be mended in it."""
     if not work.contents.is_old or not _is_needed(work):
         return
-    before, version = copy.deepcopy(work.rdf), work.contents.version
-    try:
+    version = work.contents.version
+    failure = f"The description cannot be brought to format {rdf.FORMAT_VERSION}"
+    with work.attempt([("D2", "format_version")], failure):
         work.rdf = _upgraded(work)
         work.reread()
         problems = [occurrence.found for occurrence in invalid_description(work.contents)] or [
@@ -34,14 +35,8 @@ def upgrade(work: Work) -> None:
         ]
         if problems:
             raise UserError(problems[0].rstrip("."))
-        _prove(work)
-    except UserError as problem:
-        work.undone(before)
-        work.left(
-            "D2", "format_version", f"The description cannot be brought to format {rdf.FORMAT_VERSION}: {problem}."
-        )
-        return
-    work.changed("D2", "format_version", f"The format is {rdf.FORMAT_VERSION}, it was {version}.")
+        _compare_outputs(work)
+        work.changed("D2", "format_version", f"The format is {rdf.FORMAT_VERSION}, it was {version}.")
 
 
 def _is_needed(work: Work) -> bool:
@@ -74,7 +69,7 @@ def _upgraded(work: Work) -> dict[str, Any]:
     return content
 
 
-def _prove(work: Work) -> None:
+def _compare_outputs(work: Work) -> None:
     """Run weights under the new description, and compare with the test output."""
     found = runnable(work)
     if not found:

@@ -41,26 +41,16 @@ def saved_model(work: Work) -> None:
     path = work.trusted(SAVED_MODEL)
     if not rules or path is None:
         return
-    target = work.scratch / FORMATS[SAVED_MODEL][1]
-    try:
-        test = acceptance_test(work)
-        own = own_names(work.contents, SAVED_MODEL)
-        before = test.run(SAVED_MODEL, path, own) if own and "W1" not in rules else None
-        _convert(work, "saved_model", path, {SAVED_MODEL: target}, test.names)
-        error = test.accept(SAVED_MODEL, target, before)
-    except UserError as problem:
-        for rule in rules:
-            work.left(rule, f"weights.{SAVED_MODEL}", f"The saved model cannot be written anew: {problem}.")
-        return
-    target.replace(path)
-    _refresh(work, SAVED_MODEL, path)
-    for rule in rules:
+    defects = [(rule, f"weights.{SAVED_MODEL}") for rule in rules]
+    with work.attempt(defects, "The saved model cannot be written anew"):
+        error, _ = _rewritten(work, SAVED_MODEL, "saved_model", path, compare="W1" not in rules)
         what = {
             "W1": "The saved model is written anew, with saved_model.pb at the top, the signature serving_default and "
             "the tensors' ids",
             "W2": "The saved model is frozen",
-        }[rule]
-        work.changed(rule, f"weights.{SAVED_MODEL}", f"{what}: {_proof(error)}.")
+        }
+        for rule, place in defects:
+            work.changed(rule, place, f"{what[rule]}: {_proof(error)}.")
 
 
 def onnx(work: Work) -> None:
@@ -74,22 +64,11 @@ def onnx(work: Work) -> None:
     path, file = work.trusted("onnx"), work.contents.onnx
     if not found or path is None or not isinstance(file, OnnxFile):
         return
-    target = work.scratch / FORMATS["onnx"][1]
-    try:
-        test = acceptance_test(work)
-        own = own_names(work.contents, "onnx")
-        before = test.run("onnx", path, own) if own else None
-        versions = _convert(work, "onnx", path, {"onnx": target}, test.names)["onnx"]
-        error = test.accept("onnx", target, before)
-    except UserError as problem:
-        work.left("W3", "weights.onnx", f"The ONNX file cannot be rewritten: {problem}.")
-        return
-    target.replace(path)
-    _refresh(work, "onnx", path, versions)
-    after = work.rdf["weights"]["onnx"]["opset_version"]
-    work.changed(
-        "W3", "weights.onnx", f"{' '.join(found)} It is rewritten with opset {after}, IR version 8: {_proof(error)}."
-    )
+    with work.attempt([("W3", "weights.onnx")], "The ONNX file cannot be rewritten"):
+        error, versions = _rewritten(work, "onnx", "onnx", path)
+        work.rdf["weights"]["onnx"] |= versions
+        after = f"It is rewritten with opset {versions['opset_version']}, IR version 8"
+        work.changed("W3", "weights.onnx", f"{' '.join(found)} {after}: {_proof(error)}.")
 
 
 def missing_formats(work: Work) -> None:
@@ -198,9 +177,20 @@ def _holds_no_graph(contents: Contents) -> bool:
     return isinstance(contents.saved_model, str) or not any(name.endswith(("saved_model.pb", ".zip")) for name in files)
 
 
-def _refresh(work: Work, name: str, path: Path, versions: dict[str, Any] | None = None) -> None:
-    """Write a file's new checksum into its entry."""
-    work.rdf["weights"][name] |= {"sha256": rdf.sha256(path)} | (versions or {})
+def _rewritten(work: Work, name: str, kind: str, path: Path, *, compare: bool = True) -> tuple[float, dict[str, Any]]:
+    """Convert a file and put the new one in its place; its error, and what is said of it.
+
+    With ``compare`` it has to compute what the old one computes at other sizes as well.
+    """
+    target = work.scratch / FORMATS[name][1]
+    test = acceptance_test(work)
+    own = own_names(work.contents, name)
+    before = test.run(name, path, own) if own and compare else None
+    versions = _convert(work, kind, path, {name: target}, test.names)[name]
+    error = test.accept(name, target, before)
+    target.replace(path)
+    work.rdf["weights"][name]["sha256"] = rdf.sha256(path)
+    return error, versions
 
 
 def _convert(

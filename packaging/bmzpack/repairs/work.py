@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import datetime
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,10 +95,26 @@ class Work:
         """A sentence without the names of temporary folders."""
         return text.replace(f"{self.root}{os.sep}", "").replace(f"{self.scratch}{os.sep}", "")
 
-    def undone(self, before: Mapping[str, Any]) -> None:
-        """Take the description back to what it was."""
-        self.rdf = copy.deepcopy(dict(before))
-        self._facts = None
+    @contextlib.contextmanager
+    def attempt(self, defects: Sequence[tuple[str, str]], failure: str) -> Iterator[None]:
+        """Try to mend what rules found at places; where that ends in a UserError, `rdf` is what it was before.
+
+        Parameters
+        ----------
+        defects
+            Rule and place of each.
+        failure
+            Begins the sentence that says why they cannot be mended.
+        """
+        before = copy.deepcopy(self.rdf)
+        try:
+            yield
+        except UserError as problem:
+            if self.rdf != before:
+                self.rdf = before
+                self.reread()
+            for rule, place in defects:
+                self.left(rule, place, f"{failure}: {problem}.")
 
     def at(self, place: str) -> Any:
         """The part of the description at a place, which may be changed; None where it cannot be found by its name."""

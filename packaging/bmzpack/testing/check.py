@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
-from bmzpack.bundle.archive import find_description, unpacked
-from bmzpack.bundle.contents import Contents
+from bmzpack.bundle.contents import opened
 from bmzpack.consumers.findings import Report
-from bmzpack.consumers.verdicts import check_contents, choose_consumers
-from bmzpack.errors import UserError
+from bmzpack.consumers.verdicts import check_contents
 
 
 def check(
@@ -41,12 +38,7 @@ def check(
     UserError
         There is no bundle or no such program, or the bundle was made to harm.
     """
-    choose_consumers(consumers)
-    with unpacked(bundle, any_layout=True) as folder:
-        path = Path(bundle) if Path(bundle).suffix in (".yaml", ".yml") else find_description(folder)
-        if path is None:
-            raise UserError(f"{bundle} holds no rdf.yaml.")
-        contents = Contents(folder, path)
+    with opened(bundle) as contents:
         report = check_contents(contents, consumers, str(bundle))
         if run:
             from bmzpack.testing.evidence import with_matrix

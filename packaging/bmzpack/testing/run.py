@@ -1,16 +1,16 @@
 """The test tensors through the engines inside the programs: what came out of each, for each weights format.
 
-=========================  ==============================================  ======================
-engine (row of the matrix)  weights formats                                 process
-=========================  ==============================================  ======================
-bioimageio.core            all that it runs                                one per framework
-Keras                      keras_v3, keras_hdf5                            with TensorFlow
-TensorFlow (v1 session)    tensorflow_saved_model_bundle                   with Keras
-TensorFlow 2.10.1          tensorflow_saved_model_bundle                   Python 3.10 of its own
-ONNX Runtime               onnx                                            its own
-ONNX Runtime 1.13.1        onnx                                            Python 3.10 of its own
-PyTorch (TorchScript)      torchscript                                     its own
-=========================  ==============================================  ======================
+===========================  =============================  ========================
+engine (row of the matrix)   weights formats                process
+===========================  =============================  ========================
+bioimageio.core              all that it runs               one per framework
+Keras                        keras_v3, keras_hdf5           together with TensorFlow
+TensorFlow (v1 session)      tensorflow_saved_model_bundle  together with Keras
+TensorFlow 2.10.1            tensorflow_saved_model_bundle  a Python 3.10 of its own
+ONNX Runtime                 onnx                           its own
+ONNX Runtime 1.13.1          onnx                           a Python 3.10 of its own
+PyTorch (TorchScript)        torchscript                    its own
+===========================  =============================  ========================
 
 Which of them stands for which program says its `Consumer`. What is not run, and why, says `bmzpack.engines.guard`; what
 the outputs are worth, `bmzpack.testing.judge`; what a verdict takes from it, `bmzpack.testing.evidence`.

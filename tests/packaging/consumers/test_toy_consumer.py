@@ -15,7 +15,7 @@ import bmzpack
 from bmzpack.bundle.contents import Contents
 from bmzpack.consumers import page, terminal
 from bmzpack.consumers.conditions import metadata, weights_files
-from bmzpack.consumers.consumer import Consumer
+from bmzpack.consumers.consumer import Consumer, link_rule
 from bmzpack.consumers.findings import Report, Severity
 from bmzpack.consumers.registry import CONSUMERS, program_names
 from bmzpack.consumers.rules import Rule
@@ -35,15 +35,15 @@ TOY = Consumer(
     engines={"onnx": (ONNX,)},
     rules=[
         Rule(
-            "N1", Severity.CANNOT_OPEN, "It runs ONNX only.", "Add ONNX weights.", weights_files.no_weights_of(["onnx"])
+            "N1", Severity.CANNOT_OPEN, "It runs ONNX only.", weights_files.no_weights_of(["onnx"]), "Add ONNX weights."
         ),
-        Rule("R9", Severity.ADVICE, "It finds models by links.", "Add the link.", metadata.missing_link(LINK)),
+        link_rule(LINK),
         Rule(
             "TOY1",
             Severity.DEGRADED,
             "It shows old formats in grey.",
-            "Wait for its next version.",
             metadata.format_version_other_than("0.5"),
+            remedy="Wait for its next version.",
             title="format_version is new enough for colours",
         ),
     ],

@@ -22,7 +22,7 @@ from bmzpack.bundle.archive import unpacked
 from bmzpack.consumers.registry import CONSUMERS
 from bmzpack.engines import TensorNames
 from bmzpack.errors import UserError
-from bmzpack.repairs import weights_conversion as weights
+from bmzpack.repairs import weights_conversion
 from bmzpack.repairs.opset import lowered
 from bmzpack.repairs.repair import repair
 
@@ -277,7 +277,7 @@ def test_saved_model_that_reaches_out_is_not_run(tmp_path):
 
 def test_damaged_files_are_said(tmp_path, monkeypatch):
     """Every file of the bundle cut off or overwritten: a sentence, never a traceback."""
-    monkeypatch.setattr(weights, "run_python", refuse)
+    monkeypatch.setattr(weights_conversion, "run_python", refuse)
     source = clean(tmp_path / "clean").finish()
     for path in sorted(source.iterdir()):
         for number, content in enumerate((b"", path.read_bytes()[: path.stat().st_size // 2], bytes(300))):
@@ -376,8 +376,8 @@ def test_operators_in_the_runtime_of_fiji(name, tmp_path):
 @pytest.mark.slow
 def test_changed_descriptions(bundles, tmp_path, monkeypatch):
     """The random descriptions of the check's own test: a repair or a sentence, and nothing becomes worse."""
-    monkeypatch.setattr(weights, "run_python", refuse)
-    monkeypatch.setattr(weights, "write_all", refuse)
+    monkeypatch.setattr(weights_conversion, "run_python", refuse)
+    monkeypatch.setattr(weights_conversion, "write_all", refuse)
     monkeypatch.setattr(engines, "run_python", refuse)
 
     @settings(max_examples=1000, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])

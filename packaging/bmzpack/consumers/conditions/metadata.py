@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from bmzpack.bundle.contents import Contents
 from bmzpack.bundle.data_files import opened_picture
-from bmzpack.bundle.values import source_of, text
+from bmzpack.bundle.values import sequence, source_of, text
 from bmzpack.consumers.findings import Occurrence
 from bmzpack.consumers.rules import Condition
 
@@ -48,14 +49,9 @@ def format_version_other_than(*known: str) -> Condition:
 
 def files_as_mappings(contents: Contents) -> Iterator[Occurrence]:
     """Documentation and covers written as mappings, as the formats from 0.5.11 on have them."""
-    if contents.is_old:
-        return
-    if isinstance(contents.rdf.get("documentation"), Mapping):
-        yield Occurrence("documentation", "The documentation is written as a mapping of source and sha256.")
-    covers = contents.rdf.get("covers")
-    for n, cover in enumerate(covers if isinstance(covers, list) else []):
-        if isinstance(cover, Mapping):
-            yield Occurrence(f"covers.{n}", "The cover is written as a mapping of source and sha256.")
+    for place, what, entry in _documentation_and_covers(contents):
+        if isinstance(entry, Mapping) and not contents.is_old:
+            yield Occurrence(place, f"The {what} is written as a mapping of source and sha256.")
 
 
 def documentation_as_mapping(contents: Contents) -> Iterator[Occurrence]:
@@ -65,14 +61,9 @@ def documentation_as_mapping(contents: Contents) -> Iterator[Occurrence]:
 
 def plain_files_in_new_format(contents: Contents) -> Iterator[Occurrence]:
     """Plain texts under a format version that has none."""
-    if not has_file_mappings(contents):
-        return
-    if isinstance(contents.rdf.get("documentation"), str):
-        yield Occurrence("documentation", f"The documentation is a plain text, but the format is {contents.version}.")
-    covers = contents.rdf.get("covers")
-    for n, cover in enumerate(covers if isinstance(covers, list) else []):
-        if isinstance(cover, str):
-            yield Occurrence(f"covers.{n}", f"The cover is a plain text, but the format is {contents.version}.")
+    for place, what, entry in _documentation_and_covers(contents):
+        if isinstance(entry, str) and has_file_mappings(contents):
+            yield Occurrence(place, f"The {what} is a plain text, but the format is {contents.version}.")
 
 
 def missing_nickname(contents: Contents) -> Iterator[Occurrence]:
@@ -169,8 +160,14 @@ def incompatible_pydantic(_: Contents) -> Iterator[Occurrence]:
 
 def has_file_mappings(contents: Contents) -> bool:
     """Whether the format's documentation and covers are mappings."""
-    numbers = tuple(int(part) for part in re.findall(r"\d+", contents.version)[:3])
-    return not contents.is_old and numbers > LAST_PLAIN
+    return not contents.is_old and contents.version_numbers > LAST_PLAIN
+
+
+def _documentation_and_covers(contents: Contents) -> Iterator[tuple[str, str, Any]]:
+    """Place, kind and entry of these files."""
+    yield "documentation", "documentation", contents.rdf.get("documentation")
+    for n, cover in enumerate(sequence(contents.rdf.get("covers"))):
+        yield f"covers.{n}", "cover", cover
 
 
 def _has_validation(path: Path) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from bmzpack.bundle.contents import Contents
 from bmzpack.bundle.described import DescribedAxis
-from bmzpack.bundle.protobuf import End, OnnxFile, SavedModel
+from bmzpack.bundle.protobuf import OnnxFile, SavedModel
 from bmzpack.consumers.findings import Occurrence, Severity
 from bmzpack.consumers.rules import Condition
 from bmzpack.operations.labels import TO_LABELS
@@ -123,12 +123,6 @@ def unfrozen_saved_model(contents: Contents) -> Iterator[Occurrence]:
             yield Occurrence(f"weights.{SAVED_MODEL}", f"The graph has variables ({', '.join(live)}){newer}.")
 
 
-def saved_model_inputs_not_float32(contents: Contents) -> Iterator[Occurrence]:
-    """Inputs of a saved model that are not float32."""
-    if isinstance(contents.saved_model, SavedModel):
-        yield from _types(contents.saved_model.inputs, f"weights.{SAVED_MODEL}")
-
-
 def unreadable_onnx(contents: Contents) -> Iterator[Occurrence]:
     """An ONNX file that is none."""
     if isinstance(contents.onnx, str):
@@ -152,22 +146,18 @@ def onnx_tensor_names_differ(contents: Contents) -> Iterator[Occurrence]:
         yield from _names(contents, contents.onnx.inputs, contents.onnx.outputs, "weights.onnx", "the graph")
 
 
-def onnx_inputs_not_float32(contents: Contents) -> Iterator[Occurrence]:
-    """Inputs of an ONNX graph that are not float32."""
-    if isinstance(contents.onnx, OnnxFile):
-        yield from _types(contents.onnx.inputs, "weights.onnx")
+def graph_inputs_not_float32(contents: Contents) -> Iterator[Occurrence]:
+    """Inputs of a saved model or ONNX graph that are not float32."""
+    for place, graph in _graphs(contents):
+        for name, end in graph.inputs.items():
+            if end.dtype not in ("float32", "unknown"):
+                yield Occurrence(place, f"The input {name} of the network is {end.dtype}.")
 
 
-def onnx_shapes_differ(contents: Contents) -> Iterator[Occurrence]:
-    """Another number of axes in the graph than in the description, or sizes that are fixed there only."""
-    if isinstance(contents.onnx, OnnxFile):
-        yield from _shapes(contents, contents.onnx, "weights.onnx")
-
-
-def saved_model_shapes_differ(contents: Contents) -> Iterator[Occurrence]:
-    """Another number of axes in the graph than in the description, or sizes that are fixed there only."""
-    if isinstance(contents.saved_model, SavedModel):
-        yield from _shapes(contents, contents.saved_model, f"weights.{SAVED_MODEL}")
+def graph_shapes_differ(contents: Contents) -> Iterator[Occurrence]:
+    """Another number of axes in a graph than in the description, or sizes that are fixed there only."""
+    for place, graph in _graphs(contents):
+        yield from _shapes(contents, graph, place)
 
 
 def unreadable_torchscript(contents: Contents) -> Iterator[Occurrence]:
@@ -234,6 +224,13 @@ def _three_numbers(key: str, value: Any) -> str:
     return f'Write the version with three numbers and in quotes, such as {key}: "{full}".'
 
 
+def _graphs(contents: Contents) -> Iterator[tuple[str, OnnxFile | SavedModel]]:
+    """The graphs that can be read, with their places."""
+    for name, graph in ((SAVED_MODEL, contents.saved_model), ("onnx", contents.onnx)):
+        if isinstance(graph, OnnxFile | SavedModel):
+            yield f"weights.{name}", graph
+
+
 def _names(
     contents: Contents, inputs: Iterable[str], outputs: Iterable[str], place: str, what: str
 ) -> Iterator[Occurrence]:
@@ -249,12 +246,6 @@ def _names(
             f"{', '.join(ids)}.",
             Severity.ADVICE if alone else None,
         )
-
-
-def _types(inputs: dict[str, End], place: str) -> Iterator[Occurrence]:
-    for name, end in inputs.items():
-        if end.dtype not in ("float32", "unknown"):
-            yield Occurrence(place, f"The input {name} of the network is {end.dtype}.")
 
 
 def _shapes(contents: Contents, file: OnnxFile | SavedModel, place: str) -> Iterator[Occurrence]:
