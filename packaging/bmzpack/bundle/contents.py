@@ -249,7 +249,7 @@ def opened(bundle: str | os.PathLike[str]) -> Iterator[Contents]:
 
 
 def _mapped(file: IO[bytes]) -> memoryview:
-    """A file as memory, of which only what is looked at is read."""
+    """A file as memory: only the parts that are used are read from the disk."""
     return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 

@@ -23,7 +23,7 @@ def opened_picture(path: Path) -> Iterator[Image.Image | None]:
     from PIL import Image
 
     with warnings.catch_warnings(), contextlib.ExitStack() as stack:
-        # of its size, which is looked at before the pixels are
+        # the size is compared with a limit of its own before any pixel is read
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
             picture = stack.enter_context(Image.open(path, formats=("BMP", "GIF", "JPEG", "PNG", "TIFF")))

@@ -41,7 +41,7 @@ class Unreadable(ValueError):
 
 
 @dataclasses.dataclass(frozen=True)
-class End:
+class GraphTensor:
     """An input or output of a graph."""
 
     dtype: str
@@ -71,8 +71,8 @@ class OnnxFile:
     """Version of ONNX' own operators."""
     domains: set[str]
     """Other operators' domains."""
-    inputs: dict[str, End]
-    outputs: dict[str, End]
+    inputs: dict[str, GraphTensor]
+    outputs: dict[str, GraphTensor]
     nodes: list[Node]
     constants: dict[str, tuple[float, ...]]
     """Small tensors of numbers, by name; empty where one is large or of another kind."""
@@ -86,9 +86,9 @@ class SavedModel:
 
     tags: list[set[str]]
     """The tags of every graph."""
-    inputs: dict[str, End]
+    inputs: dict[str, GraphTensor]
     """Inputs of the signature ``serving_default`` of the graph with the tag ``serve``."""
-    outputs: dict[str, End]
+    outputs: dict[str, GraphTensor]
     signatures: set[str]
     operations: set[str]
     """Names of all operations, also inside functions."""
@@ -162,8 +162,8 @@ def read_onnx(buffer: Buffer) -> OnnxFile:
 
 
 def _onnx_graph(fields: Fields, graph: Buffer, ir_version: int, opset: int, domains: set[str]) -> OnnxFile:
-    inputs: dict[str, End] = {}
-    outputs: dict[str, End] = {}
+    inputs: dict[str, GraphTensor] = {}
+    outputs: dict[str, GraphTensor] = {}
     weights: set[str] = set()
     external, nodes, used = [], [], set()
     constants: dict[str, tuple[float, ...]] = {}
@@ -174,7 +174,7 @@ def _onnx_graph(fields: Fields, graph: Buffer, ir_version: int, opset: int, doma
             external += places
             constants[name] = _onnx_numbers(fields, bytes_of(value))[1]
         elif number in (11, 12):
-            name, end = _onnx_end(fields, bytes_of(value))
+            name, end = _onnx_tensor(fields, bytes_of(value))
             (inputs if number == 11 else outputs)[name] = end
         elif number == 1:
             domain, node = _onnx_node(fields, bytes_of(value))
@@ -244,7 +244,7 @@ def _onnx_numbers(fields: Fields, message: Buffer) -> tuple[str, tuple[float, ..
     return name, tuple(number for (number,) in struct.iter_unpack(f"<{letter}", raw)) if letter else ()
 
 
-def _onnx_end(fields: Fields, message: Buffer) -> tuple[str, End]:
+def _onnx_tensor(fields: Fields, message: Buffer) -> tuple[str, GraphTensor]:
     name, dtype, shape = "", "unknown", None
     for number, value in fields(message):
         if number == 1:
@@ -260,7 +260,7 @@ def _onnx_end(fields: Fields, message: Buffer) -> tuple[str, End]:
                         shape = tuple(
                             _onnx_size(fields, bytes_of(size)) for m, size in fields(bytes_of(part)) if m == 1
                         )
-    return name, End(dtype, shape)
+    return name, GraphTensor(dtype, shape)
 
 
 def _onnx_size(fields: Fields, message: Buffer) -> int | str | None:
@@ -300,7 +300,7 @@ def read_saved_model(buffer: Buffer) -> SavedModel:
             signatures = found
     if not tags:
         raise Unreadable("it holds no TensorFlow graph")
-    serving: dict[int, dict[str, End]] = {1: {}, 2: {}}
+    serving: dict[int, dict[str, GraphTensor]] = {1: {}, 2: {}}
     for number, value in fields(signatures.get("serving_default", b"")):
         if number in serving:
             entry = dict(fields(bytes_of(value)))
@@ -330,7 +330,7 @@ def _node_operation(fields: Fields, node: Buffer) -> set[str]:
     return set()
 
 
-def _tensor_info(fields: Fields, message: Buffer) -> End:
+def _tensor_info(fields: Fields, message: Buffer) -> GraphTensor:
     dtype, shape = "unknown", None
     for number, value in fields(message):
         if number == 2:
@@ -345,7 +345,7 @@ def _tensor_info(fields: Fields, message: Buffer) -> End:
                     signed = int(_number(size))
                     sizes.append(None if signed >= 1 << 63 else signed)
             shape = tuple(sizes) if known else None
-    return End(dtype, shape)
+    return GraphTensor(dtype, shape)
 
 
 def _varint(view: memoryview, position: int) -> tuple[int, int]:

@@ -27,7 +27,7 @@ class Consumer:
     counts."""
     rules: Sequence[Rule]
     specification: Rule | None = None
-    """What bioimageio.spec says, where it validates with that: looked at last, as what another rule has said already is
+    """What bioimageio.spec says, where it validates with that: applied last, as what another rule has said already is
     not said again."""
     tries_next: bool = False
     """Whether it goes on to the next format where one cannot be loaded."""

@@ -6,7 +6,7 @@
 - rdf.yaml is written anew, in format 0.5.12 with ``{source, sha256}`` for documentation and covers, which Fiji cannot
   read (rule R1);
 - the files are PUT as multipart forms, whose headers and boundaries a store of objects keeps as part of the files;
-- the answer to a PUT is not looked at, so that files which were refused count as uploaded;
+- the answer to a PUT is ignored, so that files which were refused count as uploaded;
 - nothing is tried again, and what failed half-way is begun anew, with a second entry.
 
 Here the files go up byte by byte as they are in the bundle, and a record in the user's cache keeps how far the upload
