@@ -55,7 +55,7 @@ class Work:
         self.unmended: list[Change] = []
         self._node = yaml.compose(description.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
         self._stored = copy.deepcopy(self.rdf)
-        self._facts: Contents | None = None
+        self._contents: Contents | None = None
         self.suspects = {occurrence.where for occurrence in bundle_files.wrong_checksums(self.contents)}
         """Places of files with another checksum than they should have: nothing is made of them."""
 
@@ -67,21 +67,21 @@ class Work:
     @property
     def contents(self) -> Contents:
         """What is known of the bundle as it is now."""
-        if self._facts is None:
+        if self._contents is None:
             if self.rdf != self._stored:
                 rdf.write(self.rdf, self.path)
                 self._stored = copy.deepcopy(self.rdf)
-            self._facts = Contents(self.folder, self.path)
-        return self._facts
+            self._contents = Contents(self.folder, self.path)
+        return self._contents
 
     def changed(self, rule: str, where: str, what: str) -> None:
         """Note what has been done to `rdf` or to files."""
         self.changes.append(Change(rule, where, self._local(what)))
-        self._facts = None
+        self._contents = None
 
     def reread(self) -> None:
         """Read the contents anew when they are needed next: `rdf` has been changed."""
-        self._facts = None
+        self._contents = None
 
     def left(self, rule: str, where: str, why: str) -> None:
         """Note what cannot be mended."""
