@@ -7,21 +7,13 @@ from __future__ import annotations
 
 from bmzpack.consumers.conditions import description, files, processing, tensors, weights
 from bmzpack.consumers.findings import Rule, Severity
+from bmzpack.operations.registry import computed_in_fiji
 
 NAME = "Fiji (deepImageJ)"
 LINK = "deepimagej/deepimagej"
 SAVED_MODEL = "tensorflow_saved_model_bundle"
 ORDER = (SAVED_MODEL, "onnx", "torchscript")
-OPERATIONS = {
-    "binarize",
-    "clip",
-    "ensure_dtype",
-    "fixed_zero_mean_unit_variance",
-    "scale_linear",
-    "scale_range",
-    "sigmoid",
-    "zero_mean_unit_variance",
-}
+OPERATIONS = computed_in_fiji()
 
 CANNOT_OPEN, WRONG_RESULT, DEGRADED, ADVICE = Severity
 
@@ -335,6 +327,6 @@ RULES = [
         "JDLL finds an operation by a class of its name: there is none for custom, stardist_postprocessing, "
         "cellpose_flow_dynamics and names of others (seen).",
         "Leave the operation out: Fiji has plugins for StarDist.",
-        processing.skipped(OPERATIONS, but={"softmax", "scale_mean_variance"}),
+        processing.skipped(OPERATIONS, but={"softmax", "scale_mean_variance", "ensure_dtype"}),
     ),
 ]

@@ -5,20 +5,23 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import keras
 
-from bmzpack.describe.description import Input, Output
 from bmzpack.errors import UserError
 from bmzpack.measure.geometry import Geometry
+from bmzpack.measure.keras_graph import input_structure
 from bmzpack.measure.scales import both_scales
+
+if TYPE_CHECKING:
+    from bmzpack.describe.description import Input, Output
 
 SPACE = "zyx"
 IDS = {"b": "batch", "i": "index", "z": "z", "y": "y", "x": "x", "c": "channel"}
 DEFAULT_AXES = {2: "bc", 4: "byxc", 5: "bzyxc"}
 
-Given = TypeVar("Given", Input, Output)
+Given = TypeVar("Given", "Input", "Output")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -329,7 +332,7 @@ def _output_shapes(model: keras.Model, inputs: Sequence[Tensor[Input]], size: in
         )
         for tensor in inputs
     ]
-    outputs = model.compute_output_spec(keras.tree.pack_sequence_as(model._inputs_struct, given))
+    outputs = model.compute_output_spec(keras.tree.pack_sequence_as(input_structure(model), given))
     return [tuple(output.shape) for output in keras.tree.flatten(outputs)]
 
 

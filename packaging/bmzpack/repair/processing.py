@@ -7,7 +7,7 @@ import copy
 from bmzpack import engines
 from bmzpack.bundle.contents import Operation, number
 from bmzpack.errors import UserError
-from bmzpack.operations.processing import EPSILON
+from bmzpack.operations.scaling import FixedZeroMeanUnitVariance
 from bmzpack.repair.trial import trial
 from bmzpack.repair.work import Work
 
@@ -29,13 +29,13 @@ def fixed_statistics(work: Work) -> None:
     for operation in _operations(work):
         mean, deviation = (number(operation.kwargs.get(key)) for key in ("mean", "std"))
         if operation.id == "fixed_zero_mean_unit_variance" and mean is not None and deviation is not None:
-            gain = 1 / (deviation + EPSILON)
-            scaling = Operation("scale_linear", {"gain": gain, "offset": -mean * gain}, operation.place)
-            _write(work, "P5", scaling, "It is written as scale_linear")
+            scaling = FixedZeroMeanUnitVariance({"mean": mean, "std": deviation}).as_scale_linear()
+            written = Operation(scaling.id, dict(scaling.kwargs), operation.place)
+            _write(work, "P5", written, "It is written as scale_linear")
 
 
 def _operations(work: Work) -> list[Operation]:
-    """Of the preprocessing of all inputs."""
+    """The preprocessing of all inputs."""
     return [] if work.facts.is_old else [operation for tensor in work.facts.inputs for operation in tensor.operations]
 
 

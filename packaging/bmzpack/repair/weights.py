@@ -35,7 +35,7 @@ def saved_model(work: Work) -> None:
     path = work.trusted(SAVED_MODEL)
     if not rules or path is None:
         return
-    target = work.scratch / FORMATS[SAVED_MODEL][1]
+    target = work.scratch / FORMATS[SAVED_MODEL].file
     try:
         tried = trial(work)
         own = own_names(work.facts, SAVED_MODEL)
@@ -64,7 +64,7 @@ def onnx(work: Work) -> None:
     path, file = work.trusted("onnx"), work.facts.onnx
     if not found or path is None or not isinstance(file, OnnxFile):
         return
-    target = work.scratch / FORMATS["onnx"][1]
+    target = work.scratch / FORMATS["onnx"].file
     try:
         tried = trial(work)
         own = own_names(work.facts, "onnx")
@@ -162,7 +162,7 @@ def _add(
     old = work.facts.weights_file(name)
     if name in broken and old:
         old.unlink()
-    taken = work.take(path, FORMATS[name][1])
+    taken = work.take(path, FORMATS[name].file)
     work.rdf["weights"][name] = {"source": taken, "sha256": rdf.sha256(work.root / taken), "parent": parent} | versions
     rule = broken.get(name) or ("N2" if parent == SAVED_MODEL else "N1")
     work.settled(f"weights.{name}")

@@ -1,14 +1,13 @@
 """The test tensors through the engines inside the programs: what came out of each, for each weights format.
 
 An engine passes where it reproduces the test output, takes the other sizes that the description allows, and computes
-there what the first engine that ran computes. What is not run, and why, says `bmzpack.engines.guard`.
+there what the first engine that ran computes. What is not run, and why, says `bmzpack.testing.guard`.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-import importlib.util
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
@@ -23,14 +22,14 @@ from bmzpack.consumers import core, fiji, ilastik, qupath
 from bmzpack.consumers.findings import Finding, Report, Severity, Verdict
 from bmzpack.consumers.titles import TITLES
 from bmzpack.engines import Attempt, TensorNames, old, relative_error
-from bmzpack.engines.guard import refused, refused_bundle
 from bmzpack.engines.matrix import Cell, Matrix
 from bmzpack.errors import UserError
 from bmzpack.operations import processing
 from bmzpack.operations.labels import CHANNEL_NAMES, TO_LABELS, are_labels, disagreement
 from bmzpack.operations.labels import TOLERANCE as TOLERANCE_OF_LABELS
+from bmzpack.testing.guard import refused, refused_bundle
 from bmzpack.testing.inputs import Trial, plan, seam
-from bmzpack.weights import TOLERANCE
+from bmzpack.weights import TOLERANCE, find_format
 
 if TYPE_CHECKING:
     from bioimageio.core import Sample
@@ -43,23 +42,10 @@ ONNX = "ONNX Runtime"
 OLD_ONNX = "ONNX Runtime 1.13.1"
 TORCH = "PyTorch (TorchScript)"
 
-ENGINES = {
-    KERAS: "keras",
-    TENSORFLOW: "tensorflow",
-    ONNX: "onnxruntime",
-    TORCH: "torch",
-    OLD_TENSORFLOW: "tensorflow-2.10.1",
-    OLD_ONNX: "onnxruntime-1.13.1",
-}
-"""Keys of `bmzpack.engines.FORMATS`; the first that runs is what the others are compared with at other sizes."""
-ROWS = [CORE, KERAS, TENSORFLOW, OLD_TENSORFLOW, ONNX, OLD_ONNX, TORCH]
-TODAY = [CORE, KERAS, TENSORFLOW, ONNX, TORCH]
-TOGETHER = (
-    ("keras_v3", "keras_hdf5", "tensorflow_saved_model_bundle"),
-    ("onnx",),
-    ("torchscript", "pytorch_state_dict"),
-)
-"""Formats that share a process, as importing a framework takes long; TensorFlow and torch in one process abort."""
+ENGINES = {engine.title: name for name, engine in engines.ENGINES.items()}
+"""Keys of `bmzpack.engines.ENGINES` by their titles."""
+ROWS = [CORE, *ENGINES]
+TODAY = [CORE, *(engine.title for engine in engines.ENGINES.values() if engine.version is None)]
 LONGEST = 900.0
 """Seconds that a process of an engine may take."""
 SEAM = 1e-3
@@ -137,7 +123,7 @@ def prove(facts: Facts, *, rows: Sequence[str], trust: bool = False, sizes: bool
     cells: dict[tuple[str, str], Cell] = {}
     for row in rows:
         for name in formats:
-            if row == CORE or name in engines.FORMATS[ENGINES[row]]:
+            if row == CORE or _runs(row, name):
                 try:
                     cells[row, name] = Cell("unsupported", message=_unsupported(facts, row, name, trust))
                 except UserError as error:
@@ -263,6 +249,14 @@ class _Given:
         return processing.preprocess(self.inputs, self.tensors)
 
 
+def _runs(row: str, name: str) -> bool:
+    """Whether an engine, or its older version, is that of a weights format."""
+    form = find_format(name)
+    if form is None or form.engine is None:
+        return False
+    return engines.ENGINES[ENGINES[row]].framework == engines.ENGINES[form.engine].framework
+
+
 def _unsupported(facts: Facts, row: str, name: str, trust: bool) -> str:
     """Why a format is not given to an engine, or an empty text."""
     if row == CORE:
@@ -276,14 +270,15 @@ def _unsupported(facts: Facts, row: str, name: str, trust: bool) -> str:
 def _run(given: _Given, keys: Sequence[tuple[str, str]], trust: bool) -> dict[tuple[str, str], Cell]:
     """The cells of all engines and formats that can be run."""
     cells: dict[tuple[str, str], Cell] = {}
-    groups: dict[tuple[str, int], list[tuple[str, str]]] = {}
+    groups: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for row, name in keys:
-        if name in ("torchscript", "pytorch_state_dict") and importlib.util.find_spec("torch") is None:
-            cells[row, name] = Cell("absent", message="torch is not installed: pip install kerazoo[torch].")
+        form = find_format(name)
+        assert form is not None  # others are not run
+        if form.missing:
+            cells[row, name] = Cell("absent", message=f"{form.package} is not installed: {form.missing}.")
             continue
-        together = next(number for number, group in enumerate(TOGETHER) if name in group)
-        process = "today" if row in (KERAS, TENSORFLOW) else row
-        groups.setdefault((process, together), []).append((row, name))
+        environment = row if row not in TODAY or row == CORE else "today"
+        groups.setdefault((environment, form.process), []).append((row, name))
     with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
         futures = [pool.submit(_attempts, given, group, trust) for group in groups.values()]
         try:
@@ -300,11 +295,10 @@ def _run(given: _Given, keys: Sequence[tuple[str, str]], trust: bool) -> dict[tu
 def _attempts(given: _Given, keys: Sequence[tuple[str, str]], trust: bool) -> dict[tuple[str, str], Attempt | Cell]:
     """Run a group in one process, or each alone where that crashes."""
     rows = {row for row, _ in keys}
-    for engine in rows:
-        name, _, version = ENGINES.get(engine, "").partition("-")
-        if version:
+    for engine in [engines.ENGINES[ENGINES[row]] for row in rows if row != CORE]:
+        if engine.version:
             try:
-                old.python(name, version)
+                old.python(engine.framework, engine.version)
             except UserError as error:
                 return dict.fromkeys(keys, Cell("absent", message=str(error)))
     try:
@@ -337,8 +331,9 @@ def _by_core(given: _Given, keys: Sequence[tuple[str, str]], trust: bool) -> lis
 
 
 def _reference(attempts: Mapping[tuple[str, str], Attempt | Cell]) -> tuple[tuple[str, str], Attempt] | None:
-    """The first engine that took all sizes, else the first that ran."""
-    ran = [(key, attempts[key]) for row in ENGINES for key in attempts if key[0] == row]
+    """The first engine that took all sizes, else the first that ran; those inside Fiji come last."""
+    rows = sorted(ENGINES, key=lambda row: row not in TODAY)
+    ran = [(key, attempts[key]) for row in rows for key in attempts if key[0] == row]
     found = [(key, attempt) for key, attempt in ran if isinstance(attempt, Attempt) and attempt.seconds is not None]
     whole = [(key, attempt) for key, attempt in found if not isinstance(attempt.result(), UserError)]
     return next(iter([*whole, *found]), None)

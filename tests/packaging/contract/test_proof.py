@@ -274,7 +274,7 @@ def test_without_torch(tmp_path, monkeypatch):
     bundle = clean(tmp_path / "bundle")
     bundle.only("torchscript")
     monkeypatch.setattr(proof, "refused", lambda *_: None)
-    monkeypatch.setattr(proof.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     found = cell(bundle, TORCH, "torchscript")
     assert found.status == "absent"
     assert "pip install" in found.message

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from bmzpack.bundle.contents import Facts, Operation, Tensor
-from bmzpack.consumers import jdll
 from bmzpack.consumers.findings import Look, Occurrence, Severity
+from bmzpack.operations.operation import axes_of
+from bmzpack.operations.registry import find_operation
 
 EXACT, SLIGHT = 1e-4, 1e-2
 """Errors, of the range: below the first they are those of any engine, above the second the result is another one."""
@@ -41,7 +43,7 @@ def skipped(known: Container[str], but: Container[str] = ()) -> Look:
         for tensor, operation in operations(facts):
             if operation.id not in known and operation.id not in but and not harmless(operation):
                 error = _error(facts, tensor, operation, _left_out)
-                yield Occurrence(operation.place, f"The operation {operation.id} is left out{_told(error)}.")
+                yield Occurrence(operation.place, f"The operation {operation.id} is left out{_amount(error)}.")
 
     return look
 
@@ -68,7 +70,7 @@ def casts(facts: Facts) -> Iterator[Occurrence]:
             error = _error(facts, tensor, operation, _left_out)
             yield Occurrence(
                 operation.place,
-                f"Values are to become {operation.kwargs.get('dtype')}{_told(error)}.",
+                f"Values are to become {operation.kwargs.get('dtype')}{_amount(error)}.",
                 Severity.WRONG_RESULT if error is not None and error > SLIGHT else None,
             )
 
@@ -76,7 +78,7 @@ def casts(facts: Facts) -> Iterator[Occurrence]:
 def some_axes_of_many_channels(facts: Facts) -> Iterator[Occurrence]:
     """Statistics over y and x alone, where there are several channels."""
     for tensor, operation in operations(facts):
-        axes = _axes(operation)
+        axes = axes_of(operation.kwargs)
         if operation.id != "zero_mean_unit_variance" or axes is None or "batch" in axes:
             continue
         whole = [axis for axis in ("channel", "z", "y", "x") if axis in tensor.ids]
@@ -86,7 +88,7 @@ def some_axes_of_many_channels(facts: Facts) -> Iterator[Occurrence]:
             yield Occurrence(
                 operation.place,
                 f"Mean and deviation are asked for over {', '.join(axes) or 'no axes'}, for each {left_out[0]} by "
-                f"itself{_told(error)}.",
+                f"itself{_amount(error)}.",
                 remedy=f"Let it run over {', '.join(whole)}, or put the normalisation per channel into the network.",
             )
 
@@ -94,14 +96,16 @@ def some_axes_of_many_channels(facts: Facts) -> Iterator[Occurrence]:
 def over_batch(facts: Facts) -> Iterator[Occurrence]:
     """Statistics over the batch axis."""
     for _, operation in operations(facts):
-        if "batch" in (_axes(operation) or ()):
-            yield Occurrence(operation.place, f"{operation.id} runs over the axes {', '.join(_axes(operation) or ())}.")
+        if "batch" in (axes_of(operation.kwargs) or ()):
+            yield Occurrence(
+                operation.place, f"{operation.id} runs over the axes {', '.join(axes_of(operation.kwargs) or ())}."
+            )
 
 
 def rough_percentiles(facts: Facts) -> Iterator[Occurrence]:
     """Percentiles, which are not interpolated, and reference tensors, which are not looked at."""
     for tensor, operation in operations(facts):
-        if operation.id != "scale_range" or "batch" in (_axes(operation) or ()):
+        if operation.id != "scale_range" or "batch" in (axes_of(operation.kwargs) or ()):
             continue
         if operation.kwargs.get("reference_tensor"):
             yield Occurrence(
@@ -113,7 +117,7 @@ def rough_percentiles(facts: Facts) -> Iterator[Occurrence]:
         else:
             error = _error(facts, tensor, operation, _in_fiji)
             if error is None or error > EXACT:
-                yield Occurrence(operation.place, f"Percentiles decide the scaling{_told(error)}.")
+                yield Occurrence(operation.place, f"Percentiles decide the scaling{_amount(error)}.")
 
 
 def per_channel(name: str) -> Look:
@@ -129,7 +133,7 @@ def per_channel(name: str) -> Look:
                 if all(value[1:] == value[:-1] for value in lists):
                     continue  # the first number is that of all
                 error = _error(facts, tensor, operation, _in_fiji)
-            yield Occurrence(operation.place, f"{name} has one number per channel{_told(error)}.")
+            yield Occurrence(operation.place, f"{name} has one number per channel{_amount(error)}.")
 
     return look
 
@@ -144,23 +148,25 @@ def open_clip(facts: Facts) -> Iterator[Occurrence]:
             yield Occurrence(operation.place, f"clip is given {given or 'nothing'}.")
 
 
-Other = Callable[[Operation, np.ndarray, Tensor], np.ndarray | None]
+Computation = Callable[[str, Mapping[str, Any], np.ndarray, list[str]], np.ndarray | None]
+"""The result of an operation, by its name, its arguments, an image and the ids of the image's axes."""
 
 
-def _left_out(operation: Operation, image: np.ndarray, tensor: Tensor) -> np.ndarray:
+def _left_out(name: str, kwargs: Mapping[str, Any], image: np.ndarray, axes: list[str]) -> np.ndarray:
     return image
 
 
-def _in_fiji(operation: Operation, image: np.ndarray, tensor: Tensor) -> np.ndarray | None:
-    return jdll.in_fiji(operation.id, operation.kwargs, image, tensor.ids)
+def _specified(name: str, kwargs: Mapping[str, Any], image: np.ndarray, axes: list[str]) -> np.ndarray | None:
+    operation = find_operation(name, kwargs)
+    return operation and operation.forward(image, axes)
 
 
-def _axes(operation: Operation) -> list[str] | None:
-    axes = operation.kwargs.get("axes")
-    return [str(axis) for axis in axes] if isinstance(axes, list | tuple) else None
+def _in_fiji(name: str, kwargs: Mapping[str, Any], image: np.ndarray, axes: list[str]) -> np.ndarray | None:
+    operation = find_operation(name, kwargs)
+    return operation and operation.in_fiji(image, axes)
 
 
-def _told(error: float | None) -> str:
+def _amount(error: float | None) -> str:
     """An error as an end of a sentence."""
     if error is None:
         return ""
@@ -168,7 +174,7 @@ def _told(error: float | None) -> str:
     return f": on the test image the result is off by up to {amount}"
 
 
-def _error(facts: Facts, tensor: Tensor, operation: Operation, other: Other) -> float | None:
+def _error(facts: Facts, tensor: Tensor, operation: Operation, other: Computation) -> float | None:
     """How far another computation is off on the bundle's own test image, relative to the range of the right one."""
     image = facts.array(tensor) if tensor in facts.inputs else None
     if not isinstance(image, np.ndarray) or image.ndim != len(tensor.ids) or image.dtype.kind not in "uif":
@@ -181,11 +187,11 @@ def _error(facts: Facts, tensor: Tensor, operation: Operation, other: Other) -> 
             for earlier in tensor.operations:
                 if earlier is operation:
                     break
-                image = jdll.specified(earlier.id, earlier.kwargs, image, tensor.ids)
+                image = _specified(earlier.id, earlier.kwargs, image, tensor.ids)
                 if image is None:
                     return None
-            right = jdll.specified(operation.id, operation.kwargs, image, tensor.ids)
-            wrong = other(operation, image, tensor)
+            right = _specified(operation.id, operation.kwargs, image, tensor.ids)
+            wrong = other(operation.id, operation.kwargs, image, tensor.ids)
             if right is None or wrong is None:
                 return None
             extent = float(np.ptp(right))
