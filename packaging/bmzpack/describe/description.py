@@ -179,7 +179,7 @@ class Description(Section):
     """Ids of further resources of the zoo; the programs that can run the model are added."""
     git_repo: str | None = None
     version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")] = "0.1.0"
-    """Of the model, three numbers."""
+    """Version of the model, three numbers."""
     timestamp: datetime.datetime | None = None
     """When the model was made."""
     inputs: Annotated[list[Input], Field(min_length=1)]

@@ -114,7 +114,7 @@ def _is_image(entry: Mapping[str, Any]) -> bool:
 def _pixel_size(
     output: Mapping[str, Any], inputs: Sequence[Mapping[str, Any]], pixel_sizes: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Of an output: that of the input which it follows, by the quotient of their scales."""
+    """The pixel size of an output: that of the input which it follows, by the quotient of their scales."""
     scales = {(entry["id"], axis["id"]): axis.get("scale", 1.0) for entry in inputs for axis in entry["axes"]}
     found: dict[str, Any] = {}
     for axis in output["axes"]:
@@ -198,7 +198,7 @@ def _geometry(inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str
 
 
 def _patches(output: Mapping[str, Any], inputs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Of an output that has one pixel for many of the input."""
+    """Sentences on an output that has one pixel for many of the input."""
     scales = {(entry["id"], axis["id"]): axis.get("scale", 1.0) for entry in inputs for axis in entry["axes"]}
     sizes = {(entry["id"], axis["id"]): axis.get("size") for entry in inputs for axis in entry["axes"]}
     places = {
@@ -234,7 +234,7 @@ def _opening(
         else:
             yield f"**{program}.** " + OPENING[consumer].format(name=description.name)
             yield from _reasons(verdict, Severity.DEGRADED)
-    usable = [name for name in agreement if not core.obstacle(name, len(inputs), len(outputs))]
+    usable = [name for name in agreement if name in core.FORMATS and not core.obstacle(name, len(inputs), len(outputs))]
     images = ", ".join(f'"{entry["id"]}": "{"image.tif" if _is_image(entry) else "sample.npy"}"' for entry in inputs)
     yield (
         f"**Python.** With `pip install bioimageio.core` and an engine of one of {', '.join(usable)}:\n\n"

@@ -17,8 +17,8 @@ def keras(job, inputs, outputs):
     model: Any = keras.models.load_model(job["weights"], compile=False, safe_mode=not job["trust"])
 
     def call(tensors):
-        given = keras.tree.pack_sequence_as(model.input, [tensors[name] for name in inputs])
-        return [np.asarray(tensor) for tensor in keras.tree.flatten(model.predict_on_batch(given))]
+        nested = keras.tree.pack_sequence_as(model.input, [tensors[name] for name in inputs])
+        return [np.asarray(tensor) for tensor in keras.tree.flatten(model.predict_on_batch(nested))]
 
     return call
 

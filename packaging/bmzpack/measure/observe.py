@@ -76,8 +76,8 @@ def _observe(operation: Any, axis: int) -> Reach | None:
                 array[place] = other[place]
             return keras.ops.convert_to_tensor(array, spec.dtype)
 
-        given: Any = keras.tree.map_structure(tensor, (call.args, call.kwargs))
-        result = keras.tree.flatten(operation(*given[0], **given[1]))[0]
+        arguments: Any = keras.tree.map_structure(tensor, (call.args, call.kwargs))
+        result = keras.tree.flatten(operation(*arguments[0], **arguments[1]))[0]
         return np.moveaxis(np.asarray(keras.ops.convert_to_numpy(result)), 1 + axis, 0)
 
     try:

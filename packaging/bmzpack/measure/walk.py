@@ -134,8 +134,8 @@ class Walk:
         zones = np.zeros((2, self.size), bool)
         zones[0, :around] = zones[1, self.size - around :] = True
         image = Image(zones, Fraction(1))
-        given = [image if len(tensor.shape) > 2 + axis else _NO_IMAGE for tensor in model.inputs]
-        outputs = run_through(model, given, self._rule)
+        starts = [image if len(tensor.shape) > 2 + axis else _NO_IMAGE for tensor in model.inputs]
+        outputs = run_through(model, starts, self._rule)
         self.outputs = [output for output in outputs if isinstance(output, Image) and output.extent is None]
         self.sees_everything |= _POOLED in outputs and not self.outputs
 
@@ -159,14 +159,14 @@ class Walk:
         """What stands for an operation: it takes and gives images instead of tensors."""
 
         def apply(*arguments: Any, **keywords: Any) -> list[Any]:
-            given = keras.tree.flatten((arguments, keywords))
-            images = [item for item in given if isinstance(item, Image)]
-            pooled = any(item is _POOLED for item in given)
+            values = keras.tree.flatten((arguments, keywords))
+            images = [item for item in values if isinstance(item, Image)]
+            pooled = any(item is _POOLED for item in values)
             if not images:
                 return [_POOLED if pooled else _NO_IMAGE] * len(first_call(operation).outputs)
             self.sees_everything |= pooled
             if isinstance(operation, keras.Model):
-                return run_through(operation, given, self._rule)
+                return run_through(operation, values, self._rule)
             results = self._spread(operation, images)
             for result in results:
                 if isinstance(result, Image):
@@ -258,21 +258,21 @@ class Walk:
         """Do with masks of all axes what the operation does with the tensor."""
         self.rearranged = True
         call = first_call(operation)
-        given, made = call.inputs[0].shape, call.outputs[0].shape
+        before, after = call.inputs[0].shape, call.outputs[0].shape
         full = image.full
-        if full is None or full.shape[1:] != given[1:]:
-            along = [1] * (len(given) - 1)
-            if len(given) > 2 + self.axis:
+        if full is None or full.shape[1:] != before[1:]:
+            along = [1] * (len(before) - 1)
+            if len(before) > 2 + self.axis:
                 along[self.axis] = image.length
-            full = np.broadcast_to(image.zones.reshape(-1, *along), (len(image.zones), *given[1:]))
+            full = np.broadcast_to(image.zones.reshape(-1, *along), (len(image.zones), *before[1:]))
         tensors = [keras.ops.convert_to_tensor(zone.astype(np.float32)) for zone in np.split(full, 2)]
         full = np.concatenate([np.asarray(keras.ops.convert_to_numpy(operation(tensor))) for tensor in tensors]) > 0
-        if len(made) > 2 + self.axis:
+        if len(after) > 2 + self.axis:
             zones = np.asarray(full.any(tuple(n for n in range(1, full.ndim) if n != 1 + self.axis)))
         else:
             zones = np.asarray(full.reshape(len(full), -1).any(1, keepdims=True))
         extent = image.extent or image.length * image.scale
-        if len(full) == 2 and len(made) == self.rank:
+        if len(full) == 2 and len(after) == self.rank:
             return Image(zones, extent / zones.shape[1], None, full)
         return Image(zones, image.scale, extent, full)
 

@@ -40,12 +40,12 @@ def divide(
     """
     declared, in_graph = {}, {}
     for tensor in inputs:
-        steps = tensor.given.preprocessing
+        steps = tensor.described.preprocessing
         first = next((n for n, step in enumerate(steps) if step.operation.needs_graph), len(steps))
         declared[tensor.id] = _declared(steps[:first], tensor)
         in_graph[tensor.id] = _graph(steps[first:], tensor, "preprocessing")
     for tensor in outputs:
-        steps = tensor.given.postprocessing
+        steps = tensor.described.postprocessing
         end = max((n + 1 for n, step in enumerate(steps) if step.operation.needs_graph), default=0)
         in_graph[tensor.id] = _graph(steps[:end], tensor, "postprocessing")
         declared[tensor.id] = _declared(steps[end:], tensor)

@@ -37,7 +37,7 @@ def check_operations(operations: Sequence[Processing], kind: str, where: str) ->
     known = pydantic.TypeAdapter(v0_5.PreprocessingDescr if kind == "preprocessing" else v0_5.PostprocessingDescr)
     for operation in operations:
         try:
-            known.validate_python(operation.model_dump())
+            known.validate_python(operation.model_dump(exclude_defaults=True))
         except pydantic.ValidationError as error:
             problem = error.errors()[0]
             argument = str(problem["loc"][-1])
@@ -59,7 +59,7 @@ def preprocess(entries: Sequence[dict[str, Any]], tensors: Mapping[str, np.ndarr
     Returns
     -------
     bioimageio.core.Sample
-        What the network is given; `arrays` reads it.
+        The inputs of the network; `arrays` reads them.
     """
     from bioimageio.core import Sample
     from bioimageio.spec.model import v0_5
@@ -81,7 +81,7 @@ def postprocess(
     tensors
         What the network gave, by tensor id.
     sample
-        What it was given, from `preprocess`.
+        Its inputs, from `preprocess`.
 
     Returns
     -------

@@ -14,15 +14,15 @@ class Statistics(Operation):
 
     def over(self, axes: list[str]) -> tuple[int, ...]:
         """Positions of the axes that it runs over."""
-        given = self.kwargs.get("axes")
-        return tuple(n for n, axis in enumerate(axes) if (axis != "batch" if given is None else axis in given))
+        chosen = self.kwargs.get("axes")
+        return tuple(n for n, axis in enumerate(axes) if (axis != "batch" if chosen is None else axis in chosen))
 
     def declared(self, axes: list[str], channels: int) -> Statistics:
         """The same with its axes written out in the order that Fiji reads."""
         whole = [axis for axis in ("channel", "z", "y", "x", "index") if axis in axes]
-        given = set(self.kwargs.get("axes", whole))
+        chosen = set(self.kwargs.get("axes", whole))
         # of one channel it is the same with and without that axis, but Fiji wants it
-        full = given == set(whole) or (channels == 1 and given | {"channel"} == set(whole))
+        full = chosen == set(whole) or (channels == 1 and chosen | {"channel"} == set(whole))
         return type(self)({**self.kwargs, "axes": whole if full else list(self.kwargs["axes"])})
 
 

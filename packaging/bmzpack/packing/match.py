@@ -20,10 +20,10 @@ def tensor_ids(model_path: Path, description: Description) -> TensorNames:
     UserError
         Some outputs have a described id and others none, or a name is one that Keras made up.
     """
-    given = [tensor.id for tensor in description.outputs if tensor.id]
-    if given and len(given) != len(description.outputs):
+    ids = [tensor.id for tensor in description.outputs if tensor.id]
+    if ids and len(ids) != len(description.outputs):
         raise UserError("The description gives some outputs an id and others none: name all of them, or none.")
-    return tensor_names(model_path, given or None)
+    return tensor_names(model_path, ids or None)
 
 
 def described_tensors(

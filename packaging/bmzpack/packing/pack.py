@@ -231,7 +231,7 @@ def _write_rdf(
 ) -> Report:
     """Write rdf.yaml with the programs that can open the bundle; returns what they make of it.
 
-    Whether they can is told from a bundle that names none of them yet.
+    The check reads a bundle that names none of them yet.
     """
     attachments = [folder / name for name in description.attachments]
 

@@ -35,7 +35,7 @@ class Plan:
     """A network and how it is to be described."""
 
     network: keras.Model
-    """As it was given."""
+    """As it was loaded, computing in float32."""
     inputs: list[Tensor[Input]]
     outputs: list[Tensor[Output]]
     geometry: Geometry
@@ -85,9 +85,9 @@ class Plan:
         return inputs, outputs
 
     def _entry(self, tensor: Tensor[Any], axes: list[dict[str, Any]]) -> dict[str, Any]:
-        kind = "preprocessing" if isinstance(tensor.given, Input) else "postprocessing"
+        kind = "preprocessing" if isinstance(tensor.described, Input) else "postprocessing"
         operations = [operation.model_dump(exclude_defaults=True) for operation in self.declared[tensor.id]]
-        about = {"description": tensor.given.description} if tensor.given.description else {}
+        about = {"description": tensor.described.description} if tensor.described.description else {}
         return {"id": tensor.id, **about, "axes": axes, "data": {"type": "float32"}} | (
             {kind: operations} if operations else {}
         )

@@ -59,8 +59,8 @@ def check_outputs(name: str, model: Path, result: Result, expected: Result, reme
         A shape is another one, or the difference is more than `TOLERANCE`.
     """
     errors = []
-    for got, wanted in zip(result.outputs, expected.outputs, strict=True):
-        for tensor, array in wanted.items():
+    for got, outputs in zip(result.outputs, expected.outputs, strict=True):
+        for tensor, array in outputs.items():
             if got[tensor].shape != array.shape:
                 raise UserError(
                     f"{name} gives {tensor!r} the shape {got[tensor].shape}, where {model} gives {array.shape}.{remedy}"

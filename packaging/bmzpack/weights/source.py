@@ -22,7 +22,7 @@ def tensor_names(model_path: Path, outputs: Sequence[str] | None = None) -> Tens
     model_path
         A ``.keras`` file.
     outputs
-        Names for the outputs, where others than the layers' are wanted.
+        Names for the outputs, where they are to be others than the layers'.
 
     Raises
     ------
@@ -122,9 +122,9 @@ def check_source(model_path: Path, names: TensorNames, formats: Sequence[str], *
                 f"{model_path}: the input {layer['config']['name']!r} is {layer['config']['dtype']}, but Fiji, ilastik "
                 "and QuPath feed float32: declare the input as float32 and cast behind it."
             )
-    for kind, layers, given in (("inputs", inputs, names.inputs), ("outputs", outputs, names.outputs)):
-        if len(layers) != len(given):
-            raise UserError(f"{model_path} has {len(layers)} {kind}, but {len(given)} are described: {given}.")
+    for kind, layers, ids in (("inputs", inputs, names.inputs), ("outputs", outputs, names.outputs)):
+        if len(layers) != len(ids):
+            raise UserError(f"{model_path} has {len(layers)} {kind}, but {len(ids)} are described: {ids}.")
     for name in formats:
         if not FORMATS[name].layer_names_with_dots:
             _refuse_dots(model_path, name, configuration)

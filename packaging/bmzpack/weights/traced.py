@@ -61,8 +61,8 @@ class Positional(torch.nn.Module):
         return inputs * getattr(self, f"scale{number}") + getattr(self, f"offset{number}")
 
     def forward(self, *tensors: torch.Tensor) -> Any:
-        given = keras.tree.pack_sequence_as(self.model.input, tensors)
-        outputs = keras.tree.flatten(self.model(given, training=False))
+        nested = keras.tree.pack_sequence_as(self.model.input, tensors)
+        outputs = keras.tree.flatten(self.model(nested, training=False))
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
 
