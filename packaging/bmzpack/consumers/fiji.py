@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from bmzpack.consumers.conditions import description, files, processing, tensors, weights
 from bmzpack.consumers.findings import Rule, Severity
-from bmzpack.operations.registry import computed_in_fiji
+from bmzpack.operations.registry import computed_in
 
 NAME = "Fiji (deepImageJ)"
 LINK = "deepimagej/deepimagej"
 SAVED_MODEL = "tensorflow_saved_model_bundle"
 ORDER = (SAVED_MODEL, "onnx", "torchscript")
-OPERATIONS = computed_in_fiji()
+OPERATIONS = computed_in("fiji")
 
 CANNOT_OPEN, WRONG_RESULT, DEGRADED, ADVICE = Severity
 

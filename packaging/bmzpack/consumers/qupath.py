@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from bmzpack.consumers.conditions import description, files, processing, tensors, weights
 from bmzpack.consumers.findings import Rule, Severity
-from bmzpack.operations.registry import computed_in_qupath
+from bmzpack.operations.registry import computed_in
 
 NAME = "QuPath"
 LINK = "bioimageio/qupath"
 SAVED_MODEL = "tensorflow_saved_model_bundle"
 ORDER = ("torchscript", SAVED_MODEL, "onnx")
-OPERATIONS = computed_in_qupath()
+OPERATIONS = computed_in("qupath")
 
 CANNOT_OPEN, WRONG_RESULT, DEGRADED, ADVICE = Severity
 

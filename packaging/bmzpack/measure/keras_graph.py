@@ -5,28 +5,16 @@ Seen in Keras 3.12 to 3.15.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 from keras.src.backend.common import global_state
-from keras.src.ops.numpy import Pad, Reshape, Transpose
-
-__all__ = [
-    "FirstCall",
-    "Pad",
-    "Reshape",
-    "Transpose",
-    "all_layers",
-    "first_call",
-    "input_structure",
-    "is_built_of_layers",
-    "keep_tensors_on_the_cpu",
-    "operation_of",
-    "output_structure",
-    "run_through",
-]
+from keras.src.ops.numpy import Pad as Pad
+from keras.src.ops.numpy import Reshape as Reshape
+from keras.src.ops.numpy import Transpose as Transpose
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,3 +103,21 @@ def keep_tensors_on_the_cpu() -> None:
     import torch
 
     global_state.set_global_attribute("torch_device", torch.device("cpu"))
+
+
+@contextlib.contextmanager
+def replaced_calls(calls: Mapping[keras.layers.Layer, Callable[..., Any]]) -> Iterator[None]:
+    """Let layers compute with other functions than their ``call`` until the block ends.
+
+    Parameters
+    ----------
+    calls
+        Functions of a layer's input, by layer.
+    """
+    for layer, call in calls.items():
+        layer.call = call
+    try:
+        yield
+    finally:
+        for layer in calls:
+            del layer.call

@@ -187,19 +187,13 @@ class Walk:
         along_channels = isinstance(operation, layers.Softmax) and operation.axis == -1
         if isinstance(operation, POINTWISE) or along_channels:
             return [image if len(images) == 1 else Image(union(images), scale, image.extent)]
-        if isinstance(operation, CONVOLUTIONS) and operation.padding != "causal":
-            window = (operation.kernel_size[axis] - 1) * operation.dilation_rate[axis] + 1
-            stride, every = operation.strides[axis], operation.dilation_rate[axis]
+        convolution = isinstance(operation, CONVOLUTIONS) and operation.padding != "causal"
+        if convolution or isinstance(operation, POOLS):
+            window, stride, every = _window(operation, axis)
             self.reach += window * scale
             return [Image(slide(zones, window, stride, operation.padding, every), scale * stride, image.extent)]
-        if isinstance(operation, POOLS):
-            stride = operation.strides[axis]
-            self.reach += operation.pool_size[axis] * scale
-            pooled = slide(zones, operation.pool_size[axis], stride, operation.padding)
-            return [Image(pooled, scale * stride, image.extent)]
         if isinstance(operation, TRANSPOSED) and operation.output_padding is None:
-            window = (operation.kernel_size[axis] - 1) * operation.dilation_rate[axis] + 1
-            stride, every = operation.strides[axis], operation.dilation_rate[axis]
+            window, stride, every = _window(operation, axis)
             self.reach += window * scale / stride
             return [Image(unslide(zones, window, stride, operation.padding, every), scale / stride, image.extent)]
         if isinstance(operation, UPSAMPLING) and getattr(operation, "interpolation", "nearest") == "nearest":
@@ -275,6 +269,15 @@ class Walk:
         if len(full) == 2 and len(after) == self.rank:
             return Image(zones, extent / zones.shape[1], None, full)
         return Image(zones, image.scale, extent, full)
+
+
+def _window(operation: Any, axis: int) -> tuple[int, int, int]:
+    """Length of a window, its stride, and which samples in it count: every one, every second ..."""
+    stride = operation.strides[axis]
+    if isinstance(operation, POOLS):
+        return operation.pool_size[axis], stride, 1
+    every = operation.dilation_rate[axis]
+    return (operation.kernel_size[axis] - 1) * every + 1, stride, every
 
 
 def _pair(amounts: Any, axis: int) -> tuple[int, int]:

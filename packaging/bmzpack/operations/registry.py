@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from bmzpack.operations import instances, pointwise, scaling, statistics
 from bmzpack.operations.operation import Operation, Treatment
@@ -34,15 +34,7 @@ def find_operation(name: str, kwargs: Mapping[str, Any]) -> Operation | None:
     return found(kwargs) if found else None
 
 
-def computed_in_fiji() -> set[str]:
-    """Operations that JDLL computes, at least for some arguments."""
-    return {name for name, operation in OPERATIONS.items() if _is_computed(operation.fiji)}
-
-
-def computed_in_qupath() -> set[str]:
-    """Operations that QuPath computes."""
-    return {name for name, operation in OPERATIONS.items() if _is_computed(operation.qupath)}
-
-
-def _is_computed(treatment: Treatment) -> bool:
-    return treatment in (Treatment.EXACT, Treatment.DIFFERENT)
+def computed_in(program: Literal["fiji", "qupath"]) -> set[str]:
+    """Operations that a program computes, at least for some arguments."""
+    computed = (Treatment.EXACT, Treatment.DIFFERENT)
+    return {name for name, operation in OPERATIONS.items() if getattr(operation, program) in computed}

@@ -4,11 +4,10 @@ No framework is imported here: writing and running are processes of their own.
 """
 
 from bmzpack.engines import TensorNames
-from bmzpack.weights.agreement import TOLERANCE, Written
 from bmzpack.weights.format import Format
 from bmzpack.weights.registry import FORMATS, choose_formats, find_format
 from bmzpack.weights.source import tensor_names
-from bmzpack.weights.write import write_all
+from bmzpack.weights.write import TOLERANCE, Written, write_all
 
 __all__ = [
     "FORMATS",

@@ -12,8 +12,7 @@ import keras
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from bmzpack.measure.keras_graph import all_layers
-from bmzpack.weights.calls import replaced_calls
+from bmzpack.measure.keras_graph import all_layers, replaced_calls
 from bmzpack.weights.references import resolved
 
 

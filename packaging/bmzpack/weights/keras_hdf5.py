@@ -66,10 +66,5 @@ def refusal(facts: Facts, path: Path, trust: bool) -> str | None:
 
 
 FORMAT = Format(
-    name="keras_hdf5",
-    file="weights.h5",
-    process="tensorflow",
-    refusal=refusal,
-    write=write,
-    engine="keras",
+    name="keras_hdf5", file="weights.h5", process="tensorflow", refusal=refusal, write=write, engine="keras"
 )

@@ -60,10 +60,5 @@ def refusal(facts: Facts, path: Path, trust: bool) -> str | None:
 
 
 FORMAT = Format(
-    name="onnx",
-    file="weights.onnx",
-    process="onnxruntime",
-    refusal=refusal,
-    write=write,
-    engine="onnxruntime",
+    name="onnx", file="weights.onnx", process="onnxruntime", refusal=refusal, write=write, engine="onnxruntime"
 )

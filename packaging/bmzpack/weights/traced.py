@@ -12,8 +12,7 @@ import numpy as np
 import torch
 
 from bmzpack.measure.geometry import measure
-from bmzpack.measure.keras_graph import all_layers, keep_tensors_on_the_cpu
-from bmzpack.weights.calls import replaced_calls
+from bmzpack.measure.keras_graph import all_layers, keep_tensors_on_the_cpu, replaced_calls
 
 EXAMPLE = 64
 """Size of the open axes of the image with which the model is traced, or the next that it takes."""

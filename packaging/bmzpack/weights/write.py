@@ -5,6 +5,7 @@ No framework is imported here: writing and running are processes of their own.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import shutil
@@ -19,14 +20,35 @@ from bmzpack import engines
 from bmzpack.engines import TensorNames
 from bmzpack.engines.process import run_python
 from bmzpack.errors import UserError
-from bmzpack.operations.labels import LabelsPostprocessing
-from bmzpack.weights.agreement import Written, check_labels, check_outputs
+from bmzpack.operations.labels import TOLERANCE as TOLERANCE_OF_LABELS
+from bmzpack.operations.labels import LabelsPostprocessing, disagreement
+from bmzpack.weights.format import Versions
 from bmzpack.weights.references import reference
 from bmzpack.weights.registry import FORMATS, choose_formats, labels_formats
 from bmzpack.weights.source import check_source
 
 ORIGINAL = "keras_v3"
 """The format that the others are made from and compared with."""
+
+TOLERANCE = 1e-4
+"""Largest difference from Keras, relative to the range of its output, with which a file is accepted."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """A weights file that has been run."""
+
+    format: str
+    path: Path
+    parent: str | None
+    """The format it was made from; None for the original."""
+    versions: Versions
+    max_abs_error: float
+    """Largest difference from the Keras output over all test inputs, relative to the range of that output."""
+    latency_s: float
+    """Seconds of one call with the first test input, on the CPU, in the format's engine."""
+    outputs: list[dict[str, np.ndarray]]
+    """Outputs by tensor id, one entry per test input."""
 
 
 def write_all(
@@ -184,6 +206,43 @@ def _checked(
         for tensor, array in outputs.items():
             if not np.isfinite(array).all():
                 raise UserError(f"{model}: the output {tensor!r} is not finite on the test input: check the weights.")
-    if labels:
-        return result, check_labels(model, result, expected, labels)
-    return result, check_outputs(name, model, result, expected, remedy)
+    error = (
+        _error_of_labels(model, result, expected, labels) if labels else _error(name, model, result, expected, remedy)
+    )
+    return result, error
+
+
+def _error(name: str, model: Path, result: engines.Result, expected: engines.Result, remedy: str) -> float:
+    """How much outputs differ from those of Keras relative to their range, where it is little."""
+    errors = []
+    for got, outputs in zip(result.outputs, expected.outputs, strict=True):
+        for tensor, array in outputs.items():
+            if got[tensor].shape != array.shape:
+                raise UserError(
+                    f"{name} gives {tensor!r} the shape {got[tensor].shape}, where {model} gives {array.shape}.{remedy}"
+                )
+            errors.append(engines.relative_error(got[tensor], array))
+    error = float(np.max(errors))
+    if not error <= TOLERANCE:
+        raise UserError(
+            f"{name} differs from {model} by {error:.1e} of the output's range, more than {TOLERANCE:.0e}.{remedy}"
+        )
+    return error
+
+
+def _error_of_labels(
+    model: Path, result: engines.Result, expected: engines.Result, labels: LabelsPostprocessing
+) -> float:
+    """How much the labels of a graph differ from those that are made of the output of Keras, where it is little."""
+    weighed = []
+    for got, outputs in zip(result.outputs, expected.outputs, strict=True):
+        for tensor, array in outputs.items():
+            found, decoded = got[tensor], labels.decode(array)
+            weighed.append((np.count_nonzero((found != 0) | (decoded != 0)), disagreement(found, decoded)))
+    error = sum(pixels * part for pixels, part in weighed) / max(1, sum(pixels for pixels, _ in weighed))
+    if not error <= TOLERANCE_OF_LABELS:
+        raise UserError(
+            f"The graph of {model} puts {error:.1%} of the objects' pixels on the test image into other objects than "
+            f"the decoder does, more than {TOLERANCE_OF_LABELS:.0%}: choose another test image, with clearer objects."
+        )
+    return error

@@ -7,7 +7,7 @@ from bioimageio.spec.model import v0_5
 
 from bmzpack.operations import processing
 from bmzpack.operations.operation import Treatment
-from bmzpack.operations.registry import OPERATIONS, computed_in_fiji, computed_in_qupath
+from bmzpack.operations.registry import OPERATIONS, computed_in
 from bmzpack.operations.section import Processing
 
 AXES = ["batch", "y", "x", "channel"]
@@ -92,8 +92,8 @@ def _members(union):
 
 def test_what_programs_compute():
     same = {"binarize", "clip", "scale_linear", "scale_range", "sigmoid", "zero_mean_unit_variance"}
-    assert computed_in_qupath() == same
-    assert computed_in_fiji() == same | {"fixed_zero_mean_unit_variance"}
+    assert computed_in("qupath") == same
+    assert computed_in("fiji") == same | {"fixed_zero_mean_unit_variance"}
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "softmax", "zero_mean_unit_variance"])
