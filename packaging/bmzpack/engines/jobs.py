@@ -161,7 +161,7 @@ def run_worker(
         "inputs": names.inputs,
         "outputs": names.outputs,
         "entries": len(inputs),
-        "memory": _memory(),
+        "memory": memory(),
     }
     (folder / "task.json").write_text(json.dumps(task))
     run_python([*arguments, str(folder)], failure, python=python, seconds=seconds)
@@ -193,7 +193,7 @@ def _job(name: str, weights: Path, folder: Path, trust: bool) -> dict[str, Any]:
     }
 
 
-def _memory() -> int:
+def memory() -> int:
     """Bytes that an engine may take: those of the computer."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

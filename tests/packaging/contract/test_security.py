@@ -56,7 +56,7 @@ def no_engine(monkeypatch):
     def start(*_, **__):
         raise AssertionError("an engine was started")
 
-    monkeypatch.setattr(engines, "run_python", start)
+    monkeypatch.setattr("bmzpack.engines.jobs.run_python", start)
 
 
 def cells(bundle: Bundle, *rows: str, trust: bool = False):
@@ -525,7 +525,7 @@ def test_graph_without_an_end(bundle, monkeypatch):
 
 
 def test_graph_that_fills_the_memory(bundle, monkeypatch):
-    monkeypatch.setattr(engines, "memory", lambda: 2**31)
+    monkeypatch.setattr("bmzpack.engines.jobs.memory", lambda: 2**31)
     shape = helper.make_tensor("shape", TensorProto.INT64, [4], [2**10, 2**10, 2**10, 2])
     expand = helper.make_node("Expand", ["sum", "shape"], ["probability"])
     total = helper.make_node("ReduceSum", ["raw"], ["sum"])

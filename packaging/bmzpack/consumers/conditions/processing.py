@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Container, Iterator
 
 import numpy as np
 
 from bmzpack.bundle.contents import Facts, Operation, Tensor
 from bmzpack.consumers.findings import Look, Occurrence, Severity
+from bmzpack.operations.operation import Operation as Known
 from bmzpack.operations.operation import axes_of
 from bmzpack.operations.registry import find_operation
 
@@ -84,7 +84,7 @@ def some_axes_of_many_channels(facts: Facts) -> Iterator[Occurrence]:
         whole = [axis for axis in ("channel", "z", "y", "x") if axis in tensor.ids]
         left_out = [axis for axis in whole if axis not in axes and (axis != "channel" or tensor.channels > 1)]
         if left_out:
-            error = _error(facts, tensor, operation, _in_fiji)
+            error = _error(facts, tensor, operation, Known.in_fiji)
             yield Occurrence(
                 operation.place,
                 f"Mean and deviation are asked for over {', '.join(axes) or 'no axes'}, for each {left_out[0]} by "
@@ -115,7 +115,7 @@ def rough_percentiles(facts: Facts) -> Iterator[Occurrence]:
                 remedy="Put the scaling into the network, or leave it out.",
             )
         else:
-            error = _error(facts, tensor, operation, _in_fiji)
+            error = _error(facts, tensor, operation, Known.in_fiji)
             if error is None or error > EXACT:
                 yield Occurrence(operation.place, f"Percentiles decide the scaling{_amount(error)}.")
 
@@ -132,7 +132,7 @@ def per_channel(name: str) -> Look:
             if name == "scale_linear":
                 if all(value[1:] == value[:-1] for value in lists):
                     continue  # the first number is that of all
-                error = _error(facts, tensor, operation, _in_fiji)
+                error = _error(facts, tensor, operation, Known.in_fiji)
             yield Occurrence(operation.place, f"{name} has one number per channel{_amount(error)}.")
 
     return look
@@ -148,22 +148,8 @@ def open_clip(facts: Facts) -> Iterator[Occurrence]:
             yield Occurrence(operation.place, f"clip is given {given or 'nothing'}.")
 
 
-Computation = Callable[[str, Mapping[str, Any], np.ndarray, list[str]], np.ndarray | None]
-"""The result of an operation, by its name, its arguments, an image and the ids of the image's axes."""
-
-
-def _left_out(name: str, kwargs: Mapping[str, Any], image: np.ndarray, axes: list[str]) -> np.ndarray:
+def _left_out(operation: Known, image: np.ndarray, axes: list[str]) -> np.ndarray:
     return image
-
-
-def _specified(name: str, kwargs: Mapping[str, Any], image: np.ndarray, axes: list[str]) -> np.ndarray | None:
-    operation = find_operation(name, kwargs)
-    return operation and operation.forward(image, axes)
-
-
-def _in_fiji(name: str, kwargs: Mapping[str, Any], image: np.ndarray, axes: list[str]) -> np.ndarray | None:
-    operation = find_operation(name, kwargs)
-    return operation and operation.in_fiji(image, axes)
 
 
 def _amount(error: float | None) -> str:
@@ -174,7 +160,12 @@ def _amount(error: float | None) -> str:
     return f": on the test image the result is off by up to {amount}"
 
 
-def _error(facts: Facts, tensor: Tensor, operation: Operation, other: Computation) -> float | None:
+def _error(
+    facts: Facts,
+    tensor: Tensor,
+    operation: Operation,
+    other: Callable[[Known, np.ndarray, list[str]], np.ndarray | None],
+) -> float | None:
     """How far another computation is off on the bundle's own test image, relative to the range of the right one."""
     image = facts.array(tensor) if tensor in facts.inputs else None
     if not isinstance(image, np.ndarray) or image.ndim != len(tensor.ids) or image.dtype.kind not in "uif":
@@ -182,16 +173,16 @@ def _error(facts: Facts, tensor: Tensor, operation: Operation, other: Computatio
     while image.size > LARGEST_TRIED:
         longest = int(np.argmax(image.shape))
         image = image.take(range(image.shape[longest] // 2), longest)
+    position = next(n for n, step in enumerate(tensor.operations) if step is operation)
+    steps = [find_operation(step.id, step.kwargs) for step in tensor.operations[: position + 1]]
     try:
         with np.errstate(all="ignore"):
-            for earlier in tensor.operations:
-                if earlier is operation:
-                    break
-                image = _specified(earlier.id, earlier.kwargs, image, tensor.ids)
+            for step in steps[:-1]:
+                image = step and step.forward(image, tensor.ids)
                 if image is None:
                     return None
-            right = _specified(operation.id, operation.kwargs, image, tensor.ids)
-            wrong = other(operation.id, operation.kwargs, image, tensor.ids)
+            right = steps[-1] and steps[-1].forward(image, tensor.ids)
+            wrong = steps[-1] and other(steps[-1], image, tensor.ids)
             if right is None or wrong is None:
                 return None
             extent = float(np.ptp(right))
