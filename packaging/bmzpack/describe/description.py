@@ -56,6 +56,7 @@ import numpy as np
 import pydantic
 from pydantic import ConfigDict, Field
 
+from bmzpack.errors import UserError
 from bmzpack.operations.section import Processing
 from bmzpack.settings import Section, read_yaml, validate
 
@@ -221,8 +222,6 @@ def read_description(path: str | os.PathLike[str]) -> Description:
 
 
 def _read_text(path: Path, source: Path) -> str:
-    from bmzpack.errors import UserError
-
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -108,7 +108,7 @@ class Walk:
     model
         The network.
     observations
-        Along the axis.
+        Operations that were observed along the axis to be followed, and those that will be.
     tile
         Pixels of the tile.
     around

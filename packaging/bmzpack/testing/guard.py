@@ -1,4 +1,4 @@
-"""What of a stranger's bundle is not run, and why: told from the files, before any framework sees them.
+"""What of a stranger's bundle is not run, and why: read from the files, before any framework sees them.
 
 A weights file is a program. Most can only compute; what is refused here could do more: execute Python, read or write
 files, or fill the memory. ``--trust`` runs it nevertheless, except what no honest bundle holds.
