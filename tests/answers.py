@@ -56,7 +56,7 @@ def packed(recipe, image, path, ending, model, axes="byxc", **options):
         "inputs": [{"test_image": image, "channel_names": recipe.channel_names}],
         "outputs": [{"id": "labels", "axes": axes}],
     }
-    return pack(model, description, path, ending=ending, **options)
+    return pack(model, description, path, labels=ending, **options)
 
 
 def labels_of(output, recipe):

@@ -48,8 +48,8 @@ def pack(
 
     packed = write_bundle(model, described, output, formats=names, overwrite=overwrite)
     _print_agreement(packed.agreement)
-    if packed.wanting:
-        typer.echo(f"The zoo will ask for what the description does not say: {', '.join(packed.wanting)}.")
+    if packed.missing:
+        typer.echo(f"The zoo will ask for what the description does not say: {', '.join(packed.missing)}.")
     programs = ", ".join(packed.programs) or f"none of {program_names()} (see its README.md)"
     typer.echo(f"{packed.path} is written, for {programs}. Next: bmzpack test {packed.path}")
 

@@ -18,20 +18,12 @@ from bmzpack.consumers.consumer import Consumer, link_rule
 from bmzpack.consumers.findings import Severity
 from bmzpack.consumers.rules import Rule
 from bmzpack.engines import rows
+from bmzpack.operations.registry import computed_in
 
 LINK = "deepimagej/deepimagej"
 SAVED_MODEL = "tensorflow_saved_model_bundle"
 ORDER = (SAVED_MODEL, "onnx", "torchscript")
-OPERATIONS = {
-    "binarize",
-    "clip",
-    "ensure_dtype",
-    "fixed_zero_mean_unit_variance",
-    "scale_linear",
-    "scale_range",
-    "sigmoid",
-    "zero_mean_unit_variance",
-}
+OPERATIONS = computed_in("fiji")
 
 CANNOT_OPEN, WRONG_RESULT, DEGRADED, ADVICE = Severity
 
@@ -322,7 +314,7 @@ RULES = [
         CANNOT_OPEN,
         "JDLL finds an operation by a class of its name: there is none for custom, stardist_postprocessing, "
         "cellpose_flow_dynamics and names of others (seen).",
-        processing.skipped(OPERATIONS, but={"softmax", "scale_mean_variance"}),
+        processing.skipped(OPERATIONS, but={"softmax", "scale_mean_variance", "ensure_dtype"}),
         remedy="Leave the operation out: Fiji has plugins for StarDist.",
     ),
 ]

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from bmzpack.operations.labels import CHANNEL_NAMES, are_labels
 
 SIDE = 256
-"""Of one picture in pixels: two of them stay below the 500 kB of the zoo also when they do not compress."""
+"""Side of one picture in pixels: two of them stay below the 500 kB of the zoo also when they do not compress."""
 DARK, SLOT, LIGHT = 24 / 255, 52 / 255, 208 / 255
 """Greys of bars: what lies behind, where a bar could be, and the bars of an input."""
 MOST_BARS = 16
@@ -22,7 +22,7 @@ MOST_BARS = 16
 MOST_NAMES = 7
 """Classes that a legend names, those with the most pixels first."""
 LABEL_COLOURS = 19
-"""Of objects, which have no order: neighbours shall differ."""
+"""Colours of objects, which have no order: neighbours shall differ."""
 LINE, INDENT = 16, 5
 """Height and distances of a legend's lines in pixels."""
 COLOURS = ((0, 1, 1), (1, 0, 1), (1, 1, 0), (1, 0.3, 0.25), (0.3, 1, 0.3), (0.35, 0.5, 1))

@@ -56,6 +56,8 @@ import numpy as np
 import pydantic
 from pydantic import ConfigDict, Field
 
+from bmzpack.errors import UserError
+from bmzpack.operations.section import Processing
 from bmzpack.settings import Section, read_yaml, validate
 
 IDENTIFIER = r"[a-z_][a-z0-9_]{0,31}"
@@ -86,32 +88,6 @@ class Citation(Section):
         if not self.doi and not self.url:
             raise ValueError("give a doi or a url")
         return self
-
-
-class Processing(Section):
-    """An operation of the BioImage Model Zoo on a tensor, such as ``zero_mean_unit_variance``."""
-
-    id: Literal[
-        "binarize",
-        "cellpose_flow_dynamics",
-        "clip",
-        "ensure_dtype",
-        "fixed_zero_mean_unit_variance",
-        "scale_linear",
-        "scale_mean_variance",
-        "scale_range",
-        "sigmoid",
-        "softmax",
-        "stardist_postprocessing",
-        "zero_mean_unit_variance",
-    ]
-    kwargs: dict[str, Any] = {}
-    """As in the zoo's specification; axes are named batch, channel, z, y, x."""
-
-    @pydantic.model_validator(mode="before")
-    @classmethod
-    def _bare_name(cls, value: Any) -> Any:
-        return {"id": value} if isinstance(value, str) else value
 
 
 class Input(Section):
@@ -204,7 +180,7 @@ class Description(Section):
     """Ids of further resources of the zoo; the programs that can run the model are added."""
     git_repo: str | None = None
     version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")] = "0.1.0"
-    """Of the model, three numbers."""
+    """Version of the model, three numbers."""
     timestamp: datetime.datetime | None = None
     """When the model was made."""
     inputs: Annotated[list[Input], Field(min_length=1)]
@@ -246,8 +222,6 @@ def read_description(path: str | os.PathLike[str]) -> Description:
 
 
 def _read_text(path: Path, source: Path) -> str:
-    from bmzpack.errors import UserError
-
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -12,7 +12,7 @@ from bmzpack.consumers.findings import Report, Severity, Verdict
 from bmzpack.consumers.registry import CONSUMERS
 from bmzpack.describe.agreement import Agreement
 from bmzpack.describe.description import Description, Processing
-from bmzpack.operations.labels import TO_LABELS, Ending
+from bmzpack.operations.labels import TO_LABELS, LabelsPostprocessing
 
 
 def render(
@@ -26,7 +26,7 @@ def render(
     agreement: Agreement,
     mirrored: bool = False,
     rim: int = 0,
-    ending: Ending | None = None,
+    labels: LabelsPostprocessing | None = None,
 ) -> str:
     """The documentation in Markdown.
 
@@ -50,7 +50,7 @@ def render(
         Whether the test image is smaller than the smallest input.
     rim
         Pixels of zeros around every output, see `bmzpack.measure.axes.rim_of`.
-    ending
+    labels
         What makes labels, see `bmzpack.packing.pack.pack`.
     """
     sizes = dict(pixel_sizes) | {entry["id"]: _pixel_size(entry, inputs, pixel_sizes) for entry in outputs}
@@ -61,11 +61,11 @@ def render(
         "## Inputs and outputs\n\n" + "\n\n".join(_tensor(entry, "input", in_graph, sizes) for entry in inputs),
         "\n\n".join(_tensor(entry, "output", in_graph, sizes) for entry in outputs),
         _geometry(inputs, outputs, rim),
-        _whole_images(inputs[0], ending),
+        _whole_images(inputs[0], labels),
         _test_tensors(inputs, mirrored),
         "## How to open it\n\n" + "\n\n".join(_opening(description, report, agreement, inputs, outputs)),
         "## Validation\n\n" + "\n\n".join(_validation(description)),
-        "## Agreement of the weights formats\n\n" + _agreement(agreement, tensors[inputs[0]["id"]], ending),
+        "## Agreement of the weights formats\n\n" + _agreement(agreement, tensors[inputs[0]["id"]], labels),
         _training(description),
         f"## Limitations\n\n{description.limitations}" if description.limitations else "",
         _about(description),
@@ -73,12 +73,12 @@ def render(
     return "\n\n".join(section.strip() for section in sections if section.strip()) + "\n"
 
 
-def _whole_images(entry: Mapping[str, Any], ending: Ending | None) -> str:
-    if ending is None:
+def _whole_images(entry: Mapping[str, Any], labels: LabelsPostprocessing | None) -> str:
+    if labels is None:
         return ""
     sizes = [axis["size"] for axis in entry["axes"] if axis["type"] == "space"]
     text = "Labels are those of whole images: in tiles objects are cut, and every tile has an object 1."
-    if ending.in_graph and isinstance(sizes[0], Mapping) and "step" in sizes[0]:
+    if labels.in_graph and isinstance(sizes[0], Mapping) and "step" in sizes[0]:
         text += (
             f" Fiji puts an image through in tiles unless its sides are multiples of {sizes[0]['step']} pixels, and at "
             f"least {sizes[0]['min']}: crop or pad it first."
@@ -102,7 +102,7 @@ def _is_image(entry: Mapping[str, Any]) -> bool:
 def _pixel_size(
     output: Mapping[str, Any], inputs: Sequence[Mapping[str, Any]], pixel_sizes: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Of an output: that of the input which it follows, by the quotient of their scales."""
+    """The pixel size of an output: that of the input which it follows, by the quotient of their scales."""
     scales = {(entry["id"], axis["id"]): axis.get("scale", 1.0) for entry in inputs for axis in entry["axes"]}
     found: dict[str, Any] = {}
     for axis in output["axes"]:
@@ -186,7 +186,7 @@ def _geometry(inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str
 
 
 def _patches(output: Mapping[str, Any], inputs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Of an output that has one pixel for many of the input."""
+    """Sentences on an output that has one pixel for many of the input."""
     scales = {(entry["id"], axis["id"]): axis.get("scale", 1.0) for entry in inputs for axis in entry["axes"]}
     sizes = {(entry["id"], axis["id"]): axis.get("size") for entry in inputs for axis in entry["axes"]}
     places = {
@@ -222,7 +222,8 @@ def _opening(
         else:
             yield f"**{consumer.name}.** " + consumer.opening.format(name=description.name)
             yield from _reasons(verdict, Severity.DEGRADED)
-    usable = [name for name in agreement if not obstacle(name, len(inputs), len(outputs))]
+    core = CONSUMERS["core"].order
+    usable = [name for name in agreement if name in core and not obstacle(name, len(inputs), len(outputs))]
     images = ", ".join(f'"{entry["id"]}": "{"image.tif" if _is_image(entry) else "sample.npy"}"' for entry in inputs)
     yield (
         f"**Python.** With `pip install bioimageio.core` and an engine of one of {', '.join(usable)}:\n\n"
@@ -258,7 +259,7 @@ def _validation(description: Description) -> Iterator[str]:
     yield "To validate it on unseen images, annotate some of your own, predict them, and compute the same scores."
 
 
-def _agreement(agreement: Agreement, test_input: np.ndarray, ending: Ending | None) -> str:
+def _agreement(agreement: Agreement, test_input: np.ndarray, labels: LabelsPostprocessing | None) -> str:
     rows = "\n".join(
         f"| {name} | {entry['max_abs_error']:.1e} | {entry['seconds'] * 1e3:.3g} ms |"
         for name, entry in agreement.items()
@@ -268,7 +269,7 @@ def _agreement(agreement: Agreement, test_input: np.ndarray, ending: Ending | No
         "Every weights file was run in its engine and compared with Keras. The error is the largest absolute "
         "difference, relative to the range of the output"
     )
-    if ending and ending.in_graph:
+    if labels and labels.in_graph:
         compared = (
             "The weights file was run in its engine and compared with what the decoder in NumPy makes of the output of "
             "Keras. The error is the part of the objects' pixels that belong to other objects there"

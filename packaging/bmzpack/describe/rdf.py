@@ -20,7 +20,7 @@ from bmzpack.consumers.registry import CONSUMERS
 from bmzpack.describe.description import Author, Description, Section
 from bmzpack.describe.nickname import nickname
 from bmzpack.errors import UserError
-from bmzpack.weights import Written
+from bmzpack.weights import FORMATS, Written
 
 FORMAT_VERSION = "0.5.10"
 
@@ -128,12 +128,8 @@ def sha256(path: Path) -> str:
 
 
 def _weights(entry: Written, original: Written) -> dict[str, Any]:
-    versions: dict[str, Any] = dict(entry.versions)
-    if entry.format == "keras_v3":
-        versions["backend"] = ["tensorflow", versions.pop("tensorflow_version")]
-    elif entry.format == "keras_hdf5":
-        versions.pop("keras_version")
     parent = {} if entry is original else {"parent": original.format}
+    versions = FORMATS[entry.format].entry(entry.versions)
     return {"source": entry.path.name, "sha256": sha256(entry.path), **parent, **versions}
 
 

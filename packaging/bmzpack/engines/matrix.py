@@ -16,7 +16,7 @@ class Cell:
     max_abs_error: float | None = None
     """Largest difference from the test output, relative to the range of the test output."""
     seconds: float | None = None
-    """Of one call with the test input."""
+    """Duration of one call with the test input."""
     message: str = ""
     """What went wrong, or why it was not run."""
     seam: float | None = None

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-CORE = "bioimageio.core"
-KERAS = "Keras"
-TENSORFLOW = "TensorFlow (v1 session)"
-OLD_TENSORFLOW = "TensorFlow 2.10.1"
-ONNX = "ONNX Runtime"
-OLD_ONNX = "ONNX Runtime 1.13.1"
-TORCH = "PyTorch (TorchScript)"
+from bmzpack.engines.registry import ENGINES as REGISTRY
 
-ENGINES = {
-    KERAS: "keras",
-    TENSORFLOW: "tensorflow",
-    ONNX: "onnxruntime",
-    TORCH: "torch",
-    OLD_TENSORFLOW: "tensorflow-2.10.1",
-    OLD_ONNX: "onnxruntime-1.13.1",
-}
-"""Keys of `bmzpack.engines.FORMATS`; the first that runs is what the others are compared with at other sizes."""
-ROWS = [CORE, KERAS, TENSORFLOW, OLD_TENSORFLOW, ONNX, OLD_ONNX, TORCH]
-TODAY = [CORE, KERAS, TENSORFLOW, ONNX, TORCH]
+CORE = "bioimageio.core"
+KERAS = REGISTRY["keras"].title
+TENSORFLOW = REGISTRY["tensorflow"].title
+OLD_TENSORFLOW = REGISTRY["tensorflow-2.10.1"].title
+ONNX = REGISTRY["onnxruntime"].title
+OLD_ONNX = REGISTRY["onnxruntime-1.13.1"].title
+TORCH = REGISTRY["torch"].title
+
+ENGINES = {engine.title: name for name, engine in REGISTRY.items()}
+"""Keys of `bmzpack.engines.ENGINES` by their titles."""
+ROWS = [CORE, *ENGINES]
+TODAY = [CORE, *(engine.title for engine in REGISTRY.values() if engine.version is None)]
 """Those of this environment."""

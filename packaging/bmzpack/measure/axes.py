@@ -5,44 +5,47 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import keras
 
-from bmzpack.describe.description import Input, Output
 from bmzpack.errors import UserError
 from bmzpack.measure.geometry import Geometry
+from bmzpack.measure.keras_graph import input_structure
 from bmzpack.measure.scales import both_scales
+
+if TYPE_CHECKING:
+    from bmzpack.describe.description import Input, Output
 
 SPACE = "zyx"
 IDS = {"b": "batch", "i": "index", "z": "z", "y": "y", "x": "x", "c": "channel"}
 DEFAULT_AXES = {2: "bc", 4: "byxc", 5: "bzyxc"}
 
-Given = TypeVar("Given", Input, Output)
+Described = TypeVar("Described", "Input", "Output")
 
 
 @dataclasses.dataclass(frozen=True)
-class Tensor(Generic[Given]):
+class Tensor(Generic[Described]):
     """An input or output: what the network and what the description says of it."""
 
     id: str
-    given: Given
+    described: Described
     shape: tuple[int | None, ...]
     """In the network; None where any size is taken."""
     axes: str
     """One letter per axis."""
 
     @classmethod
-    def of(cls, name: str, given: Given, tensor: keras.KerasTensor) -> Tensor[Given]:
+    def of(cls, name: str, described: Described, tensor: keras.KerasTensor) -> Tensor[Described]:
         """Bring a network's tensor and its description together.
 
         Raises
         ------
         UserError
-            The axes are not told and not clear, or do not fit the tensor, or the channels are not those named.
+            The axes are not described and not clear, or do not fit the tensor, or the channels are not those named.
         """
         shape = tuple(tensor.shape)
-        axes = given.axes or DEFAULT_AXES.get(len(shape))
+        axes = described.axes or DEFAULT_AXES.get(len(shape))
         if axes is None:
             raise UserError(
                 f"The tensor {name!r} has {len(shape)} axes: describe them, one letter each, as its `axes`."
@@ -54,15 +57,15 @@ class Tensor(Generic[Given]):
             )
         if shape[0] not in (None, 1):
             raise UserError(f"The tensor {name!r} has a batch of {shape[0]}: build the network with any batch size.")
-        found = cls(name, given, shape, axes)
+        found = cls(name, described, shape, axes)
         if "c" in axes and shape[axes.index("c")] is None:
             raise UserError(
                 f"The tensor {name!r} has an unknown number of channels: build the network with a fixed one."
             )
-        if given.channel_names and len(given.channel_names) != (found.channels if "c" in axes else 0):
+        if described.channel_names and len(described.channel_names) != (found.channels if "c" in axes else 0):
             raise UserError(
-                f"The tensor {name!r} has {found.channels} channels, but {len(given.channel_names)} channel_names: "
-                f"{given.channel_names}."
+                f"The tensor {name!r} has {found.channels} channels, but {len(described.channel_names)} channel_names: "
+                f"{described.channel_names}."
             )
         return found
 
@@ -109,8 +112,8 @@ def sizes_of(inputs: Sequence[Tensor[Input]], geometry: Geometry) -> Sizes:
             return Sizes(fixed[-1], 0)
     step = geometry.step
     if geometry.minimum % step:
-        wanted = 2 * max(geometry.margin, geometry.halo or 0) + 256
-        return Sizes(geometry.minimum + math.ceil((wanted - geometry.minimum) / step) * step, 0)
+        least = 2 * max(geometry.margin, geometry.halo or 0) + 256
+        return Sizes(geometry.minimum + math.ceil((least - geometry.minimum) / step) * step, 0)
     smallest = max(geometry.minimum, step + 2 * max(geometry.margin, geometry.halo or 0))
     return Sizes(math.ceil(smallest / step) * step, step)
 
@@ -249,11 +252,11 @@ def pixel_sizes(inputs: Sequence[Tensor[Input]]) -> dict[str, dict[str, Any]]:
     """
     found = {}
     for tensor in inputs:
-        given: Any = tensor.given.pixel_size
-        sizes = given if isinstance(given, dict) else dict.fromkeys(SPACE, given)
+        size: Any = tensor.described.pixel_size
+        sizes = size if isinstance(size, dict) else dict.fromkeys(SPACE, size)
         known = {letter: sizes[letter] for letter in tensor.axes if letter in SPACE and sizes.get(letter)}
         if known:
-            found[tensor.id] = known | {"unit": tensor.given.unit}
+            found[tensor.id] = known | {"unit": tensor.described.unit}
     return found
 
 
@@ -319,7 +322,7 @@ def _output_halo(geometry: Geometry, ratio: float) -> int:
 
 
 def _output_shapes(model: keras.Model, inputs: Sequence[Tensor[Input]], size: int) -> list[tuple[int | None, ...]]:
-    given = [
+    specs = [
         keras.KerasTensor(
             [
                 known if known is not None else (size if letter in SPACE else 1)
@@ -329,12 +332,12 @@ def _output_shapes(model: keras.Model, inputs: Sequence[Tensor[Input]], size: in
         )
         for tensor in inputs
     ]
-    outputs = model.compute_output_spec(keras.tree.pack_sequence_as(model._inputs_struct, given))
+    outputs = model.compute_output_spec(keras.tree.pack_sequence_as(input_structure(model), specs))
     return [tuple(output.shape) for output in keras.tree.flatten(outputs)]
 
 
 def _plain_axis(tensor: Tensor[Any], letter: str) -> dict[str, Any]:
     if letter == "b":
         return {"type": "batch", "id": "batch"} | ({"size": 1} if tensor.shape[0] == 1 else {})
-    names = tensor.given.channel_names or [f"channel{number}" for number in range(tensor.channels)]
+    names = tensor.described.channel_names or [f"channel{number}" for number in range(tensor.channels)]
     return {"type": "channel", "id": "channel", "channel_names": names}

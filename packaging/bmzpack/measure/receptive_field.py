@@ -1,4 +1,4 @@
-"""How far a network looks, read from its ONNX graph.
+"""Receptive field of a network, read from its ONNX graph.
 
 All that lies on one side of a border is followed through the graph along one axis, as a mask. How far it gets beyond
 the border is the rim of a tile that differs from the whole image (as `bmzpack.measure.geometry` does it for Keras
@@ -34,7 +34,7 @@ POINTWISE = {
     "Where",
 }
 # fmt: on
-"""Operations that look at no neighbours, as networks on images use them."""
+"""Operations on every pixel by itself, as networks on images use them."""
 POOLS = {"AveragePool", "LpPool", "MaxPool"}
 
 
@@ -151,24 +151,24 @@ def _followed(
     sizes: dict[str, int] = {}
     work = 0
     for node in file.nodes:
-        given = [reached[name] for name in node.inputs if name in reached]
+        sources = [reached[name] for name in node.inputs if name in reached]
         try:
-            if given and node.operation != "Shape":
-                result = _passed(node, given, file, sizes, place)
+            if sources and node.operation != "Shape":
+                result = _passed(node, sources, file, sizes, place)
                 work += 0 if result is None else result.mask.size if result.full is None else result.full.size
                 reached |= dict.fromkeys(node.outputs, result if work <= MOST_WORK else None)
             else:
-                sizes |= _computed(node, given, file, sizes)
+                sizes |= _computed(node, sources, file, sizes)
         except (IndexError, KeyError, TypeError, ValueError):  # attributes of other numbers and types than ONNX has
             reached |= dict.fromkeys(node.outputs)
     return reached.get(output)
 
 
-def _computed(node: Node, given: list[_Seen | None], file: OnnxFile, sizes: dict[str, int]) -> dict[str, int]:
+def _computed(node: Node, sources: list[_Seen | None], file: OnnxFile, sizes: dict[str, int]) -> dict[str, int]:
     """The size that is the result of a step, by its name."""
     found = {sizes[name] for name in node.inputs if name in sizes}
-    if node.operation == "Shape" and given and given[0] is not None:
-        size = given[0].mask.shape[1]
+    if node.operation == "Shape" and sources and sources[0] is not None:
+        size = sources[0].mask.shape[1]
     elif node.operation in ("Cast", "Concat", "Gather", "Identity", "Slice", "Squeeze", "Unsqueeze") and found:
         # of the axes that are put together some are not resized
         size = max(found)
@@ -182,8 +182,8 @@ def _computed(node: Node, given: list[_Seen | None], file: OnnxFile, sizes: dict
     return dict.fromkeys(node.outputs, size)
 
 
-def _passed(node: Node, given: list[_Seen | None], file: OnnxFile, sizes: dict[str, int], place: int) -> _Seen | None:
-    seen = _joined(given)
+def _passed(node: Node, sources: list[_Seen | None], file: OnnxFile, sizes: dict[str, int], place: int) -> _Seen | None:
+    seen = _joined(sources)
     if seen is None:
         return None
     if node.operation in ("Reshape", "Transpose", "Squeeze", "Unsqueeze") and (seen.full is not None or _is_cut(seen)):
@@ -226,9 +226,9 @@ def _windowed(mask: np.ndarray, node: Node, file: OnnxFile, sizes: dict[str, int
     return None
 
 
-def _joined(given: list[_Seen | None]) -> _Seen | None:
-    known = [seen for seen in given if seen is not None]
-    if not known or len(known) < len(given):
+def _joined(sources: list[_Seen | None]) -> _Seen | None:
+    known = [seen for seen in sources if seen is not None]
+    if not known or len(known) < len(sources):
         return None
     if len(known) == 1:
         return known[0]

@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 
 LARGEST_PART = 4096
-"""Of a ratio: pixels of an output for so many of the input."""
+"""Largest numerator and denominator of a ratio of pixels of the output to pixels of the input."""
 
 
 def both_scales(ratio: float) -> tuple[float, float]:
@@ -28,8 +28,8 @@ def both_scales(ratio: float) -> tuple[float, float]:
         For the input, for the output; both 1 for outputs of the input's size.
     """
     exact = Fraction(ratio).limit_denominator(LARGEST_PART)
-    wanted = exact / exact.denominator
-    unit = np.float32(wanted)
-    if Fraction(float(unit)) < wanted:  # Fiji cuts off what is behind the point
+    target = exact / exact.denominator
+    unit = np.float32(target)
+    if Fraction(float(unit)) < target:  # Fiji cuts off what is behind the point
         unit = np.nextafter(unit, np.float32(np.inf))
     return exact.numerator * float(unit), exact.denominator * float(unit)

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bmzpack.describe.description import Processing
+from bmzpack.operations.registry import OPERATIONS
 
-TO_LABELS = {"stardist_postprocessing": "stardist", "cellpose_flow_dynamics": "cellpose"}
+if TYPE_CHECKING:
+    from bmzpack.operations.section import Processing
+
+TO_LABELS = {name: operation.package for name, operation in OPERATIONS.items() if operation.package}
 """Operations of the zoo that make labels, and the packages with which bioimageio.core computes them."""
 CHANNEL_NAMES = ["labels"]
-"""Of the tensor that an ending gives."""
+"""Channels of a label image in a bundle."""
 REPRODUCED = {"mismatched_elements_per_million": 1000}
 """What bioimageio.core tolerates of labels: at outlines a pixel goes where the last bit leads."""
 TOLERANCE = 0.02
-"""Part of the objects' pixels that may belong to other objects when a graph makes them."""
+"""Largest part of the objects' pixels that may belong to other objects when a graph makes them."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Ending:
-    """Labels of objects from the only output of a network."""
+class LabelsPostprocessing:
+    """Makes labels of objects of the only output of a network."""
 
     decode: Callable[[np.ndarray], np.ndarray]
     """The same in NumPy, for the test tensor: from the network's output to a tensor with the same axes and one

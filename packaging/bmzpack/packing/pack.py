@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
-import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bmzpack.bundle import archive as bundle
+from bmzpack.bundle import archive
 from bmzpack.bundle.contents import Contents
+from bmzpack.consumers.findings import Report
 from bmzpack.consumers.registry import CONSUMERS, programs
 from bmzpack.consumers.verdicts import check_contents
 from bmzpack.describe import documentation, rdf
 from bmzpack.describe.agreement import Agreement, agreement_of
-from bmzpack.describe.description import IDENTIFIER, Description, Input, Output, Processing, read_description
+from bmzpack.describe.description import Description, read_description
 from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
 from bmzpack.operations import processing
-from bmzpack.operations.labels import CHANNEL_NAMES, REPRODUCED, TO_LABELS, Ending
+from bmzpack.operations.labels import REPRODUCED, LabelsPostprocessing
+from bmzpack.packing.match import described_tensors, tensor_ids
+from bmzpack.packing.source import model_file
 from bmzpack.settings import validate
 from bmzpack.weights import FORMATS, TensorNames, choose_formats, write_all
-from bmzpack.weights.source import check_source, tensor_names
+from bmzpack.weights.source import check_source
 
 if TYPE_CHECKING:
     import keras
 
-    from bmzpack.measure.axes import Tensor
+    from bmzpack.packing.plan import Plan
+    from bmzpack.weights import Written
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,10 +42,10 @@ class Packed:
 
     path: Path
     agreement: Agreement
-    """``max_abs_error`` (of the output's range) and ``seconds`` by weights format."""
+    """``max_abs_error`` (relative to the output's range) and ``seconds`` by weights format."""
     programs: list[str]
     """Which of Fiji, ilastik and QuPath can run it."""
-    wanting: list[str]
+    missing: list[str]
     """What the zoo asks of a model before it takes it in, and the description does not say."""
 
 
@@ -53,7 +55,7 @@ def pack(
     output: str | os.PathLike[str],
     *,
     formats: Sequence[str] | None = None,
-    ending: Ending | None = None,
+    labels: LabelsPostprocessing | None = None,
     overwrite: bool = False,
 ) -> Packed:
     """Pack a Keras 3 model as a bundle of the BioImage Model Zoo.
@@ -71,7 +73,7 @@ def pack(
         The ``.zip`` to write.
     formats
         Weights formats; by default all that this installation can write.
-    ending
+    labels
         What makes labels of objects of the network's output; the bundle is then for whole images, not for tiles.
     overwrite
         Whether an existing file may be replaced.
@@ -101,10 +103,10 @@ def pack(
     with new_file(output, overwrite) as path:
         folder = path.with_name("bundle")
         folder.mkdir()
-        with _model_file(model) as model_path:
-            packed = _write_folder(model_path, description, folder, formats, ending)
+        with model_file(model) as model_path:
+            packed = _write_folder(model_path, description, folder, formats, labels)
         rdf.check(folder)
-        bundle.write(folder, path)
+        archive.write(folder, path)
     return dataclasses.replace(packed, path=output)
 
 
@@ -113,211 +115,72 @@ def _write_folder(
     description: Description,
     folder: Path,
     formats: Sequence[str] | None,
-    ending: Ending | None,
+    labels: LabelsPostprocessing | None,
 ) -> Packed:
     """Write every file of the bundle."""
-    names = _names(model_path, description)
-    if ending is not None:
-        if len(names.inputs) != 1 or len(names.outputs) != 1:
-            raise UserError(
-                f"{model_path} has {len(names.inputs)} inputs and {len(names.outputs)} outputs: labels are made by "
-                "networks that have one of each."
-            )
-        zoo = {"reproducibility_tolerance": [REPRODUCED]} | description.config.get("bioimageio", {})
-        description = description.model_copy(update={"config": description.config | {"bioimageio": zoo}})
+    names = tensor_ids(model_path, description)
+    if labels is not None:
+        description = _with_tolerance(description, names, model_path)
     check_source(model_path, names, formats or ())
-    given_inputs, given_outputs = _described(description, names, model_path)
+    described = described_tensors(description, names, model_path)
 
     # Keras is imported here, so that what is wrong in a description is said at once
-    from bmzpack.describe.cover import write_cover
-    from bmzpack.measure.axes import Tensor, input_axes, output_axes, pixel_sizes, rim_of, scale_for_fiji, sizes_of
-    from bmzpack.measure.geometry import Geometry, measure
-    from bmzpack.packing.network import with_processing, with_rim
-    from bmzpack.packing.tensors import read_test_image, test_windows, visible_part
-    from bmzpack.weights.model import load
+    from bmzpack.measure.axes import pixel_sizes
+    from bmzpack.packing.plan import make_plan
 
-    model = load(model_path)
-    inputs = [Tensor.of(*three) for three in zip(names.inputs, given_inputs, model.inputs, strict=True)]
-    outputs = [Tensor.of(*three) for three in zip(names.outputs, given_outputs, model.outputs, strict=True)]
-    declared, in_graph = processing.divide(inputs, outputs)
-    if ending is not None and ending.operation is not None:
-        declared[outputs[0].id] = [ending.operation]
+    plan = make_plan(model_path, names, described, labels)
+    images = plan.test_images()
+    windows = plan.windows(images)
+    inputs, outputs = plan.entries()
 
-    first_image = next((tensor for tensor in inputs if tensor.is_image), None)
-    geometry = measure(model) if first_image else Geometry(step=1, halo=None, margin=0, minimum=1)
-    if ending is not None:  # labels of whole images need no halo
-        geometry = dataclasses.replace(geometry, halo=None)
-    rim = rim_of(model, inputs, outputs, geometry)
-    if rim:
-        geometry = dataclasses.replace(geometry, margin=0)
-    sizes = sizes_of(inputs, geometry)
-    images = {tensor.id: read_test_image(tensor, geometry.minimum) for tensor in inputs}
-    windows = test_windows(images, inputs, sizes)
-    if ending is not None and ending.in_graph:  # it takes one image at a time
-        windows = [window for window in windows if all(len(array) == 1 for array in window.values())]
-
-    reference = first_image.id if first_image else None
-    input_entries = [
-        _entry(tensor, input_axes(tensor, sizes, reference if tensor is not first_image else None), declared)
-        for tensor in inputs
-    ]
-    output_entries = [
-        _entry(tensor, axes, declared)
-        for tensor, axes in zip(
-            outputs, output_axes(with_rim(model, rim), inputs, outputs, sizes, geometry), strict=True
-        )
-    ]
-    scale_for_fiji(input_entries, output_entries)
-    if ending is not None:
-        _end_in_labels(input_entries[0], output_entries[0], ending)
-
-    samples = [processing.preprocess(input_entries, window) for window in windows]
+    samples = [processing.preprocess(inputs, window) for window in windows]
     test_inputs = [processing.arrays(sample, names.inputs) for sample in samples]
-    model = with_rim(with_processing(model, inputs, outputs, in_graph), rim)
+    model = plan.model()
     with tempfile.TemporaryDirectory(prefix="bmzpack-") as scratch:
         final = Path(scratch, "model.keras")
         model.save(final)
-        written = write_all(final, folder, names, test_inputs, formats, ending=ending)
+        written = write_all(final, folder, names, test_inputs, formats, labels=labels)
 
     results = written[0].outputs[0]
-    if ending is None:
-        results = processing.postprocess(output_entries, results, samples[0])
-    elif ending.operation is not None:
-        results = {name: ending.decode(array) for name, array in results.items()}
+    if labels is None:
+        results = processing.postprocess(outputs, results, samples[0])
+    elif labels.operation is not None:
+        results = {name: labels.decode(array) for name, array in results.items()}
     tensors = windows[0] | results
-    for entry in (*input_entries, *output_entries):
+    for entry in (*inputs, *outputs):
         _write_test_tensor(entry, tensors[entry["id"]], folder)
-    visible = visible_part(images, windows[0])
-    without_rim = 1 - 2 * rim / min(windows[0][reference].shape[1:-1]) if reference and rim else 1.0
-    classes = "classification" in (description.task or "")
-    write_cover(folder / "cover.png", input_entries, output_entries, tensors, min(visible, without_rim), classes)
-    agreement, pixels = agreement_of(written, test_inputs), pixel_sizes(inputs)
+    mirrored = _write_cover(plan, description, images, (inputs, outputs), tensors, folder)
+
+    agreement, pixels = agreement_of(written, test_inputs), pixel_sizes(plan.inputs)
     _write_attachments(description, folder)
-
-    def write_rdf(consumers: Sequence[str]) -> None:
-        parameters = model.count_params()
-        attachments = [folder / name for name in description.attachments]
-        content = rdf.build(
-            description, input_entries, output_entries, written, consumers, parameters, pixels, attachments
-        )
-        rdf.write(content, folder / "rdf.yaml")
-
-    (folder / "README.md").touch()
-    write_rdf([])
-    report = check_contents(Contents(folder, folder / "rdf.yaml"), programs())
-    consumers = [name for name, verdict in report.consumers.items() if verdict.verdict != "fails"]
-    write_rdf(consumers)
+    report = _write_rdf(description, (inputs, outputs), written, model.count_params(), pixels, folder)
     text = documentation.render(
         description,
-        input_entries,
-        output_entries,
+        inputs,
+        outputs,
         tensors,
-        in_graph,
+        plan.in_graph,
         pixels,
         report,
         agreement,
-        mirrored=visible < 1,
-        rim=rim,
-        ending=ending,
+        mirrored=mirrored,
+        rim=plan.rim,
+        labels=labels,
     )
     (folder / "README.md").write_text(text, encoding="utf-8")
-    return Packed(folder, agreement, [CONSUMERS[name].name for name in consumers], _wanting(description, consumers))
+    consumers = _able(report)
+    return Packed(folder, agreement, [CONSUMERS[name].name for name in consumers], _missing(description, consumers))
 
 
-@contextlib.contextmanager
-def _model_file(model: keras.Model | str | os.PathLike[str]) -> Iterator[Path]:
-    """The ``.keras`` file of a model; of one in memory a temporary one."""
-    if isinstance(model, str | os.PathLike):
-        yield Path(model)
-        return
-    with tempfile.TemporaryDirectory(prefix="bmzpack-") as scratch:
-        path = Path(scratch, f"{model.name}.keras")
-        _network_of(model).save(path)
-        try:
-            yield path
-        except UserError as error:
-            raise UserError(str(error).replace(str(path), f"the model {model.name}")) from error
-
-
-def _network_of(model: keras.Model) -> keras.Model:
-    """The network of a model whose class adds to training only, such as a `train_step` of its own."""
-    import keras
-
-    built_of_layers = getattr(model, "_functional", None) is None and hasattr(model, "_run_through_graph")
-    if not built_of_layers or type(model).__module__.split(".")[0] == "keras":
-        return model
-    return keras.Model(model.inputs, model.outputs, name=model.name)
-
-
-def _names(model_path: Path, description: Description) -> TensorNames:
-    """Tensor ids: the names of the network's inputs, and the described or the network's names of its outputs."""
-    given = [tensor.id for tensor in description.outputs if tensor.id]
-    if given and len(given) != len(description.outputs):
-        raise UserError("The description gives some outputs an id and others none: name all of them, or none.")
-    return tensor_names(model_path, given or None)
-
-
-def _described(description: Description, names: TensorNames, model_path: Path) -> tuple[list[Input], list[Output]]:
-    """The described inputs and outputs in the network's order."""
-    inputs = description.inputs
-    if len(inputs) == 1 and inputs[0].id is None:
-        inputs = [inputs[0].model_copy(update={"id": names.inputs[0]})]
-    found = {tensor.id: tensor for tensor in inputs}
-    if set(found) != set(names.inputs) or len(found) != len(inputs):
+def _with_tolerance(description: Description, names: TensorNames, model_path: Path) -> Description:
+    """The description of a model that gives labels, with what bioimageio.core shall tolerate of them."""
+    if len(names.inputs) != 1 or len(names.outputs) != 1:
         raise UserError(
-            f"{model_path} has the inputs {', '.join(names.inputs)}, but described are "
-            f"{', '.join(str(tensor.id) for tensor in inputs)}: give each input of the description one of these names "
-            "as its id."
+            f"{model_path} has {len(names.inputs)} inputs and {len(names.outputs)} outputs: labels are made by "
+            "networks that have one of each."
         )
-    outputs = description.outputs or [Output() for _ in names.outputs]
-    if len(outputs) != len(names.outputs):
-        raise UserError(
-            f"{model_path} has the outputs {', '.join(names.outputs)}, but {len(outputs)} are described: describe all "
-            "of them in this order, or none."
-        )
-    every = [*names.inputs, *names.outputs]
-    if len(set(every)) < len(every):
-        raise UserError(f"{model_path}: inputs and outputs need different names, but they are {', '.join(every)}.")
-    for name in every:
-        if not re.fullmatch(IDENTIFIER, name):
-            raise UserError(
-                f"{model_path}: the tensor {name!r} needs another name, of lower case letters, digits and underscores, "
-                "at most 32."
-            )
-    for tensor in inputs:
-        processing.check_operations(tensor.preprocessing, "preprocessing", str(tensor.id))
-    for tensor in outputs:
-        for operation in tensor.postprocessing:
-            if operation.id in TO_LABELS:
-                raise UserError(
-                    f"{operation.id} makes labels of the network's output: give `bmzpack.pack` an `Ending` with this "
-                    "operation and the labels that it gives, from Python."
-                )
-        processing.check_operations(tensor.postprocessing, "postprocessing", tensor.id or "the output")
-    return [found[name] for name in names.inputs], outputs
-
-
-def _entry(
-    tensor: Tensor[Any], axes: list[dict[str, Any]], declared: Mapping[str, Sequence[Processing]]
-) -> dict[str, Any]:
-    """A tensor as rdf.yaml has it, without its test tensor."""
-    kind = "preprocessing" if isinstance(tensor.given, Input) else "postprocessing"
-    operations = [operation.model_dump(exclude_defaults=True) for operation in declared[tensor.id]]
-    about = {"description": tensor.given.description} if tensor.given.description else {}
-    return {"id": tensor.id, **about, "axes": axes, "data": {"type": "float32"}} | (
-        {kind: operations} if operations else {}
-    )
-
-
-def _end_in_labels(source: dict[str, Any], entry: dict[str, Any], ending: Ending) -> None:
-    """Describe the labels in place of the network's output: they have one channel, and in a graph a batch of one."""
-    for axis in entry["axes"]:
-        if axis["id"] == "channel":
-            axis["channel_names"] = CHANNEL_NAMES
-    if ending.in_graph:
-        for axis in (*source["axes"], *entry["axes"]):
-            if axis["id"] == "batch":
-                axis["size"] = 1
+    zoo = {"reproducibility_tolerance": [REPRODUCED]} | description.config.get("bioimageio", {})
+    return description.model_copy(update={"config": description.config | {"bioimageio": zoo}})
 
 
 def _write_test_tensor(entry: dict[str, Any], tensor: np.ndarray, folder: Path) -> None:
@@ -332,6 +195,27 @@ def _write_test_tensor(entry: dict[str, Any], tensor: np.ndarray, folder: Path) 
     entry["test_tensor"] = {"source": path.name, "sha256": rdf.sha256(path)}
 
 
+def _write_cover(
+    plan: Plan,
+    description: Description,
+    images: Mapping[str, np.ndarray],
+    entries: tuple[list[dict[str, Any]], list[dict[str, Any]]],
+    tensors: Mapping[str, np.ndarray],
+    folder: Path,
+) -> bool:
+    """Write the cover; returns whether the test image is smaller than the smallest input, and mirrored at its edges."""
+    from bmzpack.describe.cover import write_cover
+    from bmzpack.packing.tensors import visible_part
+
+    shown = visible = visible_part(images, tensors)
+    if plan.rim and plan.first_image:
+        sides = tensors[plan.first_image.id].shape[1:-1]
+        shown = min(visible, 1 - 2 * plan.rim / min(sides))
+    classes = "classification" in (description.task or "")
+    write_cover(folder / "cover.png", *entries, tensors, shown, classes)
+    return visible < 1
+
+
 def _write_attachments(description: Description, folder: Path) -> None:
     for name, text in description.attachments.items():
         if (folder / name).exists() or name in ("rdf.yaml", "README.md"):
@@ -339,8 +223,39 @@ def _write_attachments(description: Description, folder: Path) -> None:
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def _wanting(description: Description, programs: Sequence[str]) -> list[str]:
-    wishes = {
+def _write_rdf(
+    description: Description,
+    entries: tuple[list[dict[str, Any]], list[dict[str, Any]]],
+    written: Sequence[Written],
+    parameters: int,
+    pixels: Mapping[str, Mapping[str, Any]],
+    folder: Path,
+) -> Report:
+    """Write rdf.yaml with the programs that can open the bundle; returns what they make of it.
+
+    The check reads a bundle that names none of them yet.
+    """
+    attachments = [folder / name for name in description.attachments]
+
+    def write(consumers: Sequence[str]) -> None:
+        content = rdf.build(description, *entries, written, consumers, parameters, pixels, attachments)
+        rdf.write(content, folder / "rdf.yaml")
+
+    (folder / "README.md").touch()
+    write([])
+    report = check_contents(Contents(folder, folder / "rdf.yaml"), programs())
+    write(_able(report))
+    return report
+
+
+def _able(report: Report) -> list[str]:
+    """The programs that can open a bundle."""
+    return [name for name, verdict in report.consumers.items() if verdict.verdict != "fails"]
+
+
+def _missing(description: Description, programs: Sequence[str]) -> list[str]:
+    """What the zoo asks for and is not there."""
+    expected = {
         "authors": description.authors,
         "a github_user among authors or maintainers": any(
             person.github_user for person in (*description.authors, *description.maintainers)
@@ -352,4 +267,4 @@ def _wanting(description: Description, programs: Sequence[str]) -> list[str]:
         "validation": description.validation,
         "a program that can run it": programs,
     }
-    return [wish for wish, given in wishes.items() if not given]
+    return [name for name, value in expected.items() if not value]

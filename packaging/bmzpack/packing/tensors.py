@@ -36,10 +36,9 @@ def read_test_image(tensor: Tensor[Input], minimum: int) -> np.ndarray:
         The file cannot be read, its axes or channels do not fit, it is smaller than the network's minimum, or its
         values are no finite numbers.
     """
-    given = tensor.given.test_image
-    image, source = (
-        (given, f"The test image of {tensor.id!r}") if isinstance(given, np.ndarray) else (_read(given), str(given))
-    )
+    image, source = tensor.described.test_image, f"The test image of {tensor.id!r}"
+    if not isinstance(image, np.ndarray):
+        image, source = _read(image), str(image)
     if image.dtype.kind not in "buif":
         raise UserError(f"{source} is of type {image.dtype}, which no program can open: use integers or floats.")
     image = _arranged(image, tensor, source).astype(np.float32)
@@ -83,12 +82,12 @@ def test_windows(
         return _with_batch([dict(images)], inputs)
     lengths = dict(zip(first.axes, images[first.id].shape, strict=True))
     letters = [letter for letter in SPACE if letter in first.axes]
-    wanted = [{letter: sizes.largest(min(lengths[letter], TEST_SIZE)) for letter in letters}]
+    extents = [{letter: sizes.largest(min(lengths[letter], TEST_SIZE)) for letter in letters}]
     if sizes.step:
-        wanted.append(dict.fromkeys(letters, sizes.minimum))
-        wanted.append({letter: sizes.minimum + n * sizes.step for n, letter in enumerate(reversed(letters), start=1)})
+        extents.append(dict.fromkeys(letters, sizes.minimum))
+        extents.append({letter: sizes.minimum + n * sizes.step for n, letter in enumerate(reversed(letters), start=1)})
     windows = []
-    for extent in wanted:
+    for extent in extents:
         starts = _liveliest(images[first.id], first.axes, extent)
         windows.append({tensor.id: _window(images[tensor.id], tensor, extent, starts) for tensor in inputs})
     return windows if sizes.step else _with_batch(windows, inputs)
@@ -134,30 +133,30 @@ def _read(path: Path) -> np.ndarray:
 
 def _arranged(image: np.ndarray, tensor: Tensor[Input], source: str) -> np.ndarray:
     """The image in the axes of the tensor."""
-    wanted = tensor.axes[1:]
-    found = tensor.given.test_image_axes
+    axes = tensor.axes[1:]
+    found = tensor.described.test_image_axes
     if found is None:
         if image.ndim == len(tensor.axes) and image.shape[0] == 1:
             found = tensor.axes
-        elif image.ndim == len(wanted):
-            found = wanted
-        elif image.ndim == len(wanted) - 1 and tensor.channels == 1:
-            found = wanted.replace("c", "")
+        elif image.ndim == len(axes):
+            found = axes
+        elif image.ndim == len(axes) - 1 and tensor.channels == 1:
+            found = axes.replace("c", "")
     if found is None or len(found) != image.ndim:
         raise UserError(
-            f"{source} has the shape {image.shape}, the tensor {tensor.id!r} the axes {wanted}: name the axes of the "
+            f"{source} has the shape {image.shape}, the tensor {tensor.id!r} the axes {axes}: name the axes of the "
             "file as `test_image_axes`."
         )
     for position in reversed(range(len(found))):
-        if found[position] not in wanted:
+        if found[position] not in axes:
             if image.shape[position] != 1:
                 raise UserError(f"{source} has an axis {found[position]} that the tensor {tensor.id!r} has not.")
             image = image.squeeze(position)
             found = found[:position] + found[position + 1 :]
-    for letter in wanted:
+    for letter in axes:
         if letter not in found:
             image, found = image[..., np.newaxis], found + letter
-    return image.transpose([found.index(letter) for letter in wanted])[np.newaxis]
+    return image.transpose([found.index(letter) for letter in axes])[np.newaxis]
 
 
 def _liveliest(image: np.ndarray, axes: str, extent: Mapping[str, int]) -> dict[str, int]:

@@ -62,7 +62,7 @@ class AcceptanceTest:
             for tensors in self.inputs
         ]
         try:
-            (attempt,) = engines.attempt_files([(FORMATS[name][0], path)], renamed, own)
+            (attempt,) = engines.attempt_files([(str(FORMATS[name].engine), path)], renamed, own)
         except UserError as error:
             return [error] * len(renamed)
         return [

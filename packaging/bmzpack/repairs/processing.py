@@ -6,7 +6,7 @@ from bmzpack import engines
 from bmzpack.bundle.described import DescribedOperation
 from bmzpack.bundle.values import number
 from bmzpack.errors import UserError
-from bmzpack.operations.processing import EPSILON
+from bmzpack.operations.scaling import FixedZeroMeanUnitVariance
 from bmzpack.repairs.acceptance import acceptance_test
 from bmzpack.repairs.work import Work
 
@@ -28,9 +28,9 @@ def fixed_statistics(work: Work) -> None:
     for operation in _operations(work):
         mean, deviation = (number(operation.kwargs.get(key)) for key in ("mean", "std"))
         if operation.id == "fixed_zero_mean_unit_variance" and mean is not None and deviation is not None:
-            gain = 1 / (deviation + EPSILON)
-            scaling = DescribedOperation("scale_linear", {"gain": gain, "offset": -mean * gain}, operation.place)
-            _write(work, "P5", scaling, "It is written as scale_linear")
+            scaling = FixedZeroMeanUnitVariance({"mean": mean, "std": deviation}).as_scale_linear()
+            written = DescribedOperation(scaling.id, dict(scaling.kwargs), operation.place)
+            _write(work, "P5", written, "It is written as scale_linear")
 
 
 def _operations(work: Work) -> list[DescribedOperation]:

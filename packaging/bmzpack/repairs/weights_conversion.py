@@ -151,7 +151,7 @@ def _add(
     old = work.contents.weights_file(name)
     if name in broken and old:
         old.unlink()
-    taken = work.take(path, FORMATS[name][1])
+    taken = work.take(path, FORMATS[name].file)
     work.rdf["weights"][name] = {"source": taken, "sha256": rdf.sha256(work.root / taken), "parent": parent} | versions
     rule = broken.get(name) or ("N2" if parent == SAVED_MODEL else "N1")
     work.settled(f"weights.{name}")
@@ -182,7 +182,7 @@ def _rewritten(work: Work, name: str, kind: str, path: Path, *, compare: bool = 
 
     With ``compare`` it has to compute what the old one computes at other sizes as well.
     """
-    target = work.scratch / FORMATS[name][1]
+    target = work.scratch / FORMATS[name].file
     test = acceptance_test(work)
     own = own_names(work.contents, name)
     before = test.run(name, path, own) if own and compare else None

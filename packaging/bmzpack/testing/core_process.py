@@ -27,10 +27,7 @@ def main(folder: Path) -> None:
     task = json.loads((folder / "task.json").read_text(encoding="utf-8"))
     worker.limit_memory(task["memory"])
     os.chdir(folder)  # bioimageio.core unpacks a saved model into the working folder, and leaves it there
-    entries = []
-    for number in range(task["entries"]):
-        with np.load(folder / f"input{number}.npz") as stored:
-            entries.append({name: stored[name] for name in task["inputs"]})
+    entries = worker.read_entries(folder, task)
     results = [
         _run(job, entries, task["outputs"], str(folder / f"output{number}-")) for number, job in enumerate(task["jobs"])
     ]
@@ -74,7 +71,7 @@ def _run(job: dict[str, Any], entries: Sequence[dict[str, np.ndarray]], names: l
                     stem,
                 )
         except Exception as error:
-            return found | {"error": f"bioimageio.core cannot run {job['name']}: {worker.told(error)}"}
+            return found | {"error": f"bioimageio.core cannot run {job['name']}: {worker.one_line(error)}"}
 
 
 def _reason(error: Any) -> str:

@@ -16,7 +16,7 @@ from bmzpack.bundle.contents import Contents
 from bmzpack.bundle.specification import load_model
 from bmzpack.engines import Attempt, TensorNames, relative_error
 from bmzpack.engines.matrix import Cell
-from bmzpack.engines.rows import ENGINES
+from bmzpack.engines.rows import ENGINES, TODAY
 from bmzpack.errors import UserError
 from bmzpack.operations import processing
 from bmzpack.operations.labels import CHANNEL_NAMES, TO_LABELS, are_labels, disagreement
@@ -71,8 +71,9 @@ class Expectation:
 
 
 def reference_of(attempts: Mapping[tuple[str, str], Attempt | Cell]) -> tuple[tuple[str, str], Attempt] | None:
-    """The first engine that took all sizes, else the first that ran."""
-    ran = [(key, attempts[key]) for row in ENGINES for key in attempts if key[0] == row]
+    """The first engine that took all sizes, else the first that ran; those inside Fiji come last."""
+    rows = sorted(ENGINES, key=lambda row: row not in TODAY)
+    ran = [(key, attempts[key]) for row in rows for key in attempts if key[0] == row]
     found = [(key, attempt) for key, attempt in ran if isinstance(attempt, Attempt) and attempt.seconds is not None]
     whole = [(key, attempt) for key, attempt in found if not isinstance(attempt.result(), UserError)]
     return next(iter([*whole, *found]), None)

@@ -12,14 +12,13 @@ ONNX Runtime 1.13.1          onnx                           a Python 3.10 of its
 PyTorch (TorchScript)        torchscript                    its own
 ===========================  =============================  ========================
 
-Which of them stands for which program says its `Consumer`. What is not run, and why, says `bmzpack.engines.guard`; what
+Which of them stands for which program says its `Consumer`. What is not run, and why, says `bmzpack.testing.guard`; what
 the outputs are worth, `bmzpack.testing.judge`; what a verdict takes from it, `bmzpack.testing.evidence`.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
-import importlib.util
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,22 +30,13 @@ from bmzpack.bundle.contents import Contents
 from bmzpack.bundle.described import DescribedTensor
 from bmzpack.consumers import core
 from bmzpack.engines import Attempt, old
-from bmzpack.engines.guard import refused, refused_bundle
 from bmzpack.engines.matrix import Cell, Matrix
-from bmzpack.engines.rows import CORE, ENGINES, KERAS, ROWS, TENSORFLOW
+from bmzpack.engines.rows import CORE, ENGINES, ROWS, TODAY
 from bmzpack.errors import UserError
+from bmzpack.testing.guard import refused, refused_bundle
 from bmzpack.testing.judge import Expectation, first_line, judge, reference_of
+from bmzpack.weights import find_format
 
-FRAMEWORKS = {
-    "keras_v3": "tensorflow",
-    "keras_hdf5": "tensorflow",
-    "tensorflow_saved_model_bundle": "tensorflow",
-    "onnx": "onnx",
-    "torchscript": "torch",
-    "pytorch_state_dict": "torch",
-}
-"""Formats of one framework share a process, as importing it takes long; TensorFlow and torch in one process abort. A
-format that is not here has a process of its own."""
 LONGEST = 900.0
 """Seconds that a process of an engine may take."""
 
@@ -77,7 +67,7 @@ def run_engines(
     cells: dict[tuple[str, str], Cell] = {}
     for row in rows:
         for name in formats:
-            if row == CORE or name in engines.FORMATS[ENGINES[row]]:
+            if row == CORE or _runs(row, name):
                 try:
                     cells[row, name] = Cell("unsupported", message=_unsupported(contents, row, name, trust))
                 except UserError as error:
@@ -95,6 +85,14 @@ def run_engines(
     return Matrix([row for row in rows if any(key[0] == row for key in cells)], formats, cells)
 
 
+def _runs(row: str, name: str) -> bool:
+    """Whether an engine, or its older version, is that of a weights format."""
+    form = find_format(name)
+    if form is None or form.engine is None:
+        return False
+    return engines.ENGINES[ENGINES[row]].framework == engines.ENGINES[form.engine].framework
+
+
 def _unsupported(contents: Contents, row: str, name: str, trust: bool) -> str:
     """Why an engine does not run a format, or an empty text."""
     if row == CORE:
@@ -110,11 +108,12 @@ def _run(expectation: Expectation, keys: Sequence[tuple[str, str]], trust: bool)
     cells: dict[tuple[str, str], Cell] = {}
     groups: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for row, name in keys:
-        if name in ("torchscript", "pytorch_state_dict") and importlib.util.find_spec("torch") is None:
-            cells[row, name] = Cell("absent", message="torch is not installed: pip install kerazoo[torch].")
+        form = find_format(name)
+        if form and form.missing:
+            cells[row, name] = Cell("absent", message=f"{form.package} is not installed: {form.missing}.")
             continue
-        process = "Keras and TensorFlow" if row in (KERAS, TENSORFLOW) else row
-        groups.setdefault((process, FRAMEWORKS.get(name, name)), []).append((row, name))
+        environment = row if row not in TODAY or row == CORE else "today"
+        groups.setdefault((environment, form.process if form else name), []).append((row, name))
     with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
         futures = [pool.submit(_attempts, expectation, group, trust) for group in groups.values()]
         try:
@@ -133,11 +132,10 @@ def _attempts(
 ) -> dict[tuple[str, str], Attempt | Cell]:
     """Run a group in one process, or each alone where that crashes."""
     rows = {row for row, _ in keys}
-    for engine in rows:
-        name, _, version = ENGINES.get(engine, "").partition("-")
-        if version:
+    for engine in [engines.ENGINES[ENGINES[row]] for row in rows if row != CORE]:
+        if engine.version:
             try:
-                old.python(name, version)
+                old.python(engine.framework, engine.version)
             except UserError as error:
                 return dict.fromkeys(keys, Cell("absent", message=str(error)))
     try:

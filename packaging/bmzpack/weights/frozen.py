@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from bmzpack.measure.keras_graph import all_layers, replaced_calls
+from bmzpack.weights.references import resolved
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +25,7 @@ class Frozen:
     outputs: list[tf.Tensor]
 
 
-@functools.lru_cache(maxsize=1)
-def freeze(model: keras.Model, names: tuple[str, ...]) -> Frozen:
+def freeze(model: keras.Model, names: Sequence[str]) -> Frozen:
     """Make every weight a constant that is stored once; batch and unknown sizes stay open.
 
     Parameters
@@ -33,17 +35,17 @@ def freeze(model: keras.Model, names: tuple[str, ...]) -> Frozen:
     names
         Tensor ids of the inputs.
     """
-    _prepare(model)
     specs = [tf.TensorSpec(tensor.shape, tensor.dtype, name) for name, tensor in zip(names, model.inputs, strict=True)]
 
     @tf.function(input_signature=specs)
     def serve(*tensors: Any) -> list[Any]:
         return keras.tree.flatten(model(keras.tree.pack_sequence_as(model.input, tensors), training=False))
 
-    return with_constants(serve.get_concrete_function())
+    with nearest_upsampling_at_once(model):
+        return with_constants(serve.get_concrete_function())
 
 
-def with_ending(model: keras.Model, name: str, ending: Mapping[str, Any]) -> Frozen:
+def freeze_with_labels(model: keras.Model, name: str, labels: Mapping[str, Any]) -> Frozen:
     """The graph of a network with one input and one output, and of the operations that make labels of it.
 
     Parameters
@@ -52,19 +54,18 @@ def with_ending(model: keras.Model, name: str, ending: Mapping[str, Any]) -> Fro
         The network.
     name
         Tensor id of the input; its batch is 1.
-    ending
-        From `bmzpack.operations.labels.Ending.in_graph`.
+    labels
+        From `bmzpack.operations.labels.LabelsPostprocessing.in_graph`.
     """
-    _prepare(model)
-    module, _, function = ending["function"].partition(":")
-    labels = getattr(importlib.import_module(module), function)
+    make_labels = resolved(labels["function"])
     shape = (1, *model.inputs[0].shape[1:])
 
     @tf.function(input_signature=[tf.TensorSpec(shape, model.inputs[0].dtype, name)])
     def serve(image: Any) -> list[Any]:
-        return [labels(model(image, training=False), **ending["arguments"])]
+        return [make_labels(model(image, training=False), **labels["arguments"])]
 
-    return with_constants(serve.get_concrete_function())
+    with nearest_upsampling_at_once(model):
+        return with_constants(serve.get_concrete_function())
 
 
 def with_constants(function: Any) -> Frozen:
@@ -87,15 +88,19 @@ def with_constants(function: Any) -> Frozen:
         )
 
 
-def _prepare(model: keras.Model) -> None:
-    for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.UpSampling2D) and layer.interpolation == "nearest":
-            _resize_at_once(layer)
-
-
-def _resize_at_once(layer: Any) -> None:
+def nearest_upsampling_at_once(model: keras.Model) -> contextlib.AbstractContextManager[None]:
     """Let nearest upsampling be one operation: Keras tiles, which costs ONNX eight transpositions a network."""
-    if layer.data_format == "channels_last":
-        layer.call = lambda images: tf.raw_ops.ResizeNearestNeighbor(
-            images=images, size=tf.shape(images)[1:3] * tf.constant(layer.size)
-        )
+    return replaced_calls(
+        {
+            layer: functools.partial(_resize, factor=layer.size)
+            for layer in all_layers(model)
+            if isinstance(layer, keras.layers.UpSampling2D)
+            and layer.interpolation == "nearest"
+            and layer.data_format == "channels_last"
+        }
+    )
+
+
+def _resize(images: Any, factor: tuple[int, int]) -> Any:
+    size = tf.shape(images)[1:3] * tf.constant(factor)
+    return tf.raw_ops.ResizeNearestNeighbor(images=images, size=size)

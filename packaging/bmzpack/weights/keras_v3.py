@@ -6,27 +6,55 @@ import json
 import tempfile
 import zipfile
 from pathlib import Path
-
-import keras
+from typing import TYPE_CHECKING, Any
 
 from bmzpack.bundle.reproducible_zip import write_archive
-from bmzpack.engines import TensorNames
-from bmzpack.weights.model import version
+from bmzpack.errors import UserError
+from bmzpack.weights.format import Format, Versions, version
+from bmzpack.weights.keras_code import code_in
+
+if TYPE_CHECKING:
+    from bmzpack.bundle.contents import Contents
+    from bmzpack.weights.network import Network
 
 
-def write(model: keras.Model, path: Path, names: TensorNames) -> dict[str, str | int]:
+def write(network: Network, path: Path) -> Versions:
     """Write ``path`` without times, so that the same model gives the same bytes."""
+    import keras
+    import tensorflow as tf
+
     with tempfile.TemporaryDirectory() as folder:
         saved = Path(folder, "model.keras")
-        model.save(saved)
+        network.model.save(saved)
         with zipfile.ZipFile(saved) as archive:
             entries = {name: archive.read(name) for name in archive.namelist()}
     metadata = json.loads(entries["metadata.json"]) | {"date_saved": "1980-01-01@00:00:00"}
     write_archive(path, entries | {"metadata.json": json.dumps(metadata).encode()})
-    return {"keras_version": version(keras.__version__), **_backend_version()}
+    return {"keras_version": version(keras.__version__), "tensorflow_version": version(tf.__version__)}
 
 
-def _backend_version() -> dict[str, str]:
-    import tensorflow as tf
+def entry(versions: Versions) -> dict[str, Any]:
+    """TensorFlow is the backend."""
+    return {"keras_version": versions["keras_version"], "backend": ["tensorflow", versions["tensorflow_version"]]}
 
-    return {"tensorflow_version": version(tf.__version__)}
+
+def refusal(contents: Contents, path: Path, trust: bool) -> str | None:
+    """Custom code, and a file under a name that Keras takes for another format."""
+    layers = contents.keras_layers
+    if not isinstance(layers, list):
+        raise UserError(f"{path.name} cannot be read: {layers}.")
+    if path.suffix != ".keras":
+        return f"{path.name} is a Keras file under another name: Keras takes {path.suffix or 'such names'} for another."
+    return None if trust else code_in(layers, path)
+
+
+FORMAT = Format(
+    name="keras_v3",
+    file="weights.keras",
+    process="tensorflow",
+    refusal=refusal,
+    write=write,
+    engine="keras",
+    parent=None,
+    entry=entry,
+)

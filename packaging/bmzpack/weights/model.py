@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from bmzpack.errors import UserError
+from bmzpack.measure.keras_graph import all_layers
 
 
 def load(path: Path) -> keras.Model:
@@ -24,7 +25,7 @@ def load(path: Path) -> keras.Model:
         raise UserError(f"{path} cannot be loaded by Keras {keras.__version__}: {one_line(error)}") from error
     if isinstance(model, keras.Sequential):
         model = keras.Model(model.inputs, model.outputs, name=model.name)
-    if any(layer.compute_dtype != "float32" for layer in model._flatten_layers()):
+    if any(layer.compute_dtype != "float32" for layer in all_layers(model)):
         weights = model.get_weights()
         model = keras.saving.deserialize_keras_object(_single_precision(keras.saving.serialize_keras_object(model)))
         model.set_weights(weights)
@@ -45,12 +46,6 @@ def _single_precision(item: Any) -> Any:
     if isinstance(item, (list, tuple)):
         return type(item)(_single_precision(value) for value in item)
     return item
-
-
-def version(text: str) -> str:
-    """The three numbers of a version: 2.13.0+cpu is 2.13.0 (2.10 would be read as 2.1)."""
-    numbers = text.split("+")[0].split(".")
-    return ".".join([*numbers, "0", "0"][:3])
 
 
 def one_line(error: Exception) -> str:

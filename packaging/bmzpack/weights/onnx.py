@@ -2,201 +2,63 @@
 
 from __future__ import annotations
 
+import mmap
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import keras
-import onnx
-import tensorflow as tf
-import tf2onnx
-import tf2onnx.optimizer
-
+from bmzpack.bundle.protobuf import OnnxFile, Unreadable
+from bmzpack.bundle.references import onnx_references
 from bmzpack.engines import TensorNames
-from bmzpack.weights.frozen import Frozen, freeze
+from bmzpack.errors import UserError
+from bmzpack.weights.format import Format, Versions
+
+if TYPE_CHECKING:
+    from bmzpack.bundle.contents import Contents
+    from bmzpack.weights.frozen import Frozen
+    from bmzpack.weights.network import Network
 
 OPSET = 15
+DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
+"""Operators that ONNX Runtime has built in."""
 
 
-def write(model: keras.Model, path: Path, names: TensorNames) -> dict[str, str | int]:
+def write(network: Network, path: Path) -> Versions:
     """Write ``path``, inputs and outputs named by tensor id, batch and unknown sizes open and named."""
-    return write_frozen(freeze(model, tuple(names.inputs)), path, names, _handlers(model))
+    from bmzpack.weights.graph_to_onnx import convert, handlers_for
 
-
-def write_frozen(
-    frozen: Frozen, path: Path, names: TensorNames, handlers: dict[str, tuple[Any, list[Any]]] | None = None
-) -> dict[str, str | int]:
-    """Write a graph whose ends are in the order of ``names``.
-
-    Parameters
-    ----------
-    frozen
-        The graph.
-    path
-        The file.
-    names
-        Tensor ids.
-    handlers
-        For operations that tf2onnx has not or does not do well in a network of Keras.
-    """
-    inputs = [tensor.name for tensor in frozen.inputs]
-    outputs = [tensor.name for tensor in frozen.outputs]
-    with frozen.graph.as_default():
-        converted = tf2onnx.tfonnx.process_tf_graph(
-            frozen.graph,
-            opset=OPSET,
-            input_names=inputs,
-            output_names=outputs,
-            tensors_to_rename=dict(zip([*inputs, *outputs], [*names.inputs, *names.outputs], strict=True)),
-            custom_op_handlers=handlers or {"Erfc": (_complementary_error_function, [])},
-        )
-        exported = _optimised(converted).make_model("", graph_name="model")
-    _canonicalise(exported.graph)
-    for tensor in [*exported.graph.input, *exported.graph.output]:
-        _name_sizes(tensor)
-    onnx.checker.check_model(exported)
-    path.write_bytes(exported.SerializeToString(deterministic=True))
+    convert(network.frozen, path, network.names, OPSET, handlers_for(network.model))
     return {"opset_version": OPSET}
 
 
-def _optimised(graph: Any) -> Any:
-    """Run the optimisers of tf2onnx until nothing changes.
+def write_frozen(frozen: Frozen, path: Path, names: TensorNames) -> Versions:
+    """Write a graph of any origin, whose ends are in the order of ``names``."""
+    from bmzpack.weights.graph_to_onnx import convert
 
-    Its own loop copies all weights for every optimiser and every round: 20 of 30 s for a network of 31 million. It
-    takes out identities in every round, and where that leaves a reshape as an output, the next round breaks it. And
-    what becomes of a graph depends on the order of its nodes, which is that of a Python set.
-    """
-    factories = dict(tf2onnx.optimizer._get_optimizers())
-    last = factories.pop("remove_identity")
-    changed = True
-    while changed:
-        changed = False
-        for factory in factories.values():
-            graph, has_changed = _apply(factory, graph)
-            changed |= has_changed
-    return _apply(last, graph)[0]
+    convert(frozen, path, names, OPSET)
+    return {"opset_version": OPSET}
 
 
-def _apply(factory: Any, graph: Any) -> tuple[Any, bool]:
-    graph.reset_nodes(sorted(graph.get_nodes(), key=lambda node: node.name))
-    optimiser = factory()
-    graph = optimiser._optimize(graph)
-    graph.delete_unused_nodes(graph.outputs)
-    return graph, optimiser.graph_been_opt
+def refusal(contents: Contents, path: Path, trust: bool) -> str | None:
+    """Weights outside the bundle, and operators of others."""
+    if not isinstance(contents.onnx, OnnxFile):
+        raise UserError(f"{path.name} cannot be read: {contents.onnx}.")
+    try:
+        with path.open("rb") as file:
+            content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            places, domains = onnx_references(content)
+    except (Unreadable, RecursionError, OSError, ValueError) as error:
+        raise UserError(f"{path.name} cannot be read: {error}.") from error
+    folder = path.parent.resolve()
+    for place in sorted(places):
+        target = (folder / place).resolve() if "\0" not in place else folder
+        if not target.is_relative_to(contents.folder.resolve()) or not target.is_file():
+            return f"{path.name} keeps weights in {place!r}, which is no file of the bundle."
+    strange = sorted(domains - DOMAINS)
+    if strange:
+        return f"{path.name} needs operators of {', '.join(strange)}, which ONNX Runtime has not built in."
+    return None
 
 
-def _handlers(model: keras.Model) -> dict[str, tuple[Any, list[Any]]]:
-    """Operations that tf2onnx does not have, or not well."""
-    handlers = {"Erfc": (_complementary_error_function, [])}
-    transposed = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Conv2DTranspose)]
-    if all(layer.output_padding is None and layer.data_format == "channels_last" for layer in transposed):
-        handlers["Conv2DBackpropInput"] = (_transposed_convolution, [])
-    return handlers
-
-
-def _transposed_convolution(context: Any, node: Any, name: str, arguments: list[Any]) -> None:
-    """A transposed convolution of Keras' own output size; tf2onnx pads and cuts it to a size computed at run time."""
-    strides = node.get_attr("strides").ints[1:3]
-    dilations = node.get_attr("dilations").ints[1:3] if "dilations" in node.attr else [1, 1]
-    kernel_shape = context.get_shape(node.input[1])[:2]
-    pads, output_padding = [0, 0, 0, 0], [0, 0]
-    for axis, (stride, dilation, size) in enumerate(zip(strides, dilations, kernel_shape, strict=True)):
-        window = (size - 1) * dilation + 1
-        output_padding[axis] = max(stride - window, 0)
-        if node.get_attr("padding").s == b"SAME":
-            surplus = max(window - stride, 0)
-            pads[axis], pads[axis + 2] = surplus // 2, surplus - surplus // 2
-    image = context.make_node("Transpose", [node.input[2]], attr={"perm": [0, 3, 1, 2]})
-    kernel = context.make_node("Transpose", [node.input[1]], attr={"perm": [3, 2, 0, 1]})
-    shapes, types = node.output_shapes, node.output_dtypes
-    context.remove_node(node.name)
-    result = context.make_node(
-        "ConvTranspose",
-        [image.output[0], kernel.output[0], *node.input[3:]],  # tf2onnx has put the bias there
-        attr={
-            "strides": strides,
-            "dilations": dilations,
-            "kernel_shape": kernel_shape,
-            "pads": pads,
-            "output_padding": output_padding,
-        },
-        dtypes=types,
-        shapes=[[shapes[0][position] for position in (0, 3, 1, 2)]],
-    )
-    context.make_node(
-        "Transpose",
-        [result.output[0]],
-        attr={"perm": [0, 2, 3, 1]},
-        outputs=node.output,
-        name=node.name,
-        shapes=shapes,
-        dtypes=types,
-    )
-
-
-def _complementary_error_function(context: Any, node: Any, name: str, arguments: list[Any]) -> None:
-    """ONNX has no Erfc, which Keras' gelu uses: 1 - Erf."""
-    error = context.make_node("Erf", node.input)
-    one = context.make_const(tf2onnx.utils.make_name("one"), tf.as_dtype(tf.float32).as_numpy_dtype(1))
-    shapes, types = node.output_shapes, node.output_dtypes
-    context.remove_node(node.name)
-    context.make_node(
-        "Sub", [one.output[0], error.output[0]], outputs=node.output, name=node.name, shapes=shapes, dtypes=types
-    )
-
-
-def _canonicalise(graph: onnx.GraphProto) -> None:
-    """Order and name nodes and weights by their way to the outputs; tf2onnx follows the order of Python sets."""
-    if any(attribute.HasField("g") for node in graph.node for attribute in node.attribute):
-        return  # control flow, which no layer for images has: its body refers to names outside
-    weights = {tensor.name: tensor for tensor in graph.initializer}
-    sources = {output: node for node in graph.node for output in node.output}
-    names = {value.name: value.name for value in [*graph.input, *graph.output]} | {"": ""}
-    ordered: list[onnx.NodeProto] = []
-    kept: dict[tuple, str] = {}
-
-    def name_weight(tensor: onnx.TensorProto) -> None:
-        content = (tensor.data_type, *tensor.dims, onnx.numpy_helper.to_array(tensor).tobytes())
-        names[tensor.name] = kept.setdefault(content, f"weight_{len(kept)}")
-
-    pending = [sources[value.name] for value in reversed(graph.output)]
-    placed: set[str] = set()
-    while pending:
-        node = pending[-1]
-        before = [sources[name] for name in node.input if name in sources and sources[name].output[0] not in placed]
-        if before:
-            pending.extend(reversed(before))
-            continue
-        pending.pop()
-        if node.output[0] in placed:
-            continue
-        placed.add(node.output[0])
-        for name in node.input:
-            if name in weights and name not in names:
-                name_weight(weights[name])
-        for number, name in enumerate(node.output):
-            names.setdefault(name, f"{node.op_type}_{len(ordered)}" + (f"_{number}" if number else ""))
-        renamed = onnx.NodeProto()
-        renamed.CopyFrom(node)
-        renamed.name = f"{node.op_type}_{len(ordered)}"
-        renamed.input[:] = [names[name] for name in node.input]
-        renamed.output[:] = [names[name] for name in node.output]
-        ordered.append(renamed)
-    stored = {names[name]: tensor for name, tensor in weights.items() if name in names}
-    tensors = []
-    for name in kept.values():
-        tensors.append(onnx.TensorProto())
-        tensors[-1].CopyFrom(stored[name])
-        tensors[-1].name = name
-    for field, values in (("node", ordered), ("initializer", tensors)):
-        graph.ClearField(field)
-        getattr(graph, field).extend(values)
-    graph.ClearField("value_info")
-
-
-def _name_sizes(tensor: onnx.ValueInfoProto) -> None:
-    axes = tensor.type.tensor_type.shape.dim
-    names = ["batch", *"zyx"[5 - len(axes) :], "channel"] if 3 <= len(axes) <= 5 else []
-    for position, axis in enumerate(axes):
-        if not axis.HasField("dim_value"):
-            name = names[position] if names else f"axis{position}"
-            axis.dim_param = "batch" if position == 0 else f"{tensor.name}_{name}"
+FORMAT = Format(
+    name="onnx", file="weights.onnx", process="onnxruntime", refusal=refusal, write=write, engine="onnxruntime"
+)

@@ -11,6 +11,7 @@ from typing import Any
 
 from bmzpack.engines import TensorNames
 from bmzpack.errors import UserError
+from bmzpack.weights.registry import FORMATS
 
 
 def tensor_names(model_path: Path, outputs: Sequence[str] | None = None) -> TensorNames:
@@ -21,7 +22,7 @@ def tensor_names(model_path: Path, outputs: Sequence[str] | None = None) -> Tens
     model_path
         A ``.keras`` file.
     outputs
-        Names for the outputs, where others than the layers' are wanted.
+        Names for the outputs, where they are to be others than the layers'.
 
     Raises
     ------
@@ -121,17 +122,22 @@ def check_source(model_path: Path, names: TensorNames, formats: Sequence[str], *
                 f"{model_path}: the input {layer['config']['name']!r} is {layer['config']['dtype']}, but Fiji, ilastik "
                 "and QuPath feed float32: declare the input as float32 and cast behind it."
             )
-    for kind, layers, given in (("inputs", inputs, names.inputs), ("outputs", outputs, names.outputs)):
-        if len(layers) != len(given):
-            raise UserError(f"{model_path} has {len(layers)} {kind}, but {len(given)} are described: {given}.")
-    if "torchscript" in formats:
-        for item in _serialised(configuration):
-            layer = item["config"].get("name", "") if isinstance(item["config"], dict) else ""
-            if isinstance(layer, str) and "." in layer:
-                raise UserError(
-                    f"{model_path}: torchscript cannot hold the layer name {layer!r}: rename it without dots, "
-                    "or leave the format out."
-                )
+    for kind, layers, ids in (("inputs", inputs, names.inputs), ("outputs", outputs, names.outputs)):
+        if len(layers) != len(ids):
+            raise UserError(f"{model_path} has {len(layers)} {kind}, but {len(ids)} are described: {ids}.")
+    for name in formats:
+        if not FORMATS[name].layer_names_with_dots:
+            _refuse_dots(model_path, name, configuration)
+
+
+def _refuse_dots(model_path: Path, form: str, configuration: dict[str, Any]) -> None:
+    for item in _serialised(configuration):
+        layer = item["config"].get("name", "") if isinstance(item["config"], dict) else ""
+        if isinstance(layer, str) and "." in layer:
+            raise UserError(
+                f"{model_path}: {form} cannot hold the layer name {layer!r}: rename it without dots, "
+                "or leave the format out."
+            )
 
 
 def _configuration(model_path: Path) -> dict[str, Any]:

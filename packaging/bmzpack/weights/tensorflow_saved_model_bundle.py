@@ -2,35 +2,51 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
-from collections.abc import Mapping
+import zipfile
+import zlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import keras
-import tensorflow as tf
-
+from bmzpack.bundle.protobuf import SavedModel, Unreadable
+from bmzpack.bundle.references import CHECKPOINTS, tensorflow_operations
 from bmzpack.bundle.reproducible_zip import write_archive
 from bmzpack.engines import TensorNames
-from bmzpack.weights.frozen import Frozen, freeze, with_ending
-from bmzpack.weights.model import version
+from bmzpack.errors import UserError
+from bmzpack.weights.format import TRUST, Format, Versions, version
 
-v1 = tf.compat.v1
+if TYPE_CHECKING:
+    from bmzpack.bundle.contents import Contents
+    from bmzpack.weights.frozen import Frozen
+    from bmzpack.weights.network import Network
+
+REACHES = {
+    r".*PyFunc.*|.*CustomCall.*": "calls code outside the graph",
+    r"WriteFile|DumpTensor|PrintV2|CalibrationStatisticsSaver|DistributedSave|.*SummaryWriter|CreateSummary.*|"
+    r"Write.*Summary|Debug.*": "writes files",
+    "|".join(CHECKPOINTS): "writes files, and is run besides the saving of checkpoints",
+    r"ReadFile|MatchingFiles|ImmutableConst|.*Reader.*|InitializeTableFromTextFile.*|RecordInput|LoadAndRemapMatrix|"
+    r"GenerateVocabRemapping|FixedUnigramCandidateSampler|Skipgram|DTensorRestore.*|FileSystem.*": "reads files",
+    r".*Dataset.*": "fetches data by itself",
+    r"Rpc.*|Collective.*|DataService.*": "uses the network",
+}
+"""Operations of TensorFlow that reach outside the graph, by the names that TensorFlow 2.21 has, and what they do.
+
+Checkpoints may be read: that is how variables come in.
+"""
 
 
-def write(
-    model: keras.Model, path: Path, names: TensorNames, ending: Mapping[str, Any] | None = None
-) -> dict[str, str | int]:
-    """Write a zip with ``saved_model.pb`` and, for Fiji, an empty folder ``variables`` at its root.
-
-    The ending is that of `bmzpack.operations.labels.Ending.in_graph`.
-    """
-    frozen = with_ending(model, names.inputs[0], ending) if ending else freeze(model, tuple(names.inputs))
-    return write_frozen(frozen, path, names)
+def write(network: Network, path: Path) -> Versions:
+    """Write a zip with ``saved_model.pb`` and, for Fiji, an empty folder ``variables`` at its root."""
+    return write_frozen(network.frozen, path, network.names)
 
 
-def write_frozen(frozen: Frozen, path: Path, names: TensorNames) -> dict[str, str | int]:
+def write_frozen(frozen: Frozen, path: Path, names: TensorNames) -> Versions:
     """Write a graph whose ends are in the order of ``names``."""
+    import tensorflow as tf
+
+    v1 = tf.compat.v1
     with tempfile.TemporaryDirectory() as folder:
         builder = v1.saved_model.Builder(str(Path(folder, "saved")))
         with v1.Session(graph=frozen.graph) as session:
@@ -47,3 +63,42 @@ def write_frozen(frozen: Frozen, path: Path, names: TensorNames) -> dict[str, st
         builder.save()
         write_archive(path, {"saved_model.pb": Path(folder, "saved", "saved_model.pb"), "variables/": b""})
     return {"tensorflow_version": version(tf.__version__)}
+
+
+def refusal(contents: Contents, path: Path, trust: bool) -> str | None:
+    """Operations that reach outside the graph."""
+    files, model = contents.saved_model_files, contents.saved_model
+    if not isinstance(files, dict):
+        if not zipfile.is_zipfile(path):
+            raise UserError(f"{path.name} cannot be opened: {files}.")
+        return f"{path.name} is not opened: {str(files).rstrip('.')}."
+    if "saved_model.pb" not in files:
+        raise UserError(f"{path.name} has no saved_model.pb at its top.")
+    for name in files:
+        if name.lower() in ("saved_model.cpb", "saved_model.pbtxt"):
+            return f"{path.name} holds the graph twice, as {name} too: only one of them can be looked at."
+    if not isinstance(model, SavedModel):
+        raise UserError(f"{path.name} cannot be read: {model}.")
+    if trust:
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            operations = tensorflow_operations(archive.read("saved_model.pb"))
+    except (Unreadable, RecursionError, zipfile.BadZipFile, zlib.error, OSError, EOFError) as error:
+        raise UserError(f"{path.name} cannot be read: {error}.") from error
+    for operation in sorted(operations):
+        for pattern, what in REACHES.items():
+            if re.fullmatch(pattern, operation):
+                return f"The graph in {path.name} has the operation {operation}, which {what}. {TRUST}"
+    return None
+
+
+FORMAT = Format(
+    name="tensorflow_saved_model_bundle",
+    file="saved_model.zip",
+    process="tensorflow",
+    refusal=refusal,
+    write=write,
+    engine="tensorflow",
+    ends_in_labels=True,
+)

@@ -2,110 +2,80 @@
 
 from __future__ import annotations
 
-import functools
-import warnings
+import re
+import zipfile
+import zlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import keras
-import numpy as np
-import torch
-from keras.src.backend.common import global_state
+from bmzpack.errors import UserError
+from bmzpack.weights.format import TRUST, Format, Versions, version
 
-from bmzpack.engines import TensorNames
-from bmzpack.weights.model import version
+if TYPE_CHECKING:
+    from bmzpack.bundle.contents import Contents
+    from bmzpack.weights.network import Network
 
-EXAMPLE = 64
-"""Size of the open axes of the image with which the model is traced, or the next that it takes."""
+REACHES = re.compile(r"\b(save|from_file|rpc_async|rpc_sync|rpc_remote)\b")
+"""Operators of TorchScript that write or map files, or use the network: as any word of the program, for no spelling of
+a call to be missed."""
+OPERATORS = re.compile(r"\bops\s*\.\s*(\w+)\s*\.\s*(\w+)")
+DOMAINS = {
+    "prim",
+    "aten",
+    "quantized",
+    "_quantized",
+    "quantization",
+    "sparse",
+    "mkl",
+    "mkldnn",
+    "mkldnn_prepacked",
+}
+"""Whose operators only compute."""
 
 
-def write(model: keras.Model, path: Path, names: TensorNames) -> dict[str, str | int]:
+def write(network: Network, path: Path) -> Versions:
     """Write ``path``: any batch and size, any device, tensors by position."""
-    # Keras compares this with a tensor's device. Its own string equals none, and every step would go to the CPU.
-    global_state.set_global_attribute("torch_device", torch.device("cpu"))
-    module = Positional(model).eval()
-    for parameter in module.parameters():
-        _order_for_torch(parameter)
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # sizes are traced, conditions on them are not: three sizes are run afterwards
-        traced: Any = torch.jit.trace(module, _example(model), check_trace=False)
-    for part in traced.modules():
-        if part._c._has_method("forward"):
-            _simplify(part.graph)
-    torch.jit.save(traced, str(path))
-    _strip(path)
+    import torch
+
+    from bmzpack.weights.traced import write_traced
+
+    write_traced(network.model, path)
     return {"pytorch_version": version(torch.__version__)}
 
 
-class Positional(torch.nn.Module):
-    """Takes and gives tensors by position, as consumers do."""
-
-    def __init__(self, model: keras.Model):
-        super().__init__()
-        self.model = model
-        for number, layer in enumerate(model._flatten_layers()):
-            if isinstance(layer, keras.layers.Rescaling) and np.ndim(layer.scale) + np.ndim(layer.offset):
-                # as constants of the trace they would stay on the CPU
-                self.register_buffer(f"scale{number}", torch.tensor(layer.scale, dtype=torch.float32))
-                self.register_buffer(f"offset{number}", torch.tensor(layer.offset, dtype=torch.float32))
-                layer.call = functools.partial(self._rescale, number)
-
-    def _rescale(self, number: int, inputs: torch.Tensor) -> torch.Tensor:
-        return inputs * getattr(self, f"scale{number}") + getattr(self, f"offset{number}")
-
-    def forward(self, *tensors: torch.Tensor) -> Any:
-        given = keras.tree.pack_sequence_as(self.model.input, tensors)
-        outputs = keras.tree.flatten(self.model(given, training=False))
-        return outputs[0] if len(outputs) == 1 else tuple(outputs)
-
-
-def _example(model: keras.Model) -> tuple[torch.Tensor, ...]:
-    size = EXAMPLE
-    if any(None in tensor.shape[1:] for tensor in model.inputs):
-        from bmzpack.measure.geometry import measure
-
-        geometry = measure(model)
-        size = geometry.minimum + max(0, -(-(EXAMPLE - geometry.minimum) // geometry.step)) * geometry.step
-    shapes = [[1, *(size if axis is None else axis for axis in tensor.shape[1:])] for tensor in model.inputs]
-    return tuple(torch.zeros(shape) for shape in shapes)
+def refusal(contents: Contents, path: Path, trust: bool) -> str | None:
+    """Pickles, and operators that reach outside of the program."""
+    files = contents.torchscript_files
+    if not isinstance(files, dict):
+        return f"{path.name} is no TorchScript file ({files}); a pickle is not loaded, for it can execute code."
+    code = [name for name in files if "/code/" in f"/{name.lower()}" and not name.lower().endswith(".debug_pkl")]
+    if not code or not any(name.endswith("/constants.pkl") for name in files):
+        return (
+            f"{path.name} is a pickle of weights or of a Python object, which is not loaded, for it can execute code."
+        )
+    if trust:
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            text = "\n".join(archive.read(name).decode("utf-8", "replace") for name in code)
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError) as error:
+        raise UserError(f"{path.name} cannot be read: {error}.") from error
+    if found := REACHES.search(text):
+        return f"The program in {path.name} calls {found[1]}, which reaches outside of it. {TRUST}"
+    for domain, operator in OPERATORS.findall(text):
+        if domain not in DOMAINS:
+            return f"The program in {path.name} calls {domain}::{operator}, which may do more than compute. {TRUST}"
+    return None
 
 
-def _order_for_torch(parameter: torch.nn.Parameter) -> None:
-    """Lay a kernel out in memory as torch wants it (output, space, input); its shape stays that of Keras.
-
-    Otherwise every call brings every kernel in order anew: three quarters of the time of a ResNet50.
-    """
-    spatial = parameter.ndim - 2
-    if spatial in (2, 3):
-        layout = torch.channels_last if spatial == 2 else torch.channels_last_3d
-        kernel = parameter.data.permute(spatial + 1, spatial, *range(spatial))
-        back = (*range(2, spatial + 2), 1, 0)
-        parameter.data = kernel.contiguous(memory_format=layout).permute(back)
-
-
-def _simplify(graph: Any) -> None:
-    """Take out what Keras adds around every layer: moves to the device of the trace, and copies of reordered memory.
-
-    Images are channels last; torch convolves them as they lie there, twice as fast as with the copies.
-    """
-    for node in graph.findAllNodes("aten::contiguous"):
-        node.output().replaceAllUsesWith(node.inputsAt(0))
-    for node in graph.findAllNodes("aten::to"):
-        source = node.inputsAt(0)
-        moves = any(str(argument.type()) == "Device" for argument in node.inputs())
-        if moves and source.node().kind() != "prim::Constant":
-            node.output().replaceAllUsesWith(source)
-    torch._C._jit_pass_dce(graph)
-
-
-def _strip(path: Path) -> None:
-    """Leave out the records for debugging: they name folders of this machine."""
-    reader = torch._C.PyTorchFileReader(str(path))
-    own = ("version", "byteorder", ".data/serialization_id")  # the writer adds them
-    names = [name for name in reader.get_all_records() if name not in own and not name.endswith(".debug_pkl")]
-    records = {name: reader.get_record(name) for name in names}
-    del reader
-    writer = torch._C.PyTorchFileWriter(str(path))
-    for name, content in records.items():
-        writer.write_record(name, content, len(content))
-    writer.write_end_of_file()
+FORMAT = Format(
+    name="torchscript",
+    file="weights.pt",
+    process="torch",
+    refusal=refusal,
+    write=write,
+    engine="torch",
+    backend="torch",
+    package="torch",
+    layer_names_with_dots=False,
+)

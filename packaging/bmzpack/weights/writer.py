@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 from pathlib import Path
 
 from bmzpack.engines import TensorNames
 from bmzpack.errors import UserError
-from bmzpack.weights import LABELS_FORMAT
+from bmzpack.weights.network import Network
+from bmzpack.weights.references import resolved
 
 
 def main(task_path: Path) -> None:
-    """Write every format of a task; their versions, or what went wrong, go into ``versions.json`` beside it."""
+    """Write every file of a task; their versions, or what went wrong, go into ``versions.json`` beside it."""
     task = json.loads(task_path.read_text())
     from bmzpack.weights.model import load, one_line
 
-    names = TensorNames(task["inputs"], task["outputs"])
-    model = load(Path(task["model"]))
-    ending = task["ending"]
+    network = Network(load(Path(task["model"])), TensorNames(task["inputs"], task["outputs"]), task["labels"])
     versions = {}
-    for name, file_name in task["formats"].items():
-        writer = importlib.import_module(f"bmzpack.weights.{name}")
+    for name, file in task["files"].items():
         try:
-            further = {"ending": ending} if ending and name == LABELS_FORMAT else {}
-            versions[name] = writer.write(model, Path(task["folder"], file_name), names, **further)
+            versions[name] = resolved(file["writer"])(network, Path(task["folder"], file["name"]))
         except OSError as error:
             raise UserError(f"{task['folder']} cannot be written ({error.strerror}): free some space there.") from error
         except Exception as error:

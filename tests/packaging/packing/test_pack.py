@@ -218,7 +218,7 @@ def test_filters_of_the_zoo(rdf, packed):
     assert rdf["links"] == ["deepimagej/deepimagej", "bioimageio/qupath"]
     assert packed.programs == ["Fiji (deepImageJ)", "QuPath"]
     assert {"nuclei", "2d", "fiji", "qupath"} <= set(rdf["tags"])
-    assert not packed.wanting
+    assert not packed.missing
 
 
 def test_people_licence_and_further_entries(rdf):
@@ -283,7 +283,7 @@ def per_channel(operation, **numbers):
 def test_numbers_per_channel_go_into_the_graph(operation, computed):
     from bmzpack.describe.description import Input, Output
     from bmzpack.measure.axes import Tensor
-    from bmzpack.operations.processing import divide
+    from bmzpack.operations.divide import divide
 
     raw = keras.Input((None, None, 2), name="raw")
     model = keras.Model(raw, layers.Identity(name="same")(raw))
@@ -408,7 +408,7 @@ def test_descriptions_that_cannot_be_used(content, words, tmp_path, monkeypatch)
     assert list(tmp_path.iterdir()) == []
 
 
-def fake_weights(model_path, folder, names, test_inputs, formats, *, ending=None):
+def fake_weights(model_path, folder, names, test_inputs, formats, *, labels=None):
     """The Keras file alone, run in this process."""
     from bmzpack.weights import Written
 

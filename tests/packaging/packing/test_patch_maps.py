@@ -32,6 +32,7 @@ from bmzpack.measure.scales import both_scales
 from bmzpack.repairs.axis_scales import scales
 from bmzpack.repairs.work import Work
 from bmzpack.weights import FORMATS, onnx
+from bmzpack.weights.network import Network
 
 PATCH, SIDE = 16, 4
 
@@ -158,7 +159,7 @@ def test_a_wrong_cut_is_found(single):
 
 
 def graph(network, path):
-    onnx.write(network, path, TensorNames(["raw"], ["probability"]))
+    onnx.write(Network(network, TensorNames(["raw"], ["probability"])), path)
     return read_onnx(path.read_bytes())
 
 

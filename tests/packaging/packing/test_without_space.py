@@ -15,6 +15,7 @@ from bmzpack.engines import TensorNames
 from bmzpack.errors import UserError
 from bmzpack.packing import pack as packing
 from bmzpack.weights import FORMATS, keras_hdf5
+from bmzpack.weights.network import Network
 
 
 def perceptron():
@@ -152,7 +153,7 @@ def test_hdf5_holds_operations(tmp_path):
     x = keras.ops.transpose(keras.ops.reshape(raw, (-1, 2, 8, 2)), (0, 2, 1, 3))
     x = keras.ops.reshape(inner(keras.ops.reshape(x, (-1, 2))), (-1, 8, 2, 1))
     model = keras.Model(raw, layers.Identity(name="answer")(x))
-    keras_hdf5.write(model, tmp_path / "a.h5", TensorNames(["raw"], ["answer"]))
+    keras_hdf5.write(Network(model, TensorNames(["raw"], ["answer"])), tmp_path / "a.h5")
     loaded = keras.models.load_model(tmp_path / "a.h5", compile=False)
     images = np.random.default_rng(1).random((3, 4, 4, 2)).astype(np.float32) * 2
     expected = np.asarray(model(images))

@@ -241,7 +241,7 @@ def test_pickles_and_code_are_not_touched(tmp_path, monkeypatch):
     import h5py
 
     started = []
-    monkeypatch.setattr(engines, "run_python", lambda *arguments, **options: started.append(arguments))
+    monkeypatch.setattr("bmzpack.engines.jobs.run_python", lambda *arguments, **options: started.append(arguments))
     bundle = clean(tmp_path / "bundle")
     bundle.only("torchscript")
     layer = {"class_name": "Lambda", "config": {"name": "trick", "function": ["", None, None]}}
@@ -378,7 +378,7 @@ def test_changed_descriptions(bundles, tmp_path, monkeypatch):
     """The random descriptions of the check's own test: a repair or a sentence, and nothing becomes worse."""
     monkeypatch.setattr(weights_conversion, "run_python", refuse)
     monkeypatch.setattr(weights_conversion, "write_all", refuse)
-    monkeypatch.setattr(engines, "run_python", refuse)
+    monkeypatch.setattr("bmzpack.engines.jobs.run_python", refuse)
 
     @settings(max_examples=1000, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
     @given(descriptions(bundles))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import zipfile
@@ -15,7 +16,7 @@ from corpus import BASES, SAVED_MODEL, Bundle, Network, clean
 from onnx import TensorProto, helper
 
 import bmzpack
-from bmzpack import check, engines
+from bmzpack import check
 from bmzpack.bundle.contents import Contents
 from bmzpack.consumers.findings import Report, Verdict
 from bmzpack.engines import old
@@ -26,6 +27,7 @@ from bmzpack.testing import run
 from bmzpack.testing.evidence import with_matrix
 from bmzpack.testing.inputs import INSIDE, plan, sizes_at
 from bmzpack.testing.run import run_engines
+from bmzpack.weights import FORMATS
 
 
 @pytest.fixture
@@ -279,7 +281,7 @@ def test_format_that_is_not_known(bundle, monkeypatch):
     matrix = run_engines(contents(bundle), rows=[CORE, ONNX])
     assert matrix.cells[CORE, "new_format"] == Cell("unsupported", message="bioimageio.core does not run new_format.")
     assert (ONNX, "new_format") not in matrix.cells
-    monkeypatch.setitem(engines.FORMATS, "onnxruntime", ("onnx", "new_format"))
+    monkeypatch.setitem(FORMATS, "new_format", dataclasses.replace(FORMATS["onnx"], name="new_format", process="new"))
     matrix = run_engines(contents(bundle), rows=[ONNX])
     assert {name: cell.status for (_, name), cell in matrix.cells.items()} == {"onnx": "passed", "new_format": "passed"}
 
@@ -288,7 +290,7 @@ def test_without_torch(tmp_path, monkeypatch):
     bundle = clean(tmp_path / "bundle")
     bundle.only("torchscript")
     monkeypatch.setattr(run, "refused", lambda *_: None)
-    monkeypatch.setattr(run.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     found = cell(bundle, TORCH, "torchscript")
     assert found.status == "absent"
     assert "pip install" in found.message

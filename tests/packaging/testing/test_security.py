@@ -31,9 +31,8 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 import bmzpack
 from bmzpack import engines
 from bmzpack.bundle.contents import Contents
-from bmzpack.engines import guard
 from bmzpack.engines.rows import CORE, ENGINES, KERAS, ONNX, TENSORFLOW, TORCH
-from bmzpack.testing import run
+from bmzpack.testing import guard, run
 from bmzpack.testing.run import run_engines
 
 v1 = tf.compat.v1
@@ -57,7 +56,7 @@ def no_engine(monkeypatch):
     def start(*_, **__):
         raise AssertionError("an engine was started")
 
-    monkeypatch.setattr(engines, "run_python", start)
+    monkeypatch.setattr("bmzpack.engines.jobs.run_python", start)
 
 
 def cells(bundle: Bundle, *rows: str, trust: bool = False):
@@ -526,7 +525,7 @@ def test_graph_without_an_end(bundle, monkeypatch):
 
 
 def test_graph_that_fills_the_memory(bundle, monkeypatch):
-    monkeypatch.setattr(engines, "memory", lambda: 2**31)
+    monkeypatch.setattr("bmzpack.engines.jobs.memory", lambda: 2**31)
     shape = helper.make_tensor("shape", TensorProto.INT64, [4], [2**10, 2**10, 2**10, 2])
     expand = helper.make_node("Expand", ["sum", "shape"], ["probability"])
     total = helper.make_node("ReduceSum", ["raw"], ["sum"])
@@ -623,4 +622,4 @@ def test_the_old_command_is_as_careful(bundle, mark, no_engine):
 
 
 def test_every_engine_is_guarded():
-    assert set(ENGINES.values()) == set(engines.FORMATS)
+    assert set(ENGINES.values()) == set(engines.ENGINES)

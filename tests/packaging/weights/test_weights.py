@@ -277,7 +277,7 @@ def test_formats_that_cannot_be_written(tmp_path, monkeypatch, caplog):
     names = TensorNames(["raw"], ["probability"])
     with pytest.raises(UserError, match="choose from keras_v3"):
         write_all(path, tmp_path, names, [], ["tflite"])
-    monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install kerazoo\[torch\]"):
         write_all(path, tmp_path, names, [], ["torchscript"])
     assert "torchscript" not in weights.choose_formats(None)

@@ -13,7 +13,8 @@ from keras import layers
 from bmzpack.describe.description import Input, Output
 from bmzpack.errors import UserError
 from bmzpack.measure.axes import Tensor
-from bmzpack.operations.processing import arrays, divide, preprocess
+from bmzpack.operations.divide import divide
+from bmzpack.operations.processing import arrays, preprocess
 from bmzpack.packing.network import with_processing
 from kerazoo.config import make_config
 from kerazoo.data.normalise import Normalisation

@@ -12,7 +12,7 @@ import numpy as np
 from bmzpack.describe.description import Description, Output, Processing, Training, Validation
 from bmzpack.errors import UserError
 from bmzpack.files import refuse_existing
-from bmzpack.operations.labels import Ending
+from bmzpack.operations.labels import LabelsPostprocessing
 from bmzpack.packing.pack import pack
 from bmzpack.settings import validate
 from kerazoo.config import AugmentationConfig, Config, DataConfig
@@ -138,13 +138,13 @@ def export(
         model = patch_map(load_model(run.model_path), enlarge)
     elif form != "friendly" or run.recipe.targets == "stars":
         model, ending = _of_objects(run, description, form)
-    packed = pack(model, description, output, formats=formats, ending=ending, overwrite=overwrite)
+    packed = pack(model, description, output, formats=formats, labels=ending, overwrite=overwrite)
     if form == "friendly":
         run.write("agreement", packed.agreement)
     return packed.path
 
 
-def _of_objects(run: Run, description: Description, form: str) -> tuple[Any, Ending | None]:
+def _of_objects(run: Run, description: Description, form: str) -> tuple[Any, LabelsPostprocessing | None]:
     """A network for single objects as a bundle of a form has it, and what makes labels there; adds to what is said."""
     from kerazoo.exporting import labels as endings
     from kerazoo.inference.network import load_model

@@ -10,7 +10,7 @@ import numpy as np
 
 from bmzpack.describe.description import Processing
 from bmzpack.errors import UserError
-from bmzpack.operations.labels import Ending
+from bmzpack.operations.labels import LabelsPostprocessing
 from kerazoo.models.cellpose.decoding import cluster, fill_enclosed, integrate, remove_inconsistent
 from kerazoo.models.pixels.decoding import FLOW_ITERATIONS, decode, logit
 from kerazoo.models.recipe import Recipe
@@ -23,7 +23,7 @@ BORDER = 2
 """Pixels of a network's output at its edges that StarDist takes for no candidates."""
 
 
-def operation_ending(recipe: Recipe) -> Ending:
+def operation_ending(recipe: Recipe) -> LabelsPostprocessing:
     """The operation of the zoo that makes labels of the output.
 
     Parameters
@@ -48,7 +48,9 @@ def operation_ending(recipe: Recipe) -> Ending:
                 "b": BORDER * grid,
             }
             plain = recipe.model_copy(update={"decoding": decoding.model_copy(update={"minimum_size": 0})})
-            return Ending(_decoder(plain, np.int32), Processing(id="stardist_postprocessing", kwargs=kwargs))
+            return LabelsPostprocessing(
+                _decoder(plain, np.int32), Processing(id="stardist_postprocessing", kwargs=kwargs)
+            )
         case "flows":
             kwargs = {
                 "cellprob_threshold": _finite_logit(decoding.threshold),
@@ -62,11 +64,11 @@ def operation_ending(recipe: Recipe) -> Ending:
                 found = [_as_cellpose(image.transpose(1, 2, 0), kwargs) for image in output]
                 return np.stack(found)[:, None].astype(np.uint16)
 
-            return Ending(labels, Processing(id="cellpose_flow_dynamics", kwargs=kwargs))
+            return LabelsPostprocessing(labels, Processing(id="cellpose_flow_dynamics", kwargs=kwargs))
     raise _none_for(recipe)
 
 
-def graph_ending(recipe: Recipe) -> Ending:
+def graph_ending(recipe: Recipe) -> LabelsPostprocessing:
     """The TensorFlow operations that make labels of the output.
 
     Parameters
@@ -100,7 +102,7 @@ def graph_ending(recipe: Recipe) -> Ending:
             }
         case _:
             raise _none_for(recipe)
-    return Ending(_decoder(recipe, np.float32), function=function, arguments=arguments)
+    return LabelsPostprocessing(_decoder(recipe, np.float32), function=function, arguments=arguments)
 
 
 def _none_for(recipe: Recipe) -> UserError:

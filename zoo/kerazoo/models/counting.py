@@ -15,6 +15,7 @@ import keras
 from keras import layers
 
 from bmzpack.errors import UserError
+from bmzpack.measure.keras_graph import operation_of
 
 _TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
 _WEIGHING = (
@@ -124,7 +125,7 @@ def count(model: keras.Model, input_shape: tuple[int, ...] | None = None) -> Cou
 
     counts, pooled, biases = [], {}, 0
     for step in steps:
-        sources = [tensor._keras_history.operation.name for tensor in _inputs_of(step)]
+        sources = [operation_of(tensor).name for tensor in _inputs_of(step)]
         ways = max((pooled[name] for name in sources), default=1)
         units = connections = products = 0
         if isinstance(step, layers.InputLayer):

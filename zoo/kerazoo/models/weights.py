@@ -25,6 +25,7 @@ import keras
 import numpy as np
 
 from bmzpack.errors import UserError
+from bmzpack.measure.keras_graph import all_layers
 from kerazoo.models.backbones import BACKBONES, encoder_of, get_backbone
 
 HEADS = ("probability", "output")
@@ -202,7 +203,7 @@ def _variables(layer: keras.layers.Layer) -> list[keras.Variable]:
 
 
 def _arrays_of(model: Any) -> dict[str, np.ndarray]:
-    layers = [layer for layer in model._flatten_layers(include_self=False) if not isinstance(layer, keras.Model)]
+    layers = [layer for layer in all_layers(model, include_self=False) if not isinstance(layer, keras.Model)]
     return {
         f"{layer.name}/{variable.name}": np.asarray(keras.ops.convert_to_numpy(variable))
         for layer in layers

@@ -8,9 +8,10 @@ import numpy as np
 
 from bmzpack.bundle.contents import Contents
 from bmzpack.bundle.described import DescribedOperation, DescribedTensor
-from bmzpack.consumers import jdll
 from bmzpack.consumers.findings import Occurrence, Severity
 from bmzpack.consumers.rules import Condition
+from bmzpack.operations.operation import Operation, axes_of
+from bmzpack.operations.registry import find_operation
 
 EXACT, SLIGHT = 1e-4, 1e-2
 """Errors, of the range: below the first they are those of any engine, above the second the result is another one."""
@@ -43,7 +44,7 @@ def skipped(known: Container[str], but: Container[str] = ()) -> Condition:
         for tensor, operation in operations(contents):
             if operation.id not in known and operation.id not in but and not harmless(operation):
                 error = _error(contents, tensor, operation, _left_out)
-                yield Occurrence(operation.place, f"The operation {operation.id} is left out{_told(error)}.")
+                yield Occurrence(operation.place, f"The operation {operation.id} is left out{_amount(error)}.")
 
     return condition
 
@@ -70,7 +71,7 @@ def casts(contents: Contents) -> Iterator[Occurrence]:
             error = _error(contents, tensor, operation, _left_out)
             yield Occurrence(
                 operation.place,
-                f"Values are to become {operation.kwargs.get('dtype')}{_told(error)}.",
+                f"Values are to become {operation.kwargs.get('dtype')}{_amount(error)}.",
                 Severity.WRONG_RESULT if error is not None and error > SLIGHT else None,
             )
 
@@ -78,7 +79,7 @@ def casts(contents: Contents) -> Iterator[Occurrence]:
 def some_axes_of_many_channels(contents: Contents) -> Iterator[Occurrence]:
     """Statistics over y and x alone, where there are several channels."""
     for tensor, operation in operations(contents):
-        axes = _axes(operation)
+        axes = axes_of(operation.kwargs)
         if operation.id != "zero_mean_unit_variance" or axes is None or "batch" in axes:
             continue
         whole = [axis for axis in ("channel", "z", "y", "x") if axis in tensor.ids]
@@ -88,7 +89,7 @@ def some_axes_of_many_channels(contents: Contents) -> Iterator[Occurrence]:
             yield Occurrence(
                 operation.place,
                 f"Mean and deviation are asked for over {', '.join(axes) or 'no axes'}, for each {left_out[0]} by "
-                f"itself{_told(error)}.",
+                f"itself{_amount(error)}.",
                 remedy=f"Let it run over {', '.join(whole)}, or put the normalisation per channel into the network.",
             )
 
@@ -96,14 +97,16 @@ def some_axes_of_many_channels(contents: Contents) -> Iterator[Occurrence]:
 def over_batch(contents: Contents) -> Iterator[Occurrence]:
     """Statistics over the batch axis."""
     for _, operation in operations(contents):
-        if "batch" in (_axes(operation) or ()):
-            yield Occurrence(operation.place, f"{operation.id} runs over the axes {', '.join(_axes(operation) or ())}.")
+        if "batch" in (axes_of(operation.kwargs) or ()):
+            yield Occurrence(
+                operation.place, f"{operation.id} runs over the axes {', '.join(axes_of(operation.kwargs) or ())}."
+            )
 
 
 def rough_percentiles(contents: Contents) -> Iterator[Occurrence]:
     """Percentiles, which are not interpolated, and reference tensors, which are not looked at."""
     for tensor, operation in operations(contents):
-        if operation.id != "scale_range" or "batch" in (_axes(operation) or ()):
+        if operation.id != "scale_range" or "batch" in (axes_of(operation.kwargs) or ()):
             continue
         if operation.kwargs.get("reference_tensor"):
             yield Occurrence(
@@ -115,7 +118,7 @@ def rough_percentiles(contents: Contents) -> Iterator[Occurrence]:
         else:
             error = _error(contents, tensor, operation, _in_fiji)
             if error is None or error > EXACT:
-                yield Occurrence(operation.place, f"Percentiles decide the scaling{_told(error)}.")
+                yield Occurrence(operation.place, f"Percentiles decide the scaling{_amount(error)}.")
 
 
 def per_channel(name: str) -> Condition:
@@ -131,7 +134,7 @@ def per_channel(name: str) -> Condition:
                 if all(value[1:] == value[:-1] for value in lists):
                     continue  # the first number is that of all
                 error = _error(contents, tensor, operation, _in_fiji)
-            yield Occurrence(operation.place, f"{name} has one number per channel{_told(error)}.")
+            yield Occurrence(operation.place, f"{name} has one number per channel{_amount(error)}.")
 
     return condition
 
@@ -146,23 +149,15 @@ def open_clip(contents: Contents) -> Iterator[Occurrence]:
             yield Occurrence(operation.place, f"clip is given {given or 'nothing'}.")
 
 
-Other = Callable[[DescribedOperation, np.ndarray, DescribedTensor], np.ndarray | None]
-
-
-def _left_out(operation: DescribedOperation, image: np.ndarray, tensor: DescribedTensor) -> np.ndarray:
+def _left_out(operation: Operation, image: np.ndarray, axes: list[str]) -> np.ndarray:
     return image
 
 
-def _in_fiji(operation: DescribedOperation, image: np.ndarray, tensor: DescribedTensor) -> np.ndarray | None:
-    return jdll.in_fiji(operation.id, operation.kwargs, image, tensor.ids)
+def _in_fiji(operation: Operation, image: np.ndarray, axes: list[str]) -> np.ndarray | None:
+    return operation.in_fiji(image, axes)
 
 
-def _axes(operation: DescribedOperation) -> list[str] | None:
-    axes = operation.kwargs.get("axes")
-    return [str(axis) for axis in axes] if isinstance(axes, list | tuple) else None
-
-
-def _told(error: float | None) -> str:
+def _amount(error: float | None) -> str:
     """An error as an end of a sentence."""
     if error is None:
         return ""
@@ -170,7 +165,12 @@ def _told(error: float | None) -> str:
     return f": on the test image the result is off by up to {amount}"
 
 
-def _error(contents: Contents, tensor: DescribedTensor, operation: DescribedOperation, other: Other) -> float | None:
+def _error(
+    contents: Contents,
+    tensor: DescribedTensor,
+    operation: DescribedOperation,
+    other: Callable[[Operation, np.ndarray, list[str]], np.ndarray | None],
+) -> float | None:
     """How far another computation is off on the bundle's own test image, relative to the range of the right one."""
     image = contents.array(tensor) if tensor in contents.inputs else None
     if not isinstance(image, np.ndarray) or image.ndim != len(tensor.ids) or image.dtype.kind not in "uif":
@@ -178,16 +178,16 @@ def _error(contents: Contents, tensor: DescribedTensor, operation: DescribedOper
     while image.size > LARGEST_TRIED:
         longest = int(np.argmax(image.shape))
         image = image.take(range(image.shape[longest] // 2), longest)
+    position = next(n for n, step in enumerate(tensor.operations) if step is operation)
+    steps = [find_operation(step.id, step.kwargs) for step in tensor.operations[: position + 1]]
     try:
         with np.errstate(all="ignore"):
-            for earlier in tensor.operations:
-                if earlier is operation:
-                    break
-                image = jdll.specified(earlier.id, earlier.kwargs, image, tensor.ids)
+            for step in steps[:-1]:
+                image = step and step.forward(image, tensor.ids)
                 if image is None:
                     return None
-            right = jdll.specified(operation.id, operation.kwargs, image, tensor.ids)
-            wrong = other(operation, image, tensor)
+            right = steps[-1] and steps[-1].forward(image, tensor.ids)
+            wrong = steps[-1] and other(steps[-1], image, tensor.ids)
             if right is None or wrong is None:
                 return None
             extent = float(np.ptp(right))

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from bmzpack.measure.keras_graph import operation_of
 from kerazoo.models.registry import Model
 from kerazoo.reports.cards.facts import Facts
 from kerazoo.reports.cards.records import Record, mean_and_deviation
@@ -138,7 +139,7 @@ def _tensors(entry: Model, facts: Facts) -> Iterator[str]:
     ]
     axes = AXES[len(made.shape)].format(last="class")
     axes = axes if entry.targets else axes.replace("channel", "class")
-    name = made._keras_history.operation.name
+    name = operation_of(made).name
     lines.append(f"- `{name}` ({axes}; float32): {_output_values(entry, facts, made.shape[-1])}")
     if (geometry := facts.geometry) is not None:
         sizes = f"{geometry.minimum} pixels or any multiple of {geometry.step} more"

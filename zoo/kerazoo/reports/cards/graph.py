@@ -9,6 +9,8 @@ from typing import Any
 import keras
 from keras import layers
 
+from bmzpack.measure.keras_graph import first_call, run_through
+
 KINDS: dict[str, tuple[type, ...]] = {
     "input": (layers.InputLayer,),
     "convolution": (layers.Conv2D, layers.SeparableConv2D),
@@ -68,10 +70,7 @@ def read_blocks(model: keras.Model) -> list[Block]:
     for tensor in model.inputs:
         blocks.append(Block("input", tensor.name, tuple(tensor.shape[1:]), 0, 0, set()))
     starts = [_Made({number}) for number in range(len(blocks))]
-    network: Any = model
-    ends = keras.tree.flatten(
-        network._run_through_graph(starts, operation_fn=lambda operation: _rule(operation, blocks))
-    )
+    ends = run_through(model, starts, lambda operation: _rule(operation, blocks))
     wanted = set().union(*(end.blocks for end in ends))
     for number in reversed(range(len(blocks))):
         if number in wanted:
@@ -128,7 +127,7 @@ def _rule(operation: Any, blocks: list[Block]) -> Callable[..., Any]:
 
     def apply(*arguments: Any, **keywords: Any) -> Any:
         given = [item for item in keras.tree.flatten((arguments, keywords)) if isinstance(item, _Made)]
-        outputs = operation._inbound_nodes[0].output_tensors
+        outputs = first_call(operation).outputs
         shape = tuple(outputs[0].shape[1:])
         if isinstance(operation, layers.Multiply):
             # A weight per channel is no way of its own: the figure shows what is weighted.
@@ -156,7 +155,7 @@ def _rule(operation: Any, blocks: list[Block]) -> Callable[..., Any]:
 
 def _changes_resolution(operation: Any, shape: tuple[int, ...]) -> bool:
     steps = getattr(operation, "strides", getattr(operation, "size", 1))
-    was_image = len(operation._inbound_nodes[0].input_tensors[0].shape) == 4
+    was_image = len(first_call(operation).inputs[0].shape) == 4
     return max(keras.tree.flatten(steps)) > 1 or (was_image and len(shape) == 1) or isinstance(operation, layers.Dense)
 
 

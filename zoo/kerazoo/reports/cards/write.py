@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bmzpack.errors import UserError
 from bmzpack.files import new_file
+from bmzpack.measure.keras_graph import operation_of
 from kerazoo.models.registry import Model, list_models
 from kerazoo.reports.cards.architecture import draw_architecture
 from kerazoo.reports.cards.card import figure_title, render_card, render_index
@@ -115,6 +116,6 @@ def _draw(entry: Model, facts: Facts | None) -> str:
     if facts is None:
         return draw_steps(title)
     blocks = summarise(read_blocks(facts.model))
-    output = facts.model.outputs[0]._keras_history.operation.name
+    output = operation_of(facts.model.outputs[0]).name
     is_image = len(facts.model.inputs[0].shape) == 4
     return (draw_architecture if is_image else draw_neurons)(blocks, title, output)

@@ -1,0 +1,88 @@
+"""Pre- and postprocessing: what the bundle declares, and what goes into the graph.
+
+Programs differ in the operations that they have and in how they compute them. An operation that would be computed
+wrongly somewhere is put into the network's graph, or rewritten as another one that means the same; what remains is
+declared in the bundle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from bmzpack.errors import UserError
+from bmzpack.operations.section import Processing
+
+if TYPE_CHECKING:
+    from bmzpack.describe.description import Input, Output
+    from bmzpack.measure.axes import Tensor
+
+
+def divide(
+    inputs: Sequence[Tensor[Input]], outputs: Sequence[Tensor[Output]]
+) -> tuple[dict[str, list[Processing]], dict[str, list[Processing]]]:
+    """Divide the described operations into those that are declared and those that go into the graph.
+
+    Parameters
+    ----------
+    inputs, outputs
+        The network's tensors.
+
+    Returns
+    -------
+    tuple of dict
+        The declared operations, then those of the graph, by tensor id.
+
+    Raises
+    ------
+    UserError
+        An operation has arguments that no program computes rightly, or would have to go into the graph and cannot.
+    """
+    declared, in_graph = {}, {}
+    for tensor in inputs:
+        steps = tensor.described.preprocessing
+        first = next((n for n, step in enumerate(steps) if step.operation.needs_graph), len(steps))
+        declared[tensor.id] = _declared(steps[:first], tensor)
+        in_graph[tensor.id] = _graph(steps[first:], tensor, "preprocessing")
+    for tensor in outputs:
+        steps = tensor.described.postprocessing
+        end = max((n + 1 for n, step in enumerate(steps) if step.operation.needs_graph), default=0)
+        in_graph[tensor.id] = _graph(steps[:end], tensor, "postprocessing")
+        declared[tensor.id] = _declared(steps[end:], tensor)
+    return declared, in_graph
+
+
+def _graph(steps: Sequence[Processing], tensor: Tensor[Any], kind: str) -> list[Processing]:
+    kept = [step for step in steps if step.id != "ensure_dtype"]
+    if kept and "c" not in tensor.axes:
+        raise UserError(
+            f"{kind} of {tensor.id!r}: {kept[0].id} runs over channels, but the tensor has no channel axis."
+        )
+    for step in kept:
+        if not step.operation.has_layer:
+            cause = next(other.id for other in steps if other.operation.needs_graph)
+            raise UserError(
+                f"{kind} of {tensor.id!r}: {cause} is put into the network, because not every program computes it "
+                f"rightly, and {step.id} would have to follow it there: change their order, or leave "
+                f"{step.id} out."
+            )
+        counts = {len(value) for value in step.kwargs.values() if isinstance(value, list)} - {1, tensor.channels}
+        if counts:
+            raise UserError(
+                f"{kind} of {tensor.id!r}: {step.id} has {counts.pop()} numbers for {tensor.channels} channels."
+            )
+    return kept
+
+
+def _declared(steps: Sequence[Processing], tensor: Tensor[Any]) -> list[Processing]:
+    declared = []
+    for step in steps:
+        if "batch" in step.kwargs.get("axes", ()):
+            whole = [axis for axis in ("channel", "z", "y", "x", "index") if axis in tensor.ids]
+            raise UserError(
+                f"{step.id} of {tensor.id!r} runs over the batch axis, which Fiji computes wrongly: "
+                f"write its axes as {whole}."
+            )
+        operation = step.operation.declared(tensor.ids, tensor.channels)
+        declared.append(Processing(id=operation.id, kwargs=dict(operation.kwargs)))
+    return declared
