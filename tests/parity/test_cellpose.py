@@ -11,7 +11,7 @@ import scipy.ndimage
 from answers import answer, labels_of, network_of, packed, recipe_of
 from bmzpack.errors import UserError
 from kerazoo.data.rescale import diameter
-from kerazoo.evaluation.matching import overlaps
+from kerazoo.models.shared.matching import overlaps
 from kerazoo.exporting.labels import laid_out, operation_ending
 from kerazoo.files.read import read_mask
 from kerazoo.models.cellpose.checkpoint import load_cellpose, load_omnipose

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from kerazoo.evaluation.matching import overlaps
+from kerazoo.models.shared.matching import overlaps
 from kerazoo.models.omnipose.decoding import find_field_objects, flow_errors, integrate
 from kerazoo.models.omnipose.targets import distance_fields, field_targets
 

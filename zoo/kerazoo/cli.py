@@ -43,13 +43,11 @@ Axes = Annotated[
 @app.command()
 def models(json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
     """List the networks of the zoo."""
-    import dataclasses
-
     from kerazoo.models.registry import list_models
 
     entries = list_models()
     if json:
-        typer.echo(json_module.dumps([dataclasses.asdict(entry) for entry in entries], indent=2))
+        typer.echo(json_module.dumps([entry.as_dict() for entry in entries], indent=2))
         return
     from rich.console import Console
     from rich.table import Table
@@ -109,16 +107,15 @@ def train(
     overwrite: Overwrite = False,
 ) -> None:
     """Train a network; the run folder defaults to runs/NAME of the configuration."""
-    from kerazoo.config import read_config
+    from kerazoo.commands import train as run_training
+    from kerazoo.models.configure import read_config
 
     settings = read_config(config, changes or ())
     run_path = output or Path("runs") / config.stem
 
     import_tensorflow()
-    from kerazoo.training.fit import train as fit
-
-    run = fit(settings, run_path, resume=resume, overwrite=overwrite)
-    _print_scores(run.read("record").get("scores", {}), "validation")
+    run = run_training(settings, run_path, resume=resume, overwrite=overwrite)
+    _print_scores(run.record.scores, "validation")
     typer.echo(f"The run is in {run.path}. Next: kerazoo report {run.path}; kerazoo export {run.path} -o model.zip")
 
 

@@ -10,11 +10,10 @@ import numpy as np
 
 from bmzpack.errors import UserError
 from kerazoo.config import DataConfig
-from kerazoo.data.patches import patches_of_mask
+from kerazoo.data.patches import Patch, patches_of_mask
 from kerazoo.data.survey import survey
 from kerazoo.files.pairs import pairs_of
 from kerazoo.files.read import open_stack, read_image, read_mask
-from kerazoo.models.recipe import Patch
 
 PURITY = 0.85
 SIZES = (224, 160, 128, 96, 64, 48, 32)

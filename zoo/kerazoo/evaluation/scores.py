@@ -14,7 +14,7 @@ is not defined (no object in truth and prediction, a class in neither) is None, 
 | ap_50_95 | mean of the ten at 0.50, 0.55, ..., 0.95 | - |
 | precision_50, recall_50, f1_50 | at IoU 0.5 | - |
 | mean_matched_iou | mean IoU of the pairs matched at 0.5 | - |
-| splits, merges | true objects found in parts, predicted ones that join several (`kerazoo.evaluation.matching`) | - |
+| splits, merges | true objects found in parts, predicted ones that join several (`kerazoo.models.shared.matching`) | - |
 | panoptic_quality | sum of that IoU / (TP + FP / 2 + FN / 2) at 0.5 (Kirillov et al. 2019) | - |
 """
 
@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Self
 import cv2
 import numpy as np
 
-from kerazoo.evaluation.matching import match, merges, overlaps, splits
+from kerazoo.models.shared.matching import match, merges, overlaps, splits
 
 if TYPE_CHECKING:
     from kerazoo.models.recipe import Recipe
@@ -175,7 +175,7 @@ def count(truth: np.ndarray, prediction: np.ndarray, recipe: Recipe) -> Counts:
     valid = np.ones(truth.shape, bool) if recipe.ignore is None else truth != recipe.ignore
     if recipe.task == "instances":
         return count_instances(truth, prediction, valid)
-    if recipe.targets == "foreground":
+    if recipe.binary:
         return count_classes(truth > 0, prediction > 0, 2, valid, binary=True)
     return count_classes(truth, prediction, len(recipe.classes), valid)
 

@@ -6,7 +6,7 @@ import csv
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,10 +20,10 @@ from matplotlib.patches import Patch
 from skimage.measure import find_contours, regionprops
 
 from bmzpack.files import new_file
-from kerazoo.evaluation.matching import match, overlaps
 from kerazoo.evaluation.scores import count
 from kerazoo.files.legend import CLASS_COLOURS, class_colours
 from kerazoo.models.recipe import Recipe
+from kerazoo.models.shared.matching import match, overlaps
 
 SKY, ORANGE, GREEN, PINK, BLUE, VERMILION, _ = CLASS_COLOURS
 MATCHED, UNMATCHED = SKY, ORANGE
@@ -34,18 +34,6 @@ GAMMA = 0.7
 """Exponent of displayed grey values."""
 RESOLUTION = 125
 """Dots per inch of the figures."""
-
-
-class Example(NamedTuple):
-    """An image with its annotation and its result."""
-
-    id: str
-    image: np.ndarray
-    """(y, x, channel), any dtype."""
-    truth: np.ndarray
-    """As the annotation is read, int (y, x)."""
-    prediction: np.ndarray
-    """The result, int (y, x)."""
 
 
 def draw_curves(history: Path, path: Path) -> None:
@@ -169,7 +157,7 @@ class _View:
             right = np.isin(truth, [0, *self.true_matches]) & np.isin(prediction, [0, *self.predicted_matches])
             wrong = ~right | ((truth > 0) != (prediction > 0))
         else:
-            if recipe.targets == "foreground":
+            if recipe.binary:
                 truth, prediction = (truth > 0).astype(np.int32), (prediction > 0).astype(np.int32)
             wrong = truth != prediction
         part = _window(wrong)
@@ -178,9 +166,7 @@ class _View:
         self.grey = self.picture if self.picture.ndim == 2 else self.picture.mean(axis=2)
         self.aspect = self.truth.shape[0] / self.truth.shape[1]
         scores = count(example.truth, example.prediction, recipe).scores()
-        shown = (
-            ("ap_50", "dice") if self.objects else ("dice",) if recipe.targets == "foreground" else ("iou", "accuracy")
-        )
+        shown = ("ap_50", "dice") if self.objects else ("dice",) if recipe.binary else ("iou", "accuracy")
         figures = [f"{_NAMES[name]} {scores[name]:.2f}" for name in shown if scores[name] is not None]
         name = example.id if len(example.id) <= 40 else f"{example.id[:37]}..."
         whole = truth.shape == self.truth.shape
@@ -211,10 +197,10 @@ class _View:
 
     def _paint_classes(self, ax: Axes, classes: np.ndarray) -> None:
         # On a pale grey the classes keep the colours of the legend.
-        shade = 0.35 + 0.65 * self.grey if self.recipe.targets == "classes" else self.grey
+        shade = 0.35 + 0.65 * self.grey if self.recipe.named_classes else self.grey
         ax.imshow(shade, cmap="gray", **_EXACT)
         colours = np.array([to_rgba(colour, 0.5) for colour in _class_colours(self.recipe)])
-        if self.recipe.targets == "foreground":
+        if self.recipe.binary:
             colours[0, 3] = 0
         overlay = colours[classes]
         overlay[~self.valid] = to_rgba(PAPER, 0.8)
@@ -253,7 +239,7 @@ def _window(wrong: np.ndarray) -> tuple[slice, slice]:
 
 
 def _class_colours(recipe: Recipe) -> list[str]:
-    return [PAPER, SKY] if recipe.targets == "foreground" else class_colours(len(recipe.classes))
+    return [PAPER, SKY] if recipe.binary else class_colours(len(recipe.classes))
 
 
 def _legend(recipe: Recipe) -> list[Line2D | Patch]:
@@ -263,4 +249,4 @@ def _legend(recipe: Recipe) -> list[Line2D | Patch]:
             Line2D([], [], color=UNMATCHED, label="missed in the truth, false in the prediction"),
         ]
     entries = list(zip(recipe.classes, _class_colours(recipe), strict=True))
-    return [Patch(color=colour, alpha=0.7, label=name) for name, colour in entries[recipe.targets == "foreground" :]]
+    return [Patch(color=colour, alpha=0.7, label=name) for name, colour in entries[recipe.binary :]]

@@ -15,9 +15,11 @@ from keras import layers
 from bmzpack.errors import UserError
 from bmzpack.files import new_file
 from bmzpack.measure.geometry import measure
-from kerazoo.config import Config, make_config
+from kerazoo.config import Config
 from kerazoo.data.normalise import fit_normalisation
-from kerazoo.models.recipe import Recipe, Scale, TileGeometry
+from kerazoo.data.rescale import Scale
+from kerazoo.models.configure import family_of, make_config
+from kerazoo.models.recipe import Recipe, TileGeometry
 from kerazoo.runs.environment import describe_environment
 from kerazoo.runs.run import Run
 
@@ -161,8 +163,8 @@ def _recipe(config: Config, model: keras.Model, scale: Scale | None, grid: int =
         task="instances",
         channels=config.data.channels,
         channel_names=[f"channel{number}" for number in range(config.data.channels)],
-        classes=config.class_names,
-        targets=config.targets.kind,
+        classes=family_of(config).channel_names(config),
+        targets=str(config.targets.kind),
         scale=scale,
         normalisation=fit_normalisation(config.normalisation, []),
         decoding=config.decoding,

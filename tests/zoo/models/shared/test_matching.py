@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 from scipy.optimize import linear_sum_assignment
 
-from kerazoo.evaluation.matching import match, overlaps
+from kerazoo.models.shared.matching import match, overlaps
 from kerazoo.evaluation.scores import THRESHOLDS, count_instances
 
 LABELS = st.tuples(st.integers(1, 14), st.integers(1, 14)).flatmap(

@@ -9,17 +9,18 @@ import keras
 import numpy as np
 
 from bmzpack.errors import UserError
-from kerazoo.data.patches import places
-from kerazoo.inference.network import compiled_batch
+from kerazoo.data.patches import Patch, places
+from kerazoo.inference.network import Batch, compiled
 from kerazoo.inference.source import open_source
-from kerazoo.models.recipe import Patch, Recipe
+from kerazoo.models.recipe import Recipe
+from kerazoo.models.registry import family_of_kind
 from kerazoo.runs.run import Run
 
 BATCH_PIXELS = 2**18
 """So many pixels of patches are classified at once."""
 
 
-class PatchClassifier:
+class PatchPredictor:
     """Classifies patches of images, and images by their patches.
 
     Parameters
@@ -34,11 +35,12 @@ class PatchClassifier:
         assert recipe.patch is not None
         self.recipe = recipe
         self.patch: Patch = recipe.patch
-        network = compiled_batch(model)
+        self.family = family_of_kind(recipe.targets)
+        network = self._arrays(compiled(model))
         self._network = network if len(model.output_shape) == 2 else _by_mosaics(network, model.input_shape[1])
 
     @classmethod
-    def load(cls, source: Run | str | os.PathLike[str]) -> PatchClassifier:
+    def load(cls, source: Run | str | os.PathLike[str]) -> PatchPredictor:
         """Load the classifier of a run or of a bundle.
 
         Raises
@@ -51,8 +53,15 @@ class PatchClassifier:
             raise UserError(f"{source} is no patch classifier: it gives a class per pixel.")
         return cls(model, recipe)
 
+    def _arrays(self, network: Callable[[Batch], Batch]) -> Callable[[np.ndarray], np.ndarray]:
+        """The network as a function of patches (patch, y, x, channel), with one output."""
+        return lambda patches: next(iter(network(self.family.inputs(patches)).values()))
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Images of any shape are taken."""
+
     @property
-    def channels(self) -> int:
+    def channels(self) -> int | None:
         """Of the images."""
         return self.recipe.channels
 
@@ -86,6 +95,13 @@ class PatchClassifier:
                        for y, x in corners[part]]  # fmt: skip
             output[part] = self._network(((np.stack(patches) - offset) / scale).astype(np.float32))
         return output
+
+    def result(self, image: np.ndarray, probabilities: np.ndarray | None = None) -> np.ndarray:
+        """The most probable class of patches side by side, int32 (row, column); their scores are kept on request."""
+        scores = self.map(image)
+        if probabilities is not None:
+            probabilities[...] = scores
+        return scores.argmax(axis=2).astype(np.int32)
 
     def map(self, image: np.ndarray, stride: int | None = None) -> np.ndarray:
         """Slide the classifier over an image.
