@@ -51,9 +51,9 @@ def test_labels_are_measured(tmp_path):
     folder = write(tmp_path, [squares(10, 6), squares(30, 10), squares(20, 10)])
     found = survey(DataConfig(images=folder / "images", masks=folder / "masks"))
     assert found.annotation == "labels"
-    assert found.objects == (10, 20, 30)
-    assert found.areas == pytest.approx((36, 100, 100))
-    assert found.diameter == pytest.approx(2 * np.sqrt(100 / np.pi))
+    assert found.objects.counts == (10, 20, 30)
+    assert found.objects.areas == pytest.approx((36, 100, 100))
+    assert found.objects.diameter == pytest.approx(2 * np.sqrt(100 / np.pi))
     assert found.smallest == found.largest == (96, 120)
     assert (found.channels, found.dtypes) == (1, ("uint16",))
     assert found.fractions[1] == pytest.approx((10 * 36 + 50 * 100) / (3 * 96 * 120))

@@ -26,7 +26,7 @@ class InputSizes:
     minimum: int = 32
     """Smallest side."""
     step: int = 32
-    """All sides are the smallest one and a multiple of this."""
+    """All sides are the smallest one and a multiple of this; 0: the smallest one only."""
     margin: int = 0
     """The output is smaller by this on each side."""
 

@@ -18,11 +18,13 @@ from kerazoo.models.entry import Model
 if TYPE_CHECKING:
     import keras
 
-    from kerazoo.config import Config
+    from kerazoo.config import Config, ModelConfig
     from kerazoo.data.feed import Feed
     from kerazoo.data.normalise import Normalisation
+    from kerazoo.data.survey import Survey
     from kerazoo.data.target import Target
     from kerazoo.files.pairs import Sample
+    from kerazoo.models.proposal import Proposal
     from kerazoo.models.recipe import Recipe, TileGeometry
 
 Task = Literal["instances", "semantic", "classification"]
@@ -72,6 +74,31 @@ class Family:
         if self.learns_objects:
             values["training"] = {"foreground": 0.5}
         return values
+
+    def default_backbone(self, model: Model) -> str | None:
+        """The backbone of a configuration that names none."""
+        return None
+
+    def propose(self, start: ModelConfig, model: Model, survey: Survey, source: Recipe | None) -> Proposal:
+        """What `kerazoo init` writes for a data set, beside what was measured.
+
+        Parameters
+        ----------
+        start
+            The network, its backbone and its weights.
+        model
+            Its entry of the registry.
+        survey
+            The data set.
+        source
+            The recipe of the run that the weights are from; None where they are from elsewhere.
+
+        Raises
+        ------
+        UserError
+            The network cannot learn from such data.
+        """
+        raise NotImplementedError
 
     def check(self, config: Config, model: Model) -> None:
         """Refuse a configuration that its networks cannot learn.

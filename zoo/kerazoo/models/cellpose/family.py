@@ -15,9 +15,11 @@ from kerazoo.models.shared.tuning import THRESHOLDS, minimum_sizes
 if TYPE_CHECKING:
     import keras
 
-    from kerazoo.config import Config
+    from kerazoo.config import Config, ModelConfig
+    from kerazoo.data.survey import Survey
     from kerazoo.data.target import Target
     from kerazoo.models.entry import Model
+    from kerazoo.models.proposal import Proposal
     from kerazoo.models.recipe import Recipe
 
 FLOW_ERRORS = (0.4, 0.6, 0.8, 0.3, 0.2, 0.0)
@@ -31,6 +33,12 @@ class Cellpose(Family):
     kinds = ("flows",)
     learns_objects = True
     rescales = True
+
+    def propose(self, start: ModelConfig, model: Model, survey: Survey, source: Recipe | None) -> Proposal:
+        """See `Family`."""
+        from kerazoo.models.cellpose.proposal import propose
+
+        return propose(start, model, survey)
 
     def check(self, config: Config, model: Model) -> None:
         """See `Family`."""

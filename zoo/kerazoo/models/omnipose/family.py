@@ -14,9 +14,11 @@ from kerazoo.models.shared.tuning import minimum_sizes
 if TYPE_CHECKING:
     import keras
 
-    from kerazoo.config import Config
+    from kerazoo.config import Config, ModelConfig
+    from kerazoo.data.survey import Survey
     from kerazoo.data.target import Target
     from kerazoo.models.entry import Model
+    from kerazoo.models.proposal import Proposal
     from kerazoo.models.recipe import Recipe
 
 DISTANCES = (0.0, 0.5, -0.5, 1.0, -1.0, 1.5, 2.0)
@@ -31,6 +33,12 @@ class Omnipose(Family):
     kinds = ("fields",)
     learns_objects = True
     rescales = True
+
+    def propose(self, start: ModelConfig, model: Model, survey: Survey, source: Recipe | None) -> Proposal:
+        """See `Family`."""
+        from kerazoo.models.omnipose.proposal import propose
+
+        return propose(start, model, survey)
 
     def channel_names(self, config: Config) -> list[str]:
         """See `Family`."""

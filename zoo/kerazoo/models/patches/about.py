@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kerazoo.models.entry import IMAGENET_BACKBONES, Model
+from kerazoo.models.entry import IMAGENET_BACKBONES, InputSizes, Model
 
 MODELS = (
     Model(
@@ -21,6 +21,7 @@ MODELS = (
             "Its outputs are scores around +1 and -1, not probabilities.",
         ),
         output="score",
+        sizes=InputSizes(minimum=28, step=0),
     ),
     Model(
         name="patch_cnn",
@@ -34,6 +35,7 @@ MODELS = (
         purpose="A deep convolutional network trained from scratch: one class per patch, such as epithelium, stroma or "
         "background.",
         limits=("With few annotated images a pretrained `classifier2d` may do better: compare both.",),
+        sizes=InputSizes(minimum=32, step=1),
     ),
     Model(
         name="classifier2d",
@@ -51,6 +53,7 @@ MODELS = (
             "Pretraining is no guarantee: compare with training from scratch, several seeds of each.",
         ),
         backbones=IMAGENET_BACKBONES,
+        sizes=InputSizes(minimum=32, step=1),
     ),
 )
 

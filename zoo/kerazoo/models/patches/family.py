@@ -14,11 +14,13 @@ from kerazoo.models.patches.about import MODELS, USE
 if TYPE_CHECKING:
     import keras
 
-    from kerazoo.config import Config
+    from kerazoo.config import Config, ModelConfig
     from kerazoo.data.feed import Feed
     from kerazoo.data.normalise import Normalisation
+    from kerazoo.data.survey import Survey
     from kerazoo.files.pairs import Sample
     from kerazoo.models.entry import Model
+    from kerazoo.models.proposal import Proposal
     from kerazoo.models.recipe import Recipe, TileGeometry
 
 
@@ -42,8 +44,18 @@ class Patches(Family):
         if config.training.loss.has_terms:
             del values["training.loss"]
         if model.backbones:
-            values["model"] = {"backbone": model.backbones[0]}
+            values["model"] = {"backbone": self.default_backbone(model)}
         return values
+
+    def default_backbone(self, model: Model) -> str | None:
+        """See `Family`."""
+        return model.backbones[0] if model.backbones else None
+
+    def propose(self, start: ModelConfig, model: Model, survey: Survey, source: Recipe | None) -> Proposal:
+        """See `Family`."""
+        from kerazoo.models.patches.proposal import propose
+
+        return propose(start, model, survey, source)
 
     def check(self, config: Config, model: Model) -> None:
         """See `Family`."""

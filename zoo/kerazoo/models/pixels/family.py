@@ -14,9 +14,11 @@ from kerazoo.models.shared.tuning import THRESHOLDS, minimum_sizes
 if TYPE_CHECKING:
     import keras
 
-    from kerazoo.config import Config
+    from kerazoo.config import Config, ModelConfig
+    from kerazoo.data.survey import Survey
     from kerazoo.data.target import Target
     from kerazoo.models.entry import Model
+    from kerazoo.models.proposal import Proposal
     from kerazoo.models.recipe import Recipe
 
 CHANNELS = {"border": ("background", "interior", "border"), "foreground": ("background", "foreground")}
@@ -36,6 +38,12 @@ class Pixels(Family):
     def defaults(self, config: Config, model: Model) -> dict[str, dict[str, Any]]:
         """See `Family`."""
         return {"targets": {"kind": "border"}}
+
+    def propose(self, start: ModelConfig, model: Model, survey: Survey, source: Recipe | None) -> Proposal:
+        """See `Family`."""
+        from kerazoo.models.pixels.proposal import propose
+
+        return propose(start, model, survey)
 
     def task(self, kind: str) -> Task:
         """See `Family`."""

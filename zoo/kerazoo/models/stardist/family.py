@@ -13,9 +13,11 @@ from kerazoo.models.stardist.about import MODELS, OUTPUT, USE
 if TYPE_CHECKING:
     import keras
 
-    from kerazoo.config import Config
+    from kerazoo.config import Config, ModelConfig
+    from kerazoo.data.survey import Survey
     from kerazoo.data.target import Target
     from kerazoo.models.entry import Model
+    from kerazoo.models.proposal import Proposal
     from kerazoo.models.recipe import Recipe
 
 RAYS = 32
@@ -31,6 +33,12 @@ class StarDist(Family):
     kinds = ("stars",)
     learns_objects = True
     in_blocks = False
+
+    def propose(self, start: ModelConfig, model: Model, survey: Survey, source: Recipe | None) -> Proposal:
+        """See `Family`."""
+        from kerazoo.models.stardist.proposal import propose
+
+        return propose(start, model, survey)
 
     def check(self, config: Config, model: Model) -> None:
         """See `Family`."""
