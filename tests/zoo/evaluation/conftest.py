@@ -15,12 +15,12 @@ from PIL import Image
 from skimage.filters import threshold_otsu
 
 from bmzpack.errors import UserError
-from kerazoo.config import make_config
 from kerazoo.data.normalise import Normalisation
 from kerazoo.evaluation.validate import validate
 from kerazoo.examples.synthetic import write_nuclei
-from kerazoo.models.pixels.decoding import decode
+from kerazoo.models.configure import make_config
 from kerazoo.models.recipe import Recipe, TileGeometry
+from kerazoo.models.registry import decode
 from kerazoo.runs.run import Run
 
 HISTORY = """epoch,loss,val_loss,dice,val_dice,learning_rate
@@ -77,7 +77,7 @@ def without_network():
     """GreyValues in place of all predictors, so that nothing here imports Keras."""
     stand_ins = {
         "predictor": {"Predictor": GreyValues},
-        "classifier": {"PatchClassifier": type("PatchClassifier", (), {})},
+        "classifier": {"PatchPredictor": type("PatchPredictor", (), {})},
         "load": {"load_predictor": GreyValues.load, "is_classical": lambda source: False},
     }
     with pytest.MonkeyPatch.context() as patch:

@@ -8,12 +8,12 @@ import subprocess
 import numpy as np
 import pytest
 import yaml
+from kerazoo.evaluation.classification_run import validate_classifier
 from PIL import Image
 
-from kerazoo.config import make_config
 from kerazoo.data.normalise import Normalisation
 from kerazoo.evaluation.classification import Classified, class_summary
-from kerazoo.evaluation.classification_run import validate_classifier
+from kerazoo.models.configure import make_config
 from kerazoo.models.recipe import Patch, Recipe, TileGeometry
 from kerazoo.reports.class_figures import (
     draw_calibration,

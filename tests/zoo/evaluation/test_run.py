@@ -13,9 +13,11 @@ from skimage.measure import label
 
 from bmzpack.errors import UserError
 from kerazoo.config import DecodingConfig
-from kerazoo.evaluation.evaluate import evaluate, load_truth
+from kerazoo.evaluation.evaluate import evaluate
+from kerazoo.evaluation.images import load_truth, ranking, spread
 from kerazoo.evaluation.scores import count_instances, total
-from kerazoo.evaluation.validate import choose_decoding, ranking, spread, validate
+from kerazoo.evaluation.thresholds import choose_decoding
+from kerazoo.evaluation.validate import validate
 from kerazoo.files.pairs import find_pairs, load_pair
 from kerazoo.reports.figures import displayed
 from kerazoo.reports.report import report

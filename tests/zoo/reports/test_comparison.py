@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 import kerazoo
 from bmzpack.errors import UserError
 from kerazoo.cli import app
-from kerazoo.config import make_config
 from kerazoo.data.normalise import Normalisation
+from kerazoo.models.configure import make_config
 from kerazoo.models.recipe import Recipe, TileGeometry
 from kerazoo.reports.comparison import compare
 from kerazoo.runs.run import Run
