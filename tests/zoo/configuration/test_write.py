@@ -59,7 +59,7 @@ def test_labels_are_measured(tmp_path):
     assert (found.channels, found.dtypes) == (1, ("uint16",))
     assert found.fractions[1] == pytest.approx((10 * 36 + 50 * 100) / (3 * 96 * 120))
     config, text = init(folder)
-    assert config.task == "instances"
+    assert family_of(config).task(str(config.targets.kind)) == "instances"
     assert config.targets.border_width == 1, "the objects are small"
     assert config.training.patch_size == 96
     assert config.decoding.minimum_size == 18

@@ -8,17 +8,17 @@ from bmzpack.errors import UserError
 from kerazoo.config import SplitConfig
 from kerazoo.data.split import Split, group_column, split_pairs
 from kerazoo.files.pairs import Pair
-from kerazoo.models.proposal import Setting, Settings, as_yaml, held_out
+from kerazoo.models.proposal import Settings, as_yaml, held_out
 
 
 def propose_split(pairs: list[Pair], validation: float) -> Settings:
     """The section for images of which a part is held out."""
     held, group = held_out(len(pairs), validation), group_column(pairs)
-    return [
-        Setting("validation", validation, f"{len(pairs) - held} images to train, {held} to validate"),
-        *([Setting("group", as_yaml(group), "its images stay on one side")] if group else []),
-        Setting("seed", 1),
-    ]
+    return {
+        "validation": (validation, f"{len(pairs) - held} images to train, {held} to validate"),
+        **({"group": (as_yaml(group), "its images stay on one side")} if group else {}),
+        "seed": 1,
+    }
 
 
 def propose_class_split(pairs: list[Pair], validation: float) -> Settings:
@@ -29,23 +29,19 @@ def propose_class_split(pairs: list[Pair], validation: float) -> Settings:
     UserError
         There is no such division.
     """
-    config, split = _division(pairs, validation)
-    reason = f"{len(split.train)} images to train, {len(split.validation)} to validate"
-    return [
-        Setting("validation", config.validation, reason),
-        Setting("group", as_yaml(config.group), _group_reason(config.group, split)),
-        Setting("seed", config.seed, "" if config.seed == 1 else "with it every class is on both sides"),
-    ]
-
-
-def _division(pairs: list[Pair], validation: float) -> tuple[SplitConfig, Split]:
     first: UserError | None = None
     for part, seed in itertools.product((validation, 0.3, 0.5), range(1, 100)):
         config = SplitConfig(validation=part, group=group_column(pairs), seed=seed)
         try:
-            return config, split_pairs(pairs, config)
+            split = split_pairs(pairs, config)
         except UserError as error:
             first = first or error
+            continue
+        return {
+            "validation": (part, f"{len(split.train)} images to train, {len(split.validation)} to validate"),
+            "group": (as_yaml(config.group), _group_reason(config.group, split)),
+            "seed": (seed, "" if seed == 1 else "with it every class is on both sides"),
+        }
     assert first is not None
     raise first
 

@@ -12,11 +12,12 @@ from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
 from kerazoo.config import DataConfig, ModelConfig
 from kerazoo.configuration.division import propose_class_split, propose_split
+from kerazoo.configuration.measured import data_lines
 from kerazoo.data.survey import Survey, survey
 from kerazoo.files.pairs import annotation_of, pairs_of
 from kerazoo.models.configure import make_config
 from kerazoo.models.entry import Model
-from kerazoo.models.proposal import Proposal, Setting, as_yaml
+from kerazoo.models.proposal import Proposal, Settings, lines_of
 from kerazoo.models.registry import family_of_model, get_model
 from kerazoo.runs.run import recipe_beside
 
@@ -118,114 +119,34 @@ def _start(entry: Model, backbone: str | None, usual: str | None, weights: str |
 
 def _text(entry: Model, data: DataConfig, measured: Survey, proposal: Proposal, folder: Path) -> str:
     """The YAML text: section by section, what was measured and what is proposed."""
-    count = str(measured.images)
-    if measured.measured < measured.images:
-        count = f"{measured.measured} of {measured.images}"
     divide = propose_split if measured.categories is None else propose_class_split
     sections = {
-        "model": [Setting("name", entry.name), *proposal.model],
-        "data": _data_lines(data, measured, folder),
-        "split": divide(pairs_of(data), proposal.validation),
-        "normalisation": proposal.normalisation,
-        "augmentation": proposal.augmentation,
-        "targets": proposal.targets,
-        "training": proposal.training,
-        "decoding": proposal.decoding,
-        "publication": _publication_lines(proposal.title, measured.pixel_size),
+        "model": lines_of({"name": entry.name} | proposal.model),
+        "data": data_lines(data, measured, folder),
+        "split": lines_of(divide(pairs_of(data), proposal.validation)),
+        "normalisation": lines_of(proposal.normalisation),
+        "augmentation": lines_of(proposal.augmentation),
+        "targets": lines_of(proposal.targets),
+        "training": lines_of(proposal.training),
+        "decoding": lines_of(proposal.decoding),
+        "publication": lines_of(_publication(proposal.title, measured.pixel_size)),
     }
-    lines = [
+    part = "" if measured.measured == measured.images else f"{measured.measured} of "
+    head = [
         f"# Configuration for {entry.name}, written by `kerazoo init`. Comments with numbers tell what was measured on "
-        f"{count} images.",
+        f"{part}{measured.images} images.",
         "# Settings that are not here have their defaults; `kerazoo train` writes all of them into the run folder.",
     ]
-    for name, settings in sections.items():
-        if settings:
-            lines += ["", f"{name}:", *map(str, settings)]
-    return "\n".join(lines) + "\n"
+    body = [line for name, lines in sections.items() if lines for line in ("", f"{name}:", *lines)]
+    return "\n".join([*head, *body]) + "\n"
 
 
-def _data_lines(data: DataConfig, measured: Survey, folder: Path) -> list[Setting | str]:
-    """Where the data are, and what was measured on them."""
-    places = {name: getattr(data, name) for name in ("images", "masks", "folder", "table")}
-    lines: list[Setting | str] = [
-        Setting(name, as_yaml(_path(path, folder))) for name, path in places.items() if path is not None
-    ]
-    annotation = Setting("annotation", measured.annotation, measured.reason)
-    axes = Setting("axes", as_yaml(data.axes), "of TIFF files that do not state them, such as CYX")
-    channels = Setting("channels", measured.channels)
-    size = f"  # {measured.sizes}, {' and '.join(measured.dtypes)}"
-    low, high = measured.intensity
-    dark, bright = measured.percentiles
-    values = f"values {low:g} to {high:g}"
-    typical = f"typically {dark:g} to {bright:g} (percentiles 1 and 99.8)"
-    if measured.categories is not None:
-        return [*lines, annotation, axes, f"{size}, {values}", channels, *_category_lines(measured)]
-    lines += [axes, size, f"  # {values}, {typical}", channels, annotation]
-    return lines + (_value_lines(measured) if measured.objects is None else _object_lines(measured))
-
-
-def _category_lines(measured: Survey) -> list[Setting | str]:
-    categories = measured.categories
-    assert categories is not None
-    of_masks = measured.annotation == "classes"
-    counts = ", ".join(f"{name}: {count}" for name, count in zip(categories.names, categories.counts, strict=True))
-    lines: list[Setting | str] = [
-        f"  # {'patches' if of_masks else 'images'} of each class: {counts}"
-        + ("; name the classes in this order" if of_masks else ""),
-        Setting("classes", categories.names),
-    ]
-    if measured.ignore is not None:
-        lines.append(Setting("ignore", measured.ignore, "the masks have it beside smaller values"))
-    if categories.size_tells_class:
-        lines += [
-            f"  # WARNING: the size of an image alone tells the class of {categories.guessed:.0%} of them, chance of "
-            f"{categories.by_chance:.0%}. Where a class follows from",
-            "  # how images were made (size, microscope, day), that is learned in place of what is on them.",
-        ]
-    return lines
-
-
-def _value_lines(measured: Survey) -> list[Setting | str]:
-    count = max(measured.fractions) + 1
-    shares = ", ".join(f"{value}: {share:.1%}" for value, share in measured.fractions.items())
-    lines: list[Setting | str] = [
-        f"  # pixels of each value: {shares}; name the classes in this order",
-        Setting("classes", [f"class{value}" for value in range(count)]),
-    ]
-    if measured.ignore is not None:
-        reason = f"the masks have it beside {count} smaller values; none to train it"
-        lines.append(Setting("ignore", measured.ignore, reason))
-    return lines
-
-
-def _object_lines(measured: Survey) -> list[Setting | str]:
-    objects = measured.objects
-    assert objects is not None
-    (few, median, many), (small, usual, large) = objects.counts, objects.areas
-    lines: list[Setting | str] = [
-        f"  # {few} to {many} objects per image, median {median}, on {measured.fractions[1]:.1%} of the pixels",
-        f"  # median area {usual:.0f} pixels (diameter {objects.diameter:.0f}), percentiles 1 and 99: {small:.0f} and "
-        f"{large:.0f}",
-    ]
-    if objects.empty:
-        reason = f"{objects.empty} masks are empty: set true if nothing is on their images"
-        lines.append(Setting("empty_masks", False, reason))
-    return lines
-
-
-def _publication_lines(title: str, pixel_size: float | None) -> list[Setting]:
+def _publication(title: str, pixel_size: float | None) -> Settings:
     """What the bundle says, to be filled in."""
-    return [
-        Setting("name", None, f"a title for the bundle, such as: {title}"),
-        Setting("description", None),
-        Setting("authors", [], "- {name: Ada Lovelace, affiliation: University of London, github_user: ada}"),
-        Setting("licence", "CC-BY-4.0"),
-        Setting(
-            "pixel_size", pixel_size, "micrometres" + (", as the image files state" if pixel_size else ", if known")
-        ),
-    ]
-
-
-def _path(path: Path, folder: Path) -> str:
-    """Relative to the configuration where it lies below it, so that both can be moved together."""
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+    return {
+        "name": (None, f"a title for the bundle, such as: {title}"),
+        "description": None,
+        "authors": ([], "- {name: Ada Lovelace, affiliation: University of London, github_user: ada}"),
+        "licence": "CC-BY-4.0",
+        "pixel_size": (pixel_size, f"micrometres, {'as the image files state' if pixel_size else 'if known'}"),
+    }

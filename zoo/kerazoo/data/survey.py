@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 
@@ -74,67 +75,63 @@ def survey(data: DataConfig) -> Survey:
     pairs = pairs_of(data)
     chosen = [pairs[place] for place in np.unique(np.linspace(0, len(pairs) - 1, _MOST_IMAGES).round().astype(int))]
     whole = data.annotation == "image"
-    images, masks, categories = _Images(), [], None
-    for pair in chosen:
-        shape = images.add(pair, data.axes, constant=whole)
-        if not whole:
-            masks.append(read_raw_mask(pair, shape))
+    images, masks = _read(chosen, data.axes, whole=whole)
+    shapes, categories = [image.shape for image in images], None
     if whole:
         found = MaskSurvey("image", "one class per image")
-        categories = categories_of_images(pairs, chosen, images.shapes)
+        categories = categories_of_images(pairs, chosen, shapes)
     else:
         found = survey_masks(chosen, masks)
         if data.annotation == "classes" and found.annotation != "labels":
-            categories = categories_of_masks(pairs, found, min(map(min, images.shapes)))
+            categories = categories_of_masks(pairs, found, min(map(min, shapes)))
             found = dataclasses.replace(found, annotation="classes", reason="one class per value of the masks")
+    low, dark, bright, high = np.array([image.values for image in images]).T.tolist()
+    pixel_sizes = {image.pixel_size for image in images}
     return Survey(
         images=len(pairs),
         measured=len(chosen),
-        smallest=min(images.shapes, key=min),
-        largest=max(images.shapes, key=max),
-        channels=images.channels,
-        dtypes=tuple(sorted(images.dtypes)),
-        intensity=(min(images.low), max(images.high)),
-        percentiles=(float(np.median(images.dark)), float(np.median(images.bright))),
-        brightest=max(images.bright),
-        pixel_size=images.pixel_sizes.pop() if len(images.pixel_sizes) == 1 else None,
+        smallest=min(shapes, key=min),
+        largest=max(shapes, key=max),
+        channels=images[0].channels,
+        dtypes=tuple(sorted({image.dtype for image in images})),
+        intensity=(min(low), max(high)),
+        percentiles=(float(np.median(dark)), float(np.median(bright))),
+        brightest=max(bright),
+        pixel_size=pixel_sizes.pop() if len(pixel_sizes) == 1 else None,
         categories=categories,
         **vars(found),
     )
 
 
-class _Images:
-    """Collects the numbers of the images."""
+class _Image(NamedTuple):
+    """An image in numbers."""
 
-    def __init__(self) -> None:
-        self.channels = 0
-        self.shapes: list[tuple[int, int]] = []
-        self.dtypes: set[str] = set()
-        self.low: list[float] = []
-        self.high: list[float] = []
-        self.dark: list[float] = []
-        self.bright: list[float] = []
-        self.pixel_sizes: set[float | None] = set()
-        self._first: Pair | None = None
+    shape: tuple[int, int]
+    channels: int
+    dtype: str
+    values: list[float]
+    """Percentiles 0, 1, 99.8 and 100."""
+    pixel_size: float | None
+    """Micrometres."""
 
-    def add(self, pair: Pair, axes: str | None, *, constant: bool) -> tuple[int, int]:
-        size = open_stack(pair.image, axes).pixel_size
-        image = read_image(pair.image, axes)
-        self._first = self._first or pair
-        self.channels = self.channels or image.shape[2]
-        if image.shape[2] != self.channels:
+
+def _read(pairs: list[Pair], axes: str | None, *, whole: bool) -> tuple[list[_Image], list[np.ndarray]]:
+    """The images, and their masks unless whole images have a class; such an image may be constant."""
+    images, masks = [], []
+    for pair in pairs:
+        size, image = open_stack(pair.image, axes).pixel_size, read_image(pair.image, axes)
+        (height, width, channels), first = image.shape, images[0].channels if images else image.shape[2]
+        if channels != first:
             raise UserError(
-                f"{pair.image} and {self._first.image.name} differ in the number of channels, {image.shape[2]} and "
-                f"{self.channels}: convert them to the same."
+                f"{pair.image} and {pairs[0].image.name} differ in the number of channels, {channels} and {first}: "
+                "convert them to the same."
             )
-        self.shapes.append((image.shape[0], image.shape[1]))
-        self.dtypes.add(str(image.dtype))
-        low, dark, bright, high = np.percentile(image, (0, 1, 99.8, 100))
-        if low == high and not constant:
-            raise UserError(f"{pair.image} is constant (all pixels are {low:g}): export it again or remove it.")
-        self.low.append(float(low))
-        self.dark.append(float(dark))
-        self.bright.append(float(bright))
-        self.high.append(float(high))
-        self.pixel_sizes.add(round(size[1], 4) if size is not None else None)
-        return self.shapes[-1]
+        values = np.percentile(image, (0, 1, 99.8, 100)).tolist()
+        pixel_size = None if size is None else round(size[1], 4)
+        images.append(_Image((height, width), channels, str(image.dtype), values, pixel_size))
+        if whole:
+            continue
+        if values[0] == values[-1]:
+            raise UserError(f"{pair.image} is constant (all pixels are {values[0]:g}): export it again or remove it.")
+        masks.append(read_raw_mask(pair, (height, width)))
+    return images, masks

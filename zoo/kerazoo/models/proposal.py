@@ -6,23 +6,9 @@ import dataclasses
 import json
 from typing import Any
 
-
-@dataclasses.dataclass(frozen=True)
-class Setting:
-    """A line of the configuration."""
-
-    key: str
-    value: Any
-    """A word of the configuration is written as it is, any other value as JSON, see `as_yaml`."""
-    reason: str = ""
-    """The comment behind it."""
-
-    def __str__(self) -> str:
-        value = self.value if isinstance(self.value, str) else as_yaml(self.value)
-        return f"  {self.key}: {value}" + (f"  # {self.reason}" if self.reason else "")
-
-
-Settings = list[Setting]
+Settings = dict[str, Any]
+"""Values by key, or a tuple of a value and its comment. Words of the configuration are strings, what a user has named
+comes from `as_yaml`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,18 +22,27 @@ class Proposal:
     targets: Settings
     training: Settings
     decoding: Settings
-    """None where nothing is decoded: then the section is left out."""
+    """Empty where nothing is decoded: then the section is left out."""
     validation: float
     """Part of the images that is held out."""
     title: str
     """An example of a bundle's title."""
 
 
-def held_out(images: int, validation: float) -> int:
-    """How many images are held out."""
-    return max(1, round(validation * images))
+def lines_of(settings: Settings) -> list[str]:
+    """The lines of a section in YAML."""
+    pairs = [(key, value if isinstance(value, tuple) else (value, "")) for key, value in settings.items()]
+    return [
+        f"  {key}: {value if isinstance(value, str) else as_yaml(value)}" + (f"  # {reason}" if reason else "")
+        for key, (value, reason) in pairs
+    ]
 
 
 def as_yaml(value: Any) -> str:
     """A value on one line; JSON is YAML."""
     return json.dumps(value, ensure_ascii=False)
+
+
+def held_out(images: int, validation: float) -> int:
+    """How many images are held out."""
+    return max(1, round(validation * images))

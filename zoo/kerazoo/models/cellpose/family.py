@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from kerazoo.models.proposal import Proposal
     from kerazoo.models.recipe import Recipe
 
+DIAMETER = 30
+"""Median diameter in pixels to which official Cellpose networks have images brought."""
 FLOW_ERRORS = (0.4, 0.6, 0.8, 0.3, 0.2, 0.0)
 
 
@@ -36,9 +38,17 @@ class Cellpose(Family):
 
     def propose(self, start: ModelConfig, model: Model, survey: Survey, source: Recipe | None) -> Proposal:
         """See `Family`."""
-        from kerazoo.models.cellpose.proposal import propose
+        from kerazoo.models.shared.proposal import largest_patch, objects_of, propose_pixels
 
-        return propose(start, model, survey)
+        objects, reason = objects_of(model, survey), "pixels; the objects are brought to it, on these images"
+        side = round(objects.room * DIAMETER)
+        smallest = f"{side} pixels high or wide when its objects are brought to {DIAMETER} pixels"
+        targets = {
+            "kind": ("flows", "flows and cell probability"),
+            "diameter": (DIAMETER, f"{reason} {objects.diameter:.0f}; null: images as they are"),
+        }
+        patch = largest_patch(model, side, smallest)
+        return propose_pixels(start, model, survey, targets=targets, batch=4, steps=450, patch=patch, objects=objects)
 
     def check(self, config: Config, model: Model) -> None:
         """See `Family`."""

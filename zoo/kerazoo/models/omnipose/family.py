@@ -36,9 +36,10 @@ class Omnipose(Family):
 
     def propose(self, start: ModelConfig, model: Model, survey: Survey, source: Recipe | None) -> Proposal:
         """See `Family`."""
-        from kerazoo.models.omnipose.proposal import propose
+        from kerazoo.models.shared.proposal import objects_of, propose_pixels
 
-        return propose(start, model, survey)
+        objects, targets = objects_of(model, survey), {"kind": ("fields", "distance field, its flows and boundaries")}
+        return propose_pixels(start, model, survey, targets=targets, batch=4, steps=450, objects=objects)
 
     def channel_names(self, config: Config) -> list[str]:
         """See `Family`."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from bmzpack.errors import UserError
 from kerazoo.config import ModelConfig
 from kerazoo.data.mask_survey import Objects
 from kerazoo.data.survey import Survey
 from kerazoo.models.entry import Model
-from kerazoo.models.proposal import Proposal, Setting, Settings, as_yaml, held_out
+from kerazoo.models.proposal import Proposal, Settings, as_yaml, held_out
 
 STEPS_PER_EPOCH = (50, 100)
 VALIDATION = 0.2
@@ -26,7 +27,7 @@ def propose_pixels(
     targets: Settings,
     batch: int,
     steps: int,
-    arguments: Setting | None = None,
+    arguments: Any = None,
     patch: int | None = None,
     learning_rate: float = 0.001,
     objects: Objects | None = None,
@@ -61,32 +62,44 @@ def propose_pixels(
         The images are too small.
     """
     height, width = survey.smallest
-    train = survey.images - held_out(survey.images, VALIDATION)
-    once = math.ceil(train / batch)
+    once = math.ceil((survey.images - held_out(survey.images, VALIDATION)) / batch)
     per_epoch = min(max(once, STEPS_PER_EPOCH[0]), STEPS_PER_EPOCH[1])
+    change = 0.2 if survey.channels == 1 else 0.1
+    patch = patch or largest_patch(model, min(height, width), f"{width} x {height} pixels")
+    foreground = {}
+    if survey.objects is not None:
+        share = 0.5 if objects is not None or 1 - survey.fractions[0] < SPARSE else 0
+        foreground = {"foreground": (share, "share of the patches that are cut around an object")}
     return Proposal(
-        model=[
-            Setting("backbone", as_yaml(start.backbone)),
-            Setting("weights", as_yaml(start.weights)),
-            arguments or Setting("arguments", {}),
-        ],
+        model={
+            "backbone": as_yaml(start.backbone),
+            "weights": as_yaml(start.weights),
+            "arguments": arguments or {},
+        },
         normalisation=_normalisation(start.backbone, survey),
-        augmentation=_augmentation(survey),
+        augmentation={
+            "flip": True,
+            "quarter_turns": True,
+            "rotation": (15, "degrees"),
+            "scale": (0.1 if survey.annotation == "classes" else 0.15, "relative"),
+            "elastic": 0,
+            "intensity": (change, "relative gain; offset in standard deviations"),
+            "gamma": change,
+            "blur": 0,
+            "poisson": 0,
+            "gaussian": 0,
+        },
         targets=targets,
-        training=[
-            Setting("epochs", max(5, round(steps / per_epoch))),
-            Setting("steps_per_epoch", per_epoch, f"{once} would show every training image once"),
-            Setting("batch_size", batch),
-            Setting(
-                "patch_size",
-                patch or largest_patch(model, min(height, width), f"{width} x {height} pixels"),
-                f"the shortest side of an image is {min(height, width)} pixels",
-            ),
-            *_foreground(survey, objects is not None),
-            Setting("learning_rate", learning_rate),
-            Setting("seed", 1),
-        ],
-        decoding=[_minimum_size(survey)],
+        training={
+            "epochs": max(5, round(steps / per_epoch)),
+            "steps_per_epoch": (per_epoch, f"{once} would show every training image once"),
+            "batch_size": batch,
+            "patch_size": (patch, f"the shortest side of an image is {min(height, width)} pixels"),
+            **foreground,
+            "learning_rate": learning_rate,
+            "seed": 1,
+        },
+        decoding={"minimum_size": _minimum_size(survey)},
         validation=VALIDATION,
         title="Nuclei in DAPI-stained HeLa cells",
     )
@@ -133,36 +146,13 @@ def largest_patch(model: Model, side: int, smallest: str) -> int:
 def _normalisation(backbone: str | None, survey: Survey) -> Settings:
     if backbone is None:
         reason = "the same in every program; or percentile, scaling, centering, none"
-        return [Setting("method", "standardisation", reason), Setting("scope", "image")]
+        return {"method": ("standardisation", reason), "scope": "image"}
     method, other = ("scaling", "percentile") if survey.dtypes == ("uint8",) else ("percentile", "scaling")
-    return [Setting("method", method, f"or {other}: {backbone} takes 0 to 1")]
+    return {"method": (method, f"or {other}: {backbone} takes 0 to 1")}
 
 
-def _augmentation(survey: Survey) -> Settings:
-    change = 0.2 if survey.channels == 1 else 0.1
-    return [
-        Setting("flip", True),
-        Setting("quarter_turns", True),
-        Setting("rotation", 15, "degrees"),
-        Setting("scale", 0.1 if survey.annotation == "classes" else 0.15, "relative"),
-        Setting("elastic", 0),
-        Setting("intensity", change, "relative gain; offset in standard deviations"),
-        Setting("gamma", change),
-        Setting("blur", 0),
-        Setting("poisson", 0),
-        Setting("gaussian", 0),
-    ]
-
-
-def _foreground(survey: Survey, learned: bool) -> Settings:
-    if survey.objects is None:
-        return []
-    covered = 1 - survey.fractions[0]
-    share = 0.5 if learned or covered < SPARSE else 0
-    return [Setting("foreground", share, "share of the patches that are cut around an object")]
-
-
-def _minimum_size(survey: Survey) -> Setting:
-    small = survey.objects.areas[0] if survey.objects is not None and survey.annotation == "labels" else 0
-    size = int(small / 2)
-    return Setting("minimum_size", size, f"pixels: half of what 99 % of the objects exceed ({small:.0f})" * (size > 0))
+def _minimum_size(survey: Survey) -> Any:
+    if survey.objects is None or survey.annotation != "labels":
+        return 0
+    small = survey.objects.areas[0]
+    return int(small / 2), f"pixels: half of what 99 % of the objects exceed ({small:.0f})" if small >= 2 else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -36,9 +37,24 @@ class StarDist(Family):
 
     def propose(self, start: ModelConfig, model: Model, survey: Survey, source: Recipe | None) -> Proposal:
         """See `Family`."""
-        from kerazoo.models.stardist.proposal import propose
+        from kerazoo.models.shared.proposal import objects_of, propose_pixels
 
-        return propose(start, model, survey)
+        objects = objects_of(model, survey)
+        large = 2 * math.sqrt(objects.areas[2] / math.pi)
+        # Objects should not be larger than the receptive field, which grows with the grid.
+        grid = 1 if large < 20 else 2 if large < 80 else 4
+        reason = "grid 4 sees objects of twice the size in half the time, grid 1 smaller ones"
+        return propose_pixels(
+            start,
+            model,
+            survey,
+            targets={"kind": ("stars", "object probability and star distances")},
+            batch=4,
+            steps=1200,
+            arguments=({"rays": RAYS, "grid": [grid, grid]}, reason),
+            learning_rate=0.0003,
+            objects=objects,
+        )
 
     def check(self, config: Config, model: Model) -> None:
         """See `Family`."""
