@@ -61,18 +61,18 @@ class Converted:
 
     network: keras.Model
     content: dict[str, Any]
-    """Of the configuration, by section and key."""
+    """Content of the configuration, by section and key."""
     scale: Scale | None = None
     """Where images are rescaled."""
     grid: int = 1
-    """Of `kerazoo.models.recipe.TileGeometry`."""
+    """As in `kerazoo.models.recipe.TileGeometry`."""
 
 
 class Family:
     """A family of networks. The methods of this class are right for networks with a class index per pixel."""
 
     name: str
-    """Of its folder."""
+    """Name of the folder."""
     models: tuple[Model, ...] = ()
     """Its entries of the registry."""
     kinds: tuple[str, ...] = ()

@@ -36,33 +36,27 @@ class Cellpose(Family):
     rescales = True
 
     def check(self, config: Config, model: Model) -> None:
-        """See `Family`."""
         if config.augmentation.elastic and config.data.annotation != "classes":
             raise ValueError("augmentation.elastic would bend the objects away from their flows: set it to 0")
         super().check(config, model)
 
     def channel_names(self, config: Config) -> list[str]:
-        """See `Family`."""
         return ["flow_y", "flow_x", "cell"]
 
     def target(self, config: Config) -> Target:
-        """See `Family`."""
         from kerazoo.models.cellpose.targets import FlowTarget
 
         return FlowTarget(config.data.ignore)
 
     def loss(self, config: Config, counts: np.ndarray) -> keras.losses.Loss:
-        """See `Family`."""
         from kerazoo.models.cellpose.loss import FlowLoss
 
         return FlowLoss()
 
     def loss_terms(self, config: Config) -> dict[str, float]:
-        """See `Family`."""
         return {"mean squared error of the flows": 0.5, "binary cross entropy of the cells": 1.0}
 
     def decode(self, outputs: Outputs, recipe: Recipe, shape: tuple[int, ...] | None = None) -> np.ndarray:
-        """See `Family`."""
         from kerazoo.models.cellpose.decoding import FLOW_ITERATIONS, find_flow_objects, logit
 
         (output,), decoding = outputs.values(), recipe.decoding
@@ -77,7 +71,6 @@ class Cellpose(Family):
         )
 
     def tuning(self, recipe: Recipe, median_area: float | None) -> tuple[str, dict[str, Sequence[float]]]:
-        """See `Family`."""
         grid: dict[str, Sequence[float]] = {"threshold": THRESHOLDS, "flow_error": FLOW_ERRORS}
         return "ap_50_95", grid | minimum_sizes(median_area)
 
@@ -94,33 +87,27 @@ class Cellpose(Family):
         return Converted(network, content, Scale(network=seen, images=diameters.get("diam_labels") or seen))
 
     def unpacked(self, network: keras.Model) -> keras.Model:
-        """See `Family`."""
         from kerazoo.models.shared.packed import CHANNELS_FIRST
 
         return without_last(network, CHANNELS_FIRST)
 
     def operation(self, recipe: Recipe) -> LabelsOperation:
-        """See `Family`."""
         from kerazoo.models.cellpose.bundle import operation
 
         return operation(recipe)
 
     def labels_in_graph(self, recipe: Recipe) -> LabelsInGraph:
-        """See `Family`."""
         from kerazoo.models.cellpose.bundle import labels_in_graph
 
         return labels_in_graph(recipe)
 
     def use(self, recipe: Recipe) -> str:
-        """See `Family`."""
         return USE
 
     def output_description(self, recipe: Recipe, model: Model) -> str:
-        """See `Family`."""
         return OUTPUT
 
     def decoding_in_words(self, recipe: Recipe) -> str:
-        """See `Family`."""
         decoding = recipe.decoding
         return (
             f"cell probability above {decoding.threshold:g}, flow error up to {decoding.flow_error:g}, at least "

@@ -36,34 +36,28 @@ class Omnipose(Family):
     rescales = True
 
     def channel_names(self, config: Config) -> list[str]:
-        """See `Family`."""
         return ["flow_y", "flow_x", "distance", "boundary"]
 
     def target(self, config: Config) -> Target:
-        """See `Family`."""
         from kerazoo.models.omnipose.targets import FieldTarget
 
         return FieldTarget(config.data.ignore)
 
     def loss(self, config: Config, counts: np.ndarray) -> keras.losses.Loss:
-        """See `Family`."""
         from kerazoo.models.omnipose.loss import FieldLoss
 
         return FieldLoss()
 
     def loss_terms(self, config: Config) -> dict[str, float]:
-        """See `Family`."""
         return {"weighted errors of flows, distance and boundary": 1.0}
 
     def decode(self, outputs: Outputs, recipe: Recipe, shape: tuple[int, ...] | None = None) -> np.ndarray:
-        """See `Family`."""
         from kerazoo.models.omnipose.decoding import find_field_objects
 
         (output,), decoding = outputs.values(), recipe.decoding
         return find_field_objects(output, decoding.distance, decoding.flow_error, max(decoding.minimum_size, 1))
 
     def tuning(self, recipe: Recipe, median_area: float | None) -> tuple[str, dict[str, Sequence[float]]]:
-        """See `Family`."""
         grid: dict[str, Sequence[float]] = {"distance": DISTANCES}
         return "ap_50_95", grid | minimum_sizes(median_area)
 
@@ -77,13 +71,10 @@ class Omnipose(Family):
         return Converted(network, content)
 
     def use(self, recipe: Recipe) -> str:
-        """See `Family`."""
         return USE
 
     def output_description(self, recipe: Recipe, model: Model) -> str:
-        """See `Family`."""
         return OUTPUT
 
     def decoding_in_words(self, recipe: Recipe) -> str:
-        """See `Family`."""
         return f"distance above {recipe.decoding.distance:g} pixels, at least {recipe.decoding.minimum_size} pixels"

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from kerazoo.models.recipe import Recipe
 
 RAYS = 32
-"""Of a configuration that does not name their number."""
+"""Number of rays where a configuration does not name it."""
 GRID = 2
+"""Grid where a configuration does not name it."""
 
 
 class StarDist(Family):
@@ -36,38 +37,32 @@ class StarDist(Family):
     in_blocks = False
 
     def check(self, config: Config, model: Model) -> None:
-        """See `Family`."""
         rays = config.model.arguments.get("rays", RAYS)
         if config.data.annotation != "classes" and not (isinstance(rays, int) and rays >= 3):
             raise ValueError(f"model.arguments.rays is {rays!r}: choose a whole number from 3 on")
         super().check(config, model)
 
     def channel_names(self, config: Config) -> list[str]:
-        """See `Family`."""
         return ["probability", *(f"distance{ray}" for ray in range(config.model.arguments.get("rays", RAYS)))]
 
     def target(self, config: Config) -> Target:
-        """See `Family`."""
         from kerazoo.models.stardist.targets import StarTarget, grid_side
 
         arguments = config.model.arguments
         return StarTarget(arguments.get("rays", RAYS), grid_side(arguments.get("grid", GRID)), config.data.ignore)
 
     def loss(self, config: Config, counts: np.ndarray) -> keras.losses.Loss:
-        """See `Family`."""
         from kerazoo.models.stardist.loss import StarLoss
 
         return StarLoss()
 
     def loss_terms(self, config: Config) -> dict[str, float]:
-        """See `Family`."""
         from kerazoo.models.stardist.loss import WEIGHTS
 
         names = ("binary cross entropy of the probability", "mean absolute error of the distances")
         return dict(zip(names, WEIGHTS, strict=True))
 
     def decode(self, outputs: Outputs, recipe: Recipe, shape: tuple[int, ...] | None = None) -> np.ndarray:
-        """See `Family`."""
         from kerazoo.models.shared.watershed import remove_small
         from kerazoo.models.stardist.decoding import find_stars
 
@@ -96,7 +91,6 @@ class StarDist(Family):
         return dict(zip(("threshold", "overlap"), found, strict=True))
 
     def packed(self, network: keras.Model, recipe: Recipe, *, enlarge: bool = False) -> keras.Model:
-        """See `Family`."""
         from kerazoo.models.stardist.bundle import full_resolution
 
         return full_resolution(network, recipe.geometry.grid)
@@ -108,7 +102,6 @@ class StarDist(Family):
         return convert(checkpoint, channels)
 
     def unpacked(self, network: keras.Model) -> keras.Model:
-        """See `Family`."""
         from kerazoo.models.shared.packed import without_last
         from kerazoo.models.stardist.bundle import FULL_RESOLUTION
 
@@ -119,32 +112,27 @@ class StarDist(Family):
         return name if "stardist" in name.lower() else f"{name} (StarDist)"
 
     def bundle_extras(self, recipe: Recipe) -> tuple[dict[str, Any], dict[str, str]]:
-        """See `Family`: what StarDist's plugin and deepImageJ look for."""
+        """See `Family`: what StarDist's plugin and deepImageJ search for."""
         from kerazoo.models.stardist import bundle
 
         return {"stardist": bundle.config(recipe)}, {bundle.MACRO: bundle.macro(recipe)}
 
     def operation(self, recipe: Recipe) -> LabelsOperation:
-        """See `Family`."""
         from kerazoo.models.stardist.bundle import operation
 
         return operation(recipe)
 
     def labels_in_graph(self, recipe: Recipe) -> LabelsInGraph:
-        """See `Family`."""
         from kerazoo.models.stardist.bundle import labels_in_graph
 
         return labels_in_graph(recipe)
 
     def use(self, recipe: Recipe) -> str:
-        """See `Family`."""
         return USE
 
     def output_description(self, recipe: Recipe, model: Model) -> str:
-        """See `Family`."""
         return OUTPUT
 
     def decoding_in_words(self, recipe: Recipe) -> str:
-        """See `Family`."""
         decoding = recipe.decoding
         return f"object probability above {decoding.threshold:g}, overlap up to {decoding.overlap:g}"
