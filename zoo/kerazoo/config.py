@@ -130,7 +130,7 @@ class TargetsConfig(Section):
     border_width: Annotated[int, Field(ge=1)] = 2
     """Width of the border class in pixels, inside the object."""
     diameter: Annotated[float, Field(gt=0)] | None = None
-    """Of `flows` and `fields`: images are rescaled so that their objects have this median diameter in pixels (official
+    """For `flows` and `fields`: images are rescaled so that their objects have this median diameter in pixels (official
     Cellpose networks: 30); none: the network sees images as they are."""
     stride: Annotated[int, Field(ge=1)] | None = None
     """Distance in pixels of the patches that are cut out of annotated images; by default half a patch."""
@@ -226,7 +226,7 @@ class DecodingConfig(Section):
     """Two bodies are separate objects where the neck between them is narrower than this part of the smaller one's width
     (`border` targets); 0: never."""
     overlap: Probability = 0.4
-    """Of two polygons that share more than this part of the smaller one, the less probable is dropped (`stars`)."""
+    """Largest part of the smaller of two polygons that they may share; else the less probable is dropped (`stars`)."""
     flow_error: Annotated[float, Field(ge=0)] = 0.4
     """Objects whose flows differ by more from those of their shape are dropped (mean squared error, `flows` and
     `fields`); 0: none is."""

@@ -103,7 +103,7 @@ def test_init_writes_a_configuration(model, data, tmp_path):
     path = write_config(model, data / "images", data / "masks", tmp_path / "nuclei.yaml")
     text = path.read_text(encoding="utf-8")
     assert f"kind: {kerazoo.models.registry.get_model(model).targets}" in text
-    assert json.loads(json.dumps(kerazoo.config.read_config(path).training.model_dump()))["epochs"] > 1
+    assert json.loads(json.dumps(kerazoo.models.configure.read_config(path).training.model_dump()))["epochs"] > 1
 
 
 def test_parts_of_a_binary_mask_are_the_objects_that_are_learned(data, tmp_path):

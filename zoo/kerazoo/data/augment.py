@@ -17,9 +17,6 @@ import numpy as np
 from kerazoo.config import AugmentationConfig
 from kerazoo.data.normalise import Moments, Normalisation
 
-cv2.setNumThreads(1)  # the pipeline makes batches in parallel; threads within one only compete with them
-
-
 Point = tuple[int, int]
 """A pixel (x, y)."""
 

@@ -54,12 +54,10 @@ class PatchFeed:
         )
 
     def training(self, config: Config, step: int) -> tf.data.Dataset:
-        """See `kerazoo.data.feed.Feed`."""
         data = patch_batches.training_patches(self.train_patches, config, start_step=step)
         return named(data, self._inputs, self._targets)
 
     def validation(self) -> tf.data.Dataset:
-        """See `kerazoo.data.feed.Feed`."""
         return named(patch_batches.plain_patches(self.validation_patches, self.config), self._inputs, self._targets)
 
     def of_features(self, encoder: Any) -> FeatureFeed | None:
@@ -112,7 +110,7 @@ class FeatureFeed:
         )
 
     def of_features(self, encoder: Any) -> None:
-        """See `kerazoo.data.feed.Feed`."""
+        return None
 
     def _batches(
         self,

@@ -7,6 +7,7 @@ uninterrupted one sees.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -32,7 +33,7 @@ _WORKERS = min(os.cpu_count() or 1, 8)
 """Batches that are made at once; more would wait for each other in Python."""
 _UNTURNED = ((1.0, 0.0), (0.0, 1.0))
 _PIXELS = 4096
-"""Of the pixels of objects of an image so many are kept to choose from."""
+"""So many pixels of objects of an image are kept to choose from."""
 _AHEAD = 2
 """Batches that are ready before they are needed."""
 
@@ -140,7 +141,7 @@ class Source:
     image: np.ndarray
     mask: np.ndarray
     kept: np.ndarray
-    """Of the annotation, see `kerazoo.data.target.Target`."""
+    """What the target keeps of the annotation, see `kerazoo.data.target.Target`."""
     intensities: Intensities
 
     def tiles(self, size: int, margin: int) -> Iterator[Callable[[Target], tuple[np.ndarray, np.ndarray]]]:
@@ -230,6 +231,17 @@ def _shapes(config: Config, margin: int, target: Target) -> tuple[tuple[int, int
     size = config.training.patch_size
     inner = (size - 2 * margin) // target.grid
     return (size, size, config.data.channels), (inner, inner, target.channels)
+
+
+@contextlib.contextmanager
+def one_thread_per_batch() -> Iterator[None]:
+    """Batches are made in parallel; OpenCV's threads within one would only compete with them."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def aligned(shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:

@@ -59,12 +59,10 @@ class PixelFeed:
         self.about = f"{len(train)} images to train and {len(validation)} to validate"
 
     def training(self, config: Config, step: int) -> tf.data.Dataset:
-        """See `kerazoo.data.feed.Feed`."""
         data = pipeline.training_dataset(self._train, config, self._margin, self._target, start_step=step)
         return named(data, self._inputs, self._targets)
 
     def validation(self) -> tf.data.Dataset:
-        """See `kerazoo.data.feed.Feed`."""
         data = pipeline.validation_dataset(self._validation, self._config, self._margin, self._target)
         return named(data, self._inputs, self._targets)
 

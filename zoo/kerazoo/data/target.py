@@ -16,12 +16,12 @@ class Target(Protocol):
 
     @property
     def channels(self) -> int:
-        """Of a patch's target."""
+        """Channels of a patch's target."""
         ...
 
     @property
     def dtype(self) -> type[np.uint8] | type[np.float32]:
-        """Of a patch's target."""
+        """Data type of a patch's target."""
         ...
 
     @property

@@ -39,7 +39,7 @@ def with_labels(network: keras.Model, run: Run, description: Description, form: 
     if form == "labels":
         ending = graph_ending(recipe)
         description.documentation = LABELS + seen_size(recipe)
-        # a name that says StarDist would have deepImageJ look for what its plugin needs
+        # a name that says StarDist would have deepImageJ search for what its plugin needs
         description.name = run.config.publication.name or allowed(
             f"Instance segmentation of {data_set_name(run.config)} (label images)"
         )

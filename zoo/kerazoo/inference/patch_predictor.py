@@ -62,7 +62,7 @@ class PatchPredictor:
 
     @property
     def channels(self) -> int | None:
-        """Of the images."""
+        """Channels of the images."""
         return self.recipe.channels
 
     def scores(self, image: np.ndarray, corners: np.ndarray) -> np.ndarray:

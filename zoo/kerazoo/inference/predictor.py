@@ -222,18 +222,15 @@ class PredictedImage:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """See `kerazoo.models.family.ImageOutputs`."""
         return self._image.shape[0], self._image.shape[1]
 
     def bands(self) -> Iterator[tuple[slice, Outputs]]:
-        """See `kerazoo.models.family.ImageOutputs`."""
         for rows, band in self._predictor.bands(self._image, self._offset, self._scale):
             if self._kept is not None:
                 self._kept[rows] = band
             yield rows, self._predictor.named(band)
 
     def part(self, rows: slice, columns: slice) -> Outputs:
-        """See `kerazoo.models.family.ImageOutputs`."""
         predictor, part = self._predictor, self._image[rows, columns]
         seen, grid = rescaled(part, predictor.factor) if predictor.factor != 1 else part, predictor.recipe.geometry.grid
         sides = (-(-side // grid) for side in seen.shape[:2])
@@ -243,5 +240,4 @@ class PredictedImage:
         return predictor.named(output if predictor.factor == 1 else resized(output, part.shape[1::-1]))
 
     def in_blocks(self, objects: Callable[[slice, slice], np.ndarray]) -> np.ndarray:
-        """See `kerazoo.models.family.ImageOutputs`."""
         return objects_in_blocks(self.shape, objects, self._predictor.block, self._predictor.context)

@@ -46,9 +46,9 @@ class Record(_Content):
     best_validation_loss: float | None = None
     steps_per_epoch: int | None = None
     seconds: float | None = None
-    """Of complete epochs, validation included."""
+    """Duration of complete epochs, validation included."""
     scores: dict[str, float | None] = {}
-    """Of all validation images together, by name; see `kerazoo.evaluation.scores`."""
+    """Scores of all validation images together, by name; see `kerazoo.evaluation.scores`."""
     validation: dict[str, Any] = {}
     """What else `kerazoo.evaluation.evaluate` gives for the validation images."""
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from bmzpack.errors import UserError
 from kerazoo.config import Config, TrainingConfig
 from kerazoo.data.feed import Feed
+from kerazoo.data.pipeline import one_thread_per_batch
 from kerazoo.files.pairs import pairs_of
 from kerazoo.runs.run import Run
 from kerazoo.training.callbacks import EndOfEpoch, LearningRate
@@ -94,7 +95,8 @@ def fit(
     try:
         if workers.chief:
             open_folder(folder, job, overwrite, resume)
-        _fit(job, folder, state, position, console)
+        with one_thread_per_batch():
+            _fit(job, folder, state, position, console)
         if workers.chief:
             _write_record(job, folder, position)
             finish(folder)

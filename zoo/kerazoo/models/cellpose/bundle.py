@@ -63,7 +63,7 @@ def _finite_logit(probability: float) -> float:
 
 
 def _as_cellpose(output: np.ndarray, kwargs: dict[str, Any]) -> np.ndarray:
-    """Labels in the order of steps of Cellpose 3, to the number: it looks for small objects by their rank.
+    """Labels in the order of steps of Cellpose 3, to the number: it finds small objects by their rank.
 
     Once an object has been removed for its flows, the labels have gaps, and others than the small ones are removed for
     being small (see `kerazoo.models.cellpose.decoding.find_flow_objects`).

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kerazoo.models.cellpose.about import MODELS, OUTPUT, USE
-from kerazoo.models.family import Family, LabelsInGraph, LabelsOperation, Outputs
+from kerazoo.models.family import Converted, Family, LabelsInGraph, LabelsOperation, Outputs
 from kerazoo.models.shared.packed import without_last
 from kerazoo.models.shared.tuning import THRESHOLDS, minimum_sizes
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import keras
 
     from kerazoo.config import Config, ModelConfig
@@ -34,10 +36,10 @@ class Cellpose(Family):
     models = MODELS
     kinds = ("flows",)
     learns_objects = True
+    converts = True
     rescales = True
 
     def propose(self, start: ModelConfig, model: Model, survey: Survey, source: Recipe | None) -> Proposal:
-        """See `Family`."""
         from kerazoo.models.shared.proposal import largest_patch, objects_of, propose_pixels
 
         objects, reason = objects_of(model, survey), "pixels; the objects are brought to it, on these images"
@@ -51,33 +53,27 @@ class Cellpose(Family):
         return propose_pixels(start, model, survey, targets=targets, batch=4, steps=450, patch=patch, objects=objects)
 
     def check(self, config: Config, model: Model) -> None:
-        """See `Family`."""
         if config.augmentation.elastic and config.data.annotation != "classes":
             raise ValueError("augmentation.elastic would bend the objects away from their flows: set it to 0")
         super().check(config, model)
 
     def channel_names(self, config: Config) -> list[str]:
-        """See `Family`."""
         return ["flow_y", "flow_x", "cell"]
 
     def target(self, config: Config) -> Target:
-        """See `Family`."""
         from kerazoo.models.cellpose.targets import FlowTarget
 
         return FlowTarget(config.data.ignore)
 
     def loss(self, config: Config, counts: np.ndarray) -> keras.losses.Loss:
-        """See `Family`."""
         from kerazoo.models.cellpose.loss import FlowLoss
 
         return FlowLoss()
 
     def loss_terms(self, config: Config) -> dict[str, float]:
-        """See `Family`."""
         return {"mean squared error of the flows": 0.5, "binary cross entropy of the cells": 1.0}
 
     def decode(self, outputs: Outputs, recipe: Recipe, shape: tuple[int, ...] | None = None) -> np.ndarray:
-        """See `Family`."""
         from kerazoo.models.cellpose.decoding import FLOW_ITERATIONS, find_flow_objects, logit
 
         (output,), decoding = outputs.values(), recipe.decoding
@@ -92,38 +88,43 @@ class Cellpose(Family):
         )
 
     def tuning(self, recipe: Recipe, median_area: float | None) -> tuple[str, dict[str, Sequence[float]]]:
-        """See `Family`."""
         grid: dict[str, Sequence[float]] = {"threshold": THRESHOLDS, "flow_error": FLOW_ERRORS}
         return "ap_50_95", grid | minimum_sizes(median_area)
 
+    def convert(self, checkpoint: Path, channels: int | None) -> Converted:
+        """See `Family`: a file of Cellpose 1 to 3."""
+        from kerazoo.data.rescale import Scale
+        from kerazoo.models.cellpose.checkpoint import convert
+        from kerazoo.models.cellpose.network import cellpose
+
+        network, content, diameters = convert("cellpose", checkpoint, channels, cellpose)
+        seen = diameters.get("diam_mean", 30.0)
+        content["normalisation"] |= {"low": 1, "high": 99}  # what the official package scales images to
+        content["targets"] = {"diameter": seen}
+        return Converted(network, content, Scale(network=seen, images=diameters.get("diam_labels") or seen))
+
     def unpacked(self, network: keras.Model) -> keras.Model:
-        """See `Family`."""
         from kerazoo.models.shared.packed import CHANNELS_FIRST
 
         return without_last(network, CHANNELS_FIRST)
 
     def operation(self, recipe: Recipe) -> LabelsOperation:
-        """See `Family`."""
         from kerazoo.models.cellpose.bundle import operation
 
         return operation(recipe)
 
     def labels_in_graph(self, recipe: Recipe) -> LabelsInGraph:
-        """See `Family`."""
         from kerazoo.models.cellpose.bundle import labels_in_graph
 
         return labels_in_graph(recipe)
 
     def use(self, recipe: Recipe) -> str:
-        """See `Family`."""
         return USE
 
     def output_description(self, recipe: Recipe, model: Model) -> str:
-        """See `Family`."""
         return OUTPUT
 
     def decoding_in_words(self, recipe: Recipe) -> str:
-        """See `Family`."""
         decoding = recipe.decoding
         return (
             f"cell probability above {decoding.threshold:g}, flow error up to {decoding.flow_error:g}, at least "

@@ -162,14 +162,12 @@ class FlowTarget:
         self._ignored = ignored
 
     def of_image(self, mask: np.ndarray) -> np.ndarray:
-        """See `Target`."""
         labels = label_image(mask, self._ignored)
         target = flow_targets(without_ignored(labels))
         target[labels == IGNORED_LABEL, 2] = -1
         return target
 
     def of_patch(self, kept: np.ndarray, matrix: Matrix) -> np.ndarray:
-        """See `Target`."""
         # From directions (x, y) in the image to those in the patch; the lengths of flows do not change with the scale.
         turn = np.linalg.inv(matrix) * math.sqrt(abs(np.linalg.det(matrix)))
         target = np.empty_like(kept)
@@ -180,9 +178,7 @@ class FlowTarget:
         return target
 
     def ignore(self, target: np.ndarray, rows: int, columns: int) -> None:
-        """See `Target`."""
         target[:rows, :, 2], target[:, :columns, 2] = -1, -1
 
     def counts(self, kept: Sequence[np.ndarray]) -> np.ndarray:
-        """See `Target`."""
         return np.zeros(0, np.int64)

@@ -15,7 +15,6 @@ class Classical(Family):
     models = MODELS
 
     def apply(self, image: np.ndarray) -> np.ndarray:
-        """See `Family`."""
         from kerazoo.models.classical.method import classical
 
         return classical(image)

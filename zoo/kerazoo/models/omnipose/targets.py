@@ -237,11 +237,9 @@ class FieldTarget:
         self._ignored = ignored
 
     def of_image(self, mask: np.ndarray) -> np.ndarray:
-        """See `Target`."""
         return label_image(mask, self._ignored)
 
     def of_patch(self, kept: np.ndarray, matrix: Matrix) -> np.ndarray:
-        """See `Target`."""
         target = field_targets(without_ignored(kept))
         target[kept == IGNORED_LABEL, 4] = -1
         if kept.min() == kept.max() != 0:  # within one object: how far its boundary is cannot be said
@@ -249,9 +247,7 @@ class FieldTarget:
         return target
 
     def ignore(self, target: np.ndarray, rows: int, columns: int) -> None:
-        """See `Target`."""
         target[:rows, :, 4], target[:, :columns, 4] = -1, -1
 
     def counts(self, kept: Sequence[np.ndarray]) -> np.ndarray:
-        """See `Target`."""
         return np.zeros(0, np.int64)

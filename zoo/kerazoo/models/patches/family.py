@@ -34,7 +34,6 @@ class Patches(Family):
     features_layer = "features"
 
     def defaults(self, config: Config, model: Model) -> dict[str, dict[str, Any]]:
-        """See `Family`."""
         scores = model.output == "score"
         loss = {"dice": 0.0, "cross_entropy": float(not scores), "squared_error": float(scores)}
         values: dict[str, dict[str, Any]] = {"targets": {"kind": "patch"}, "training.loss": loss}
@@ -45,17 +44,14 @@ class Patches(Family):
         return values
 
     def default_backbone(self, model: Model) -> str | None:
-        """See `Family`."""
         return model.backbones[0] if model.backbones else None
 
     def propose(self, start: ModelConfig, model: Model, survey: Survey, source: Recipe | None) -> Proposal:
-        """See `Family`."""
         from kerazoo.models.patches.proposal import propose
 
         return propose(start, model, survey, source)
 
     def check(self, config: Config, model: Model) -> None:
-        """See `Family`."""
         super().check(config, model)
         if config.data.annotation not in ("image", "classes"):
             raise ValueError(
@@ -64,7 +60,6 @@ class Patches(Family):
             )
 
     def task(self, kind: str) -> Task:
-        """See `Family`."""
         return "classification"
 
     def arguments(self, config: Config) -> dict[str, Any]:
@@ -73,7 +68,6 @@ class Patches(Family):
         return super().arguments(config) | {"input_shape": (size, size, config.data.channels)}
 
     def geometry(self, network: keras.Model, config: Config) -> TileGeometry:
-        """See `Family`."""
         from kerazoo.models.recipe import TileGeometry
 
         size = config.training.patch_size
@@ -88,24 +82,20 @@ class Patches(Family):
         margin: int,
         outputs: Sequence[str],
     ) -> Feed:
-        """See `Family`."""
         from kerazoo.data.patch_feed import PatchFeed
 
         targets = functools.partial(self.targets, names=outputs)
         return PatchFeed(train, validation, config, normalisation, self.inputs, targets)
 
     def loss(self, config: Config, counts: np.ndarray) -> keras.losses.Loss:
-        """See `Family`."""
         from kerazoo.models.shared.class_loss import make_loss
 
         return make_loss(config.training.loss, counts)
 
     def loss_terms(self, config: Config) -> dict[str, float]:
-        """See `Family`."""
         return config.training.loss.terms
 
     def metrics(self, config: Config) -> list[keras.metrics.Metric]:
-        """See `Family`."""
         from kerazoo.models.shared.metrics import ConfusionMetrics
 
         return [ConfusionMetrics(len(config.data.classes), foreground=False, patches=True)]
@@ -117,11 +107,9 @@ class Patches(Family):
         return patch_map(network, enlarge)
 
     def use(self, recipe: Recipe) -> str:
-        """See `Family`."""
         return USE
 
     def use_in_report(self, recipe: Recipe, channels: str) -> str:
-        """See `Family`."""
         assert recipe.patch is not None
         scores = any(model.name == recipe.model and model.output == "score" for model in self.models)
         values = "scores, the highest of which decides" if scores else "probabilities between 0 and 1"

@@ -1,7 +1,7 @@
 """From class probabilities to the result: a class map, a foreground mask, or a label image.
 
-It is done in two steps, so that the probabilities of a large image need never be in memory at once: `classify` looks at
-every pixel alone, `find_objects` at the image.
+It is done in two steps, so that the probabilities of a large image need never be in memory at once: `classify` takes
+every pixel alone, `find_objects` the image.
 """
 
 from __future__ import annotations

@@ -36,47 +36,38 @@ class Pixels(Family):
     in_blocks = False
 
     def defaults(self, config: Config, model: Model) -> dict[str, dict[str, Any]]:
-        """See `Family`."""
         return {"targets": {"kind": "border"}}
 
     def propose(self, start: ModelConfig, model: Model, survey: Survey, source: Recipe | None) -> Proposal:
-        """See `Family`."""
         from kerazoo.models.pixels.proposal import propose
 
         return propose(start, model, survey)
 
     def task(self, kind: str) -> Task:
-        """See `Family`."""
         return "instances" if kind == "border" else "semantic"
 
     def channel_names(self, config: Config) -> list[str]:
-        """See `Family`."""
         return list(CHANNELS.get(str(config.targets.kind), config.data.classes))
 
     def target(self, config: Config) -> Target:
-        """See `Family`."""
         from kerazoo.models.pixels.targets import PixelTarget
 
         return PixelTarget(config, len(self.channel_names(config)))
 
     def loss(self, config: Config, counts: np.ndarray) -> keras.losses.Loss:
-        """See `Family`."""
         from kerazoo.models.shared.class_loss import make_loss
 
         return make_loss(config.training.loss, counts)
 
     def loss_terms(self, config: Config) -> dict[str, float]:
-        """See `Family`."""
         return config.training.loss.terms
 
     def metrics(self, config: Config) -> list[keras.metrics.Metric]:
-        """See `Family`."""
         from kerazoo.models.shared.metrics import ConfusionMetrics
 
         return [ConfusionMetrics(len(self.channel_names(config)), config.targets.kind in CHANNELS)]
 
     def decode(self, outputs: Outputs, recipe: Recipe, shape: tuple[int, ...] | None = None) -> np.ndarray:
-        """See `Family`."""
         from kerazoo.models.pixels.decoding import classify, find_objects
 
         (probabilities,) = outputs.values()
@@ -96,7 +87,6 @@ class Pixels(Family):
         return image.in_blocks(lambda rows, columns: find_objects(regions[rows, columns], recipe.decoding))
 
     def tuning(self, recipe: Recipe, median_area: float | None) -> tuple[str, dict[str, Sequence[float]]] | None:
-        """See `Family`."""
         if recipe.targets == "classes":
             return None
         if recipe.targets == "foreground":
@@ -105,11 +95,9 @@ class Pixels(Family):
         return "ap_50_95", grid | minimum_sizes(median_area)
 
     def use(self, recipe: Recipe) -> str:
-        """See `Family`."""
         return USES[recipe.targets]
 
     def use_in_report(self, recipe: Recipe, channels: str) -> str:
-        """See `Family`."""
         text = f"The output has the channels {channels}: probabilities between 0 and 1."
         if recipe.targets == "border":
             return (
@@ -123,7 +111,6 @@ class Pixels(Family):
         return f"{text} The class of a pixel is the channel with the highest value."
 
     def decoding_in_words(self, recipe: Recipe) -> str:
-        """See `Family`."""
         decoding = recipe.decoding
         if recipe.targets == "classes":
             return ""

@@ -113,17 +113,13 @@ class PixelTarget:
         self._config, self._classes = config, classes
 
     def of_image(self, mask: np.ndarray) -> np.ndarray:
-        """See `Target`."""
         return make_target(mask, self._config)
 
     def of_patch(self, kept: np.ndarray, matrix: Matrix) -> np.ndarray:
-        """See `Target`."""
         return kept[..., None]
 
     def ignore(self, target: np.ndarray, rows: int, columns: int) -> None:
-        """See `Target`."""
         target[:rows], target[:, :columns] = IGNORED, IGNORED
 
     def counts(self, kept: Sequence[np.ndarray]) -> np.ndarray:
-        """See `Target`."""
         return np.sum([np.bincount(target.ravel(), minlength=256) for target in kept], axis=0)[: self._classes]

@@ -1,4 +1,4 @@
-"""StarDist in Fiji: the network at the resolution of the image, and what StarDist's plugin and deepImageJ look for."""
+"""StarDist in Fiji: the network at the resolution of the image, and what StarDist's plugin needs."""
 
 from __future__ import annotations
 

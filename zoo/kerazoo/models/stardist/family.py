@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerazoo.models.family import Family, ImageOutputs, LabelsInGraph, LabelsOperation, Outputs
+from kerazoo.models.family import Converted, Family, ImageOutputs, LabelsInGraph, LabelsOperation, Outputs
 from kerazoo.models.stardist.about import MODELS, OUTPUT, USE
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import keras
 
     from kerazoo.config import Config, ModelConfig
@@ -22,8 +24,9 @@ if TYPE_CHECKING:
     from kerazoo.models.recipe import Recipe
 
 RAYS = 32
-"""Of a configuration that does not name their number."""
+"""Number of rays where a configuration does not name it."""
 GRID = 2
+"""Grid where a configuration does not name it."""
 
 
 class StarDist(Family):
@@ -33,10 +36,10 @@ class StarDist(Family):
     models = MODELS
     kinds = ("stars",)
     learns_objects = True
+    converts = True
     in_blocks = False
 
     def propose(self, start: ModelConfig, model: Model, survey: Survey, source: Recipe | None) -> Proposal:
-        """See `Family`."""
         from kerazoo.models.shared.proposal import objects_of, propose_pixels
 
         objects = objects_of(model, survey)
@@ -57,38 +60,32 @@ class StarDist(Family):
         )
 
     def check(self, config: Config, model: Model) -> None:
-        """See `Family`."""
         rays = config.model.arguments.get("rays", RAYS)
         if config.data.annotation != "classes" and not (isinstance(rays, int) and rays >= 3):
             raise ValueError(f"model.arguments.rays is {rays!r}: choose a whole number from 3 on")
         super().check(config, model)
 
     def channel_names(self, config: Config) -> list[str]:
-        """See `Family`."""
         return ["probability", *(f"distance{ray}" for ray in range(config.model.arguments.get("rays", RAYS)))]
 
     def target(self, config: Config) -> Target:
-        """See `Family`."""
         from kerazoo.models.stardist.targets import StarTarget, grid_side
 
         arguments = config.model.arguments
         return StarTarget(arguments.get("rays", RAYS), grid_side(arguments.get("grid", GRID)), config.data.ignore)
 
     def loss(self, config: Config, counts: np.ndarray) -> keras.losses.Loss:
-        """See `Family`."""
         from kerazoo.models.stardist.loss import StarLoss
 
         return StarLoss()
 
     def loss_terms(self, config: Config) -> dict[str, float]:
-        """See `Family`."""
         from kerazoo.models.stardist.loss import WEIGHTS
 
         names = ("binary cross entropy of the probability", "mean absolute error of the distances")
         return dict(zip(names, WEIGHTS, strict=True))
 
     def decode(self, outputs: Outputs, recipe: Recipe, shape: tuple[int, ...] | None = None) -> np.ndarray:
-        """See `Family`."""
         from kerazoo.models.shared.watershed import remove_small
         from kerazoo.models.stardist.decoding import find_stars
 
@@ -117,13 +114,17 @@ class StarDist(Family):
         return dict(zip(("threshold", "overlap"), found, strict=True))
 
     def packed(self, network: keras.Model, recipe: Recipe, *, enlarge: bool = False) -> keras.Model:
-        """See `Family`."""
         from kerazoo.models.stardist.bundle import full_resolution
 
         return full_resolution(network, recipe.geometry.grid)
 
+    def convert(self, checkpoint: Path, channels: int | None) -> Converted:
+        """See `Family`: the folder of a model."""
+        from kerazoo.models.stardist.checkpoint import convert
+
+        return convert(checkpoint, channels)
+
     def unpacked(self, network: keras.Model) -> keras.Model:
-        """See `Family`."""
         from kerazoo.models.shared.packed import without_last
         from kerazoo.models.stardist.bundle import FULL_RESOLUTION
 
@@ -134,32 +135,27 @@ class StarDist(Family):
         return name if "stardist" in name.lower() else f"{name} (StarDist)"
 
     def bundle_extras(self, recipe: Recipe) -> tuple[dict[str, Any], dict[str, str]]:
-        """See `Family`: what StarDist's plugin and deepImageJ look for."""
+        """See `Family`: what StarDist's plugin and deepImageJ search for."""
         from kerazoo.models.stardist import bundle
 
         return {"stardist": bundle.config(recipe)}, {bundle.MACRO: bundle.macro(recipe)}
 
     def operation(self, recipe: Recipe) -> LabelsOperation:
-        """See `Family`."""
         from kerazoo.models.stardist.bundle import operation
 
         return operation(recipe)
 
     def labels_in_graph(self, recipe: Recipe) -> LabelsInGraph:
-        """See `Family`."""
         from kerazoo.models.stardist.bundle import labels_in_graph
 
         return labels_in_graph(recipe)
 
     def use(self, recipe: Recipe) -> str:
-        """See `Family`."""
         return USE
 
     def output_description(self, recipe: Recipe, model: Model) -> str:
-        """See `Family`."""
         return OUTPUT
 
     def decoding_in_words(self, recipe: Recipe) -> str:
-        """See `Family`."""
         decoding = recipe.decoding
         return f"object probability above {decoding.threshold:g}, overlap up to {decoding.overlap:g}"

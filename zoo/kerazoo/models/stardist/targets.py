@@ -181,22 +181,18 @@ class StarTarget:
         self.channels, self.grid, self._rays, self._ignored = 1 + rays, grid, rays, ignored
 
     def of_image(self, mask: np.ndarray) -> np.ndarray:
-        """See `Target`."""
         return label_image(mask, self._ignored)
 
     def of_patch(self, kept: np.ndarray, matrix: Matrix) -> np.ndarray:
-        """See `Target`."""
         target = star_targets(without_ignored(kept), self._rays, self.grid)
         target[kept[:: self.grid, :: self.grid] == IGNORED_LABEL, 0] = -1
         return target
 
     def ignore(self, target: np.ndarray, rows: int, columns: int) -> None:
-        """See `Target`."""
         target[: rows // self.grid, :, 0] = -1
         target[:, : columns // self.grid, 0] = -1
 
     def counts(self, kept: Sequence[np.ndarray]) -> np.ndarray:
-        """See `Target`."""
         return np.zeros(0, np.int64)
 
 
