@@ -14,7 +14,7 @@ from kerazoo.models.registry import IMAGENET_BACKBONES, create_model, get_model,
 from kerazoo.models.shared.class_loss import ClassLoss
 
 NAMES = [entry.name for entry in list_models() if entry.builder is not None]
-PIXELS = [entry.name for entry in list_models() if entry.task == "segmentation"]
+PIXELS = [entry.name for entry in list_models() if entry.task == "semantic"]
 OBJECTS = [entry.name for entry in list_models() if entry.task == "instances"]
 PATCHES = [entry.name for entry in list_models() if entry.task == "classification"]
 SMALL = {
