@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from bmzpack.describe.description import Description, Training, Validation
 from bmzpack.settings import validate
@@ -49,20 +52,10 @@ def describe(run: Run, image_file: str | os.PathLike[str] | None = None) -> Desc
             dict.fromkeys([*publication.tags, task.replace(" ", "-"), model.name.partition("2d")[0], "kerazoo"])
         ),
         "timestamp": run.environment.started,
-        "inputs": [
-            {
-                "test_image": image,
-                "channel_names": recipe.channel_names,
-                "preprocessing": operations(recipe.normalisation, recipe.channels),
-                "pixel_size": pixel_size,
-            }
-        ],
+        "inputs": _inputs(recipe, image, pixel_size),
         "outputs": [
-            {
-                "id": model.output if family.learns_objects else None,
-                "channel_names": recipe.classes,
-                "description": family.output_description(recipe, model),
-            }
+            {"id": name, "channel_names": channels, "description": family.output_description(recipe, model)}
+            for name, channels in family.outputs(recipe, model).items()
         ],
         "task": task,
         "architecture": model.title if config.model.backbone is None else f"{model.title}, {config.model.backbone}",
@@ -71,6 +64,24 @@ def describe(run: Run, image_file: str | os.PathLike[str] | None = None) -> Desc
         "config": {"kerazoo": recipe.model_dump(mode="json")},
     }
     return validate(Description, content, f"publication in {run.path / 'config.yaml'}")
+
+
+def _inputs(recipe: Recipe, image: np.ndarray, pixel_size: dict[str, float] | None) -> list[dict[str, Any]]:
+    """One entry for each input of the network, with the channels of the image that it takes."""
+    family = family_of_kind(recipe.targets)
+    places = family.inputs(np.arange(recipe.channels)[None, None])
+    return [
+        {
+            "id": name if len(places) > 1 else None,
+            "test_image": array,
+            "channel_names": [recipe.channel_names[place] for place in places[name][0, 0]],
+            "preprocessing": operations(
+                recipe.normalisation.of_channels(places[name][0, 0], recipe.channels), array.shape[-1]
+            ),
+            "pixel_size": pixel_size,
+        }
+        for name, array in family.inputs(image).items()
+    ]
 
 
 def _training(config: Config, recipe: Recipe, record: Record, data_set: str, images: int) -> Training:

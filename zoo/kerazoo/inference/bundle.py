@@ -53,8 +53,10 @@ def load_bundle(path: Path) -> tuple[keras.Model, Recipe]:
         return model, derived_recipe(description, model, str(path))
     # What programs lack is part of the bundle's network; what remains to be done before it is what the bundle declares.
     recipe = validate(Recipe, own, f"{path}, config.kerazoo")
-    operations = description["inputs"][0].get("preprocessing", [])
     model = family_of_kind(recipe.targets).unpacked(model)
+    if len(description["inputs"]) > 1:
+        return model, recipe
+    operations = description["inputs"][0].get("preprocessing", [])
     return model, recipe.model_copy(update={"normalisation": _normalisation(operations, recipe.channels, str(path))})
 
 

@@ -219,6 +219,10 @@ class Family:
         """
         return {names[0]: target}
 
+    def outputs(self, recipe: Recipe, model: Model) -> dict[str | None, list[str]]:
+        """Channel names of the network's outputs, in its order; the id of an only output may be left to the packer."""
+        return {model.output if self.learns_objects else None: recipe.classes}
+
     # Training
 
     features_layer: str | None = None
