@@ -3,10 +3,10 @@
 import cv2
 import keras
 import numpy as np
-from kerazoo.models.proposal import Proposal
 
 from kerazoo.models.entry import InputSizes, Model
 from kerazoo.models.family import Family
+from kerazoo.models.proposal import Proposal
 
 MODEL = Model(
     name="two_inputs",
