@@ -91,7 +91,7 @@ def prepare(config: Config, workers: Workers) -> Job:
     """
     family = family_of(config)
     names = family.channel_names(config)
-    if len(names) < 2:
+    if len(names) < 2 and not family.learns_objects:
         raise UserError(f"data.classes has {len(names)} names: name at least two classes.")
     if config.training.batch_size % workers.count:
         raise UserError(
