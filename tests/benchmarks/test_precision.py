@@ -6,13 +6,13 @@ With TensorFlow or JAX, where there is a GPU: `KERAS_BACKEND=jax pytest -m bench
 import keras
 import numpy as np
 import pytest
+from kerazoo.models.target_kinds import target_of
 
 from clock import Clock
 from kerazoo.config import make_config
 from kerazoo.examples.synthetic import nuclei
 from kerazoo.models.registry import create_model
 from kerazoo.models.shared.class_loss import loss_of
-from kerazoo.models.target_kinds import target_of
 from kerazoo.training.precision import policy
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(3600)]

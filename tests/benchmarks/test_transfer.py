@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from kerazoo.training.feed import PatchFeed
 from PIL import Image
 
 from clock import Clock
@@ -14,7 +15,6 @@ from kerazoo.config import make_config
 from kerazoo.data.patch_batches import training_patches
 from kerazoo.examples.tissue import CLASSES, write_tissue_patches
 from kerazoo.training import fit
-from kerazoo.training.feed import PatchFeed
 
 SMALL, BATCH = "mobilenetv2_0.35_224_imagenet_notop.npz", 32
 CALM = {"flip": False, "quarter_turns": False, "rotation": 0, "scale": 0, "intensity": 0, "gamma": 0}

@@ -11,13 +11,13 @@ import scipy.ndimage
 from answers import answer, labels_of, network_of, packed, recipe_of
 from bmzpack.errors import UserError
 from kerazoo.data.rescale import diameter
-from kerazoo.models.shared.matching import overlaps
 from kerazoo.exporting.labels import laid_out, operation_ending
 from kerazoo.files.read import read_mask
 from kerazoo.models.cellpose.checkpoint import load_cellpose, load_omnipose
 from kerazoo.models.cellpose.decoding import cluster, find_flow_objects, flow_errors, integrate, remove_inconsistent
 from kerazoo.models.cellpose.loss import FlowLoss
 from kerazoo.models.cellpose.targets import flow_targets
+from kerazoo.models.shared.matching import overlaps
 
 SETS = ("cells_usiigaci", "nuclei_dsb2018")
 

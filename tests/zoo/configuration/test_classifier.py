@@ -6,6 +6,7 @@ import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kerazoo.inference.classifier import PatchClassifier
 
 from bmzpack.errors import UserError
 from kerazoo.config import read_config
@@ -15,7 +16,6 @@ from kerazoo.data.normalise import Normalisation, fit_normalisation
 from kerazoo.data.patches import cut_patches, patch_of
 from kerazoo.data.split import split_pairs
 from kerazoo.files.pairs import load_pair, pairs_of
-from kerazoo.inference.classifier import PatchClassifier
 from kerazoo.models.patches.network import patch_cnn
 from kerazoo.models.recipe import Recipe, TileGeometry
 from kerazoo.training.checks import check_normalisation

@@ -8,14 +8,14 @@ import subprocess
 import numpy as np
 import pytest
 import yaml
+from kerazoo.evaluation.classification_run import validate_classifier
 from PIL import Image
 
 from kerazoo.config import make_config
 from kerazoo.data.normalise import Normalisation
 from kerazoo.evaluation.classification import Classified, class_summary
-from kerazoo.evaluation.classification_run import validate_classifier
 from kerazoo.models.recipe import Patch, Recipe, TileGeometry
-from kerazoo.reports.class_figures import (
+from kerazoo.reports.patch_figures import (
     draw_calibration,
     draw_confusion,
     draw_patches,
@@ -23,7 +23,7 @@ from kerazoo.reports.class_figures import (
     mistakes,
     samples,
 )
-from kerazoo.reports.class_report import cautions
+from kerazoo.reports.patch_sections import cautions
 from kerazoo.reports.report import report
 from kerazoo.runs.run import Run
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 import yaml
+from kerazoo.inference.classifier import PatchClassifier
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -23,7 +24,6 @@ from kerazoo.evaluation.evaluate import evaluate, remarks
 from kerazoo.examples.tissue import CLASSES, write_tissue, write_tissue_patches
 from kerazoo.exporting.export import export
 from kerazoo.files.pairs import sha256_of
-from kerazoo.inference.classifier import PatchClassifier
 from kerazoo.inference.predict import predict
 from kerazoo.models.patches.map import grid_of, patch_map
 from kerazoo.models.patches.network import patch_cnn

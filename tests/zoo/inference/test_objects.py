@@ -4,11 +4,11 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from kerazoo.inference.objects import ObjectPredictor
 
 from bmzpack.errors import UserError
 from kerazoo.config import DecodingConfig
 from kerazoo.data.normalise import Normalisation
-from kerazoo.inference.objects import ObjectPredictor
 from kerazoo.models.recipe import Recipe, Scale, TileGeometry
 
 

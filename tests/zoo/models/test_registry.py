@@ -5,6 +5,7 @@ import math
 import keras
 import numpy as np
 import pytest
+from kerazoo.models.target_kinds import target_of
 
 from bmzpack.errors import UserError
 from bmzpack.measure.geometry import measure
@@ -12,7 +13,6 @@ from kerazoo.config import make_config
 from kerazoo.models.backbones import BACKBONES
 from kerazoo.models.registry import IMAGENET_BACKBONES, create_model, get_model, list_models
 from kerazoo.models.shared.class_loss import ClassLoss, loss_of
-from kerazoo.models.target_kinds import target_of
 
 NAMES = [entry.name for entry in list_models() if entry.builder is not None]
 PIXELS = [entry.name for entry in list_models() if entry.task == "segmentation"]

@@ -4,11 +4,11 @@ import itertools
 
 import numpy as np
 import pytest
+from kerazoo.models.target_kinds import Fields, Flows, PixelClasses, Stars, label_image, target_of
 
 from bmzpack.errors import UserError
 from kerazoo.config import make_config
 from kerazoo.data.augment import Map
-from kerazoo.models.target_kinds import Fields, Flows, PixelClasses, Stars, label_image, target_of
 
 TURNS = [((a, 0), (0, d)) for a, d in itertools.product((1, -1), repeat=2)] + [
     ((0, b), (c, 0)) for b, c in itertools.product((1, -1), repeat=2)

@@ -13,9 +13,9 @@ from bmzpack.files import new_file
 from kerazoo.config import Config
 from kerazoo.models.recipe import Recipe
 from kerazoo.models.registry import get_model
-from kerazoo.reports.class_report import class_sections, class_tiles
+from kerazoo.reports.image_sections import pixel_sections, pixel_tiles
 from kerazoo.reports.page import Markup, inline, page, paragraph, table
-from kerazoo.reports.pixel_report import pixel_sections, pixel_tiles
+from kerazoo.reports.patch_sections import class_sections, class_tiles
 from kerazoo.runs.run import Run
 
 

@@ -6,7 +6,8 @@ from typing import cast
 
 from kerazoo.evaluation.images import ValidatedImages
 from kerazoo.evaluation.patches import ValidatedPatches
-from kerazoo.reports.class_figures import (
+from kerazoo.reports.figures import draw_curves, draw_examples
+from kerazoo.reports.patch_figures import (
     draw_calibration,
     draw_confusion,
     draw_patches,
@@ -14,7 +15,6 @@ from kerazoo.reports.class_figures import (
     mistakes,
     samples,
 )
-from kerazoo.reports.figures import draw_curves, draw_examples
 from kerazoo.runs.run import Run
 
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 from scipy.optimize import linear_sum_assignment
 
-from kerazoo.models.shared.matching import match, overlaps
 from kerazoo.evaluation.scores import THRESHOLDS, count_instances
+from kerazoo.models.shared.matching import match, overlaps
 
 LABELS = st.tuples(st.integers(1, 14), st.integers(1, 14)).flatmap(
     lambda shape: st.tuples(*[arrays(np.int32, shape, elements=st.integers(0, 5))] * 2)

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from kerazoo.models.registry import Model
-from kerazoo.reports.cards.facts import Facts
+from kerazoo.reports.cards.built import Facts
 from kerazoo.reports.cards.records import Record, mean_and_deviation
 from kerazoo.reports.cards.texts import COMMANDS, PYTHON, TASKS, VALUES, WARNINGS
 from kerazoo.reports.cards.variants import compare_variants

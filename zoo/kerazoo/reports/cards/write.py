@@ -9,8 +9,8 @@ from bmzpack.errors import UserError
 from bmzpack.files import new_file
 from kerazoo.models.registry import Model, list_models
 from kerazoo.reports.cards.architecture import draw_architecture
+from kerazoo.reports.cards.built import Facts, read_facts
 from kerazoo.reports.cards.card import figure_title, render_card, render_index
-from kerazoo.reports.cards.facts import Facts, read_facts
 from kerazoo.reports.cards.graph import read_blocks, summarise
 from kerazoo.reports.cards.neurons import draw_neurons
 from kerazoo.reports.cards.records import read_records
