@@ -1,11 +1,11 @@
-"""What the report says about pixels and objects: names and meanings of the scores, tiles and sections."""
+"""What the report says about label images and class maps: names and meanings of the scores, tiles and sections."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kerazoo.evaluation.validate import ranking
+from kerazoo.evaluation.scores import ranking
 from kerazoo.models.recipe import Recipe
 from kerazoo.reports.page import ROWS, Markup, figure, paragraph, table, tiles
 from kerazoo.runs.run import Run
@@ -57,34 +57,35 @@ MEANINGS = {
     "boundary_f": "outlines within 2 pixels of the true ones, and the reverse",
 }
 TILES = {
-    "border": ("ap_50", "ap_50_95", "panoptic_quality", "dice"),
+    "objects": ("ap_50", "ap_50_95", "panoptic_quality", "dice"),
     "foreground": ("dice", "iou", "boundary_f", "accuracy"),
     "classes": ("iou", "dice", "accuracy", "balanced_accuracy"),
 }
-TILES |= dict.fromkeys(("stars", "flows", "fields"), TILES["border"])
+"""Scores that are seen first, by what the values of a result are."""
 
 
-def pixel_tiles(run: Run) -> Markup:
-    """The scores that matter most, and what the untrained baseline reaches.
+def image_tiles(run: Run) -> Markup:
+    """The scores that matter most, and those of the baseline without training.
 
     Parameters
     ----------
     run
         A run; nothing is shown before it is validated.
     """
-    recipe, record = run.recipe, run.read("record")
-    scores, baseline = record.get("scores", {}), record.get("validation", {}).get("baseline", {})
+    recipe, record = run.recipe, run.record
+    baseline = record.validation.get("baseline", {})
+    values = "classes" if recipe.named_classes else "foreground" if recipe.binary else "objects"
     return tiles(
         (
-            scores.get(name),
+            record.scores.get(name),
             _score_name(name, recipe),
             f"without training {baseline[name]:.3f}" if baseline.get(name) is not None else "",
         )
-        for name in TILES[recipe.targets]
+        for name in TILES[values]
     )
 
 
-def pixel_sections(run: Run) -> dict[str, list[Markup]]:
+def image_sections(run: Run) -> dict[str, list[Markup]]:
     """Learning, predictions, worst cases and scores of a network for pixels or objects.
 
     Parameters
@@ -92,8 +93,8 @@ def pixel_sections(run: Run) -> dict[str, list[Markup]]:
     run
         A run; what is not there yet is left out, or a sentence says so.
     """
-    recipe, record, figures = run.recipe, run.read("record"), run.path / "figures"
-    validation = record.get("validation", {})
+    recipe, record, figures = run.recipe, run.record, run.figures
+    validation = record.validation
     return {
         "Learning": [
             figure(
@@ -114,7 +115,7 @@ def pixel_sections(run: Run) -> dict[str, list[Markup]]:
                 "the decoding thresholds, so the scores are slightly too good; for a publication run "
                 "`kerazoo evaluate` on images that were never used."
             ),
-            _scores(record.get("scores", {}), validation, recipe),
+            _scores(record.scores, validation, recipe),
             _thresholds(validation.get("average_precision", {})),
             _classes(validation.get("per_class", {})),
             _images(validation.get("per_image", []), recipe),
@@ -128,7 +129,7 @@ def _scores(scores: Mapping[str, Any], validation: Mapping[str, Any], recipe: Re
     rows = []
     for name, value in scores.items():
         meaning = MEANINGS.get(name, "")
-        if name in ("dice", "iou") and recipe.targets == "classes":
+        if name in ("dice", "iou") and recipe.named_classes:
             meaning = "mean over the classes"
         rows.append(
             [
@@ -183,8 +184,6 @@ def _images(per_image: Sequence[Mapping[str, Any]], recipe: Recipe) -> Markup:
 def _score_name(name: str, recipe: Recipe, short: bool = False) -> str:
     if short:
         return SHORT.get(name, name.replace("_50", "").replace("_", " "))
-    if recipe.targets == "classes" and name in ("dice", "iou"):
-        return f"mean {NAMES[name]}"
-    if recipe.targets != "classes" and name in ("dice", "iou"):
-        return f"foreground {NAMES[name]}"
+    if name in ("dice", "iou"):
+        return f"{'mean' if recipe.named_classes else 'foreground'} {NAMES[name]}"
     return NAMES.get(name, name)

@@ -6,9 +6,9 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -21,7 +21,10 @@ from kerazoo.evaluation.classification import (
     class_scores,
     roc_curve,
 )
-from kerazoo.reports.figures import BLUE, GREEN, INK, ORANGE, PINK, SKY, VERMILION, displayed, save
+from kerazoo.reports.figures import BLUE, GREEN, INK, ORANGE, PINK, SKY, VERMILION, displayed, plain, save
+
+if TYPE_CHECKING:
+    from kerazoo.evaluation.patches import ValidatedPatches
 
 LINE_COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PINK, SKY, INK)
 """Of as many classes as can be told apart in one plot."""
@@ -35,6 +38,24 @@ SAMPLES = 6 * COLUMNS
 """Patches of all classes in a figure, at most while there are not more classes."""
 NAME_LENGTH = 24
 """Longer names of classes are cut in the figures."""
+
+
+def draw_classified(validated: ValidatedPatches, folder: Path) -> None:
+    """Draw confusion.png, roc.png, calibration.png, samples.png and worst.png.
+
+    Parameters
+    ----------
+    validated
+        The scored validation patches of a run.
+    folder
+        Gets the figures.
+    """
+    classified, pixels = validated.classified, validated.pixels
+    draw_confusion(classified, folder / "confusion.png")
+    draw_roc(classified, folder / "roc.png")
+    draw_calibration(classified, folder / "calibration.png")
+    draw_patches(classified, samples(classified), pixels, folder / "samples.png")
+    draw_patches(classified, mistakes(classified), pixels, folder / "worst.png")
 
 
 def draw_confusion(classified: Classified, path: Path) -> None:
@@ -153,7 +174,7 @@ def draw_roc(classified: Classified, path: Path) -> None:
     ax.set_ylim(-0.01, 1.01)
     ax.set_xlabel("patches of other classes that are taken for it", fontsize=9, color=INK)
     ax.set_ylabel("patches of the class that are found", fontsize=9, color=INK)
-    _plain(ax)
+    plain(ax)
     save(figure, path)
 
 
@@ -195,7 +216,7 @@ def draw_calibration(classified: Classified, path: Path) -> None:
     # the highest of n probabilities is never lower than 1 / n
     below.set_xlim(math.floor(10 * start) / 10, 1)
     for each in (ax, below):
-        _plain(each)
+        plain(each)
     save(figure, path)
 
 
@@ -309,12 +330,6 @@ def _interval(fraction: np.ndarray, number: np.ndarray) -> tuple[np.ndarray, np.
     middle = fraction + z**2 / (2 * number)
     half = z * np.sqrt(fraction * (1 - fraction) / number + z**2 / (4 * number**2))
     return (middle - half) / (1 + z**2 / number), (middle + half) / (1 + z**2 / number)
-
-
-def _plain(ax: Axes) -> None:
-    ax.grid(alpha=0.25, linewidth=0.6)
-    ax.tick_params(labelsize=8)
-    ax.spines[["top", "right"]].set_visible(False)
 
 
 def _short(names: Sequence[str]) -> list[str]:

@@ -1,14 +1,16 @@
-"""What the report says about a classifier, in words for those who use it: scores, confusions, certainty, cautions."""
+"""What the report says about classified patches: names and meanings of the scores, tiles, sections, cautions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from kerazoo.config import Config
 from kerazoo.evaluation.classification import worst_first
 from kerazoo.models.recipe import Recipe
 from kerazoo.reports.page import ROWS, Markup, figure, paragraph, points, table, tiles
+from kerazoo.runs.records import Split
 from kerazoo.runs.run import Run
 
 NAMES = {
@@ -43,6 +45,9 @@ MEANINGS = {
     "image_balanced_accuracy": "the part of the images of each class that is found, averaged over the classes",
 }
 COLUMNS = {"support": "patches", "f1": "F1", "auc": "area under the ROC curve"}
+NO_PROBABILITIES = (
+    "The network gives scores, not probabilities: the highest one decides, but how sure it is cannot be read from it."
+)
 FEW_IMAGES, FEW_PATCHES = 20, 20
 """With fewer validation images, or patches of a class, there is a caution."""
 UNEQUAL = 3.0
@@ -51,16 +56,16 @@ MISCALIBRATED = 0.05
 """There is a caution where mean probability and accuracy differ by more."""
 
 
-def class_tiles(run: Run) -> Markup:
-    """The scores that matter most, and what is reached without looking at the patches.
+def patch_tiles(run: Run) -> Markup:
+    """The scores that matter most, and what is reached by chance or by always naming one class.
 
     Parameters
     ----------
     run
         A run; nothing is shown before it is validated.
     """
-    record = run.read("record")
-    scores, validation = record.get("scores", {}), record.get("validation", {})
+    record = run.record
+    scores, validation = record.scores, record.validation
     if not validation:
         return tiles([])
     name, share = _most_frequent(validation["balance"])
@@ -74,7 +79,7 @@ def class_tiles(run: Run) -> Markup:
     return tiles((scores.get(name), NAMES[name], note) for name, note in notes.items())
 
 
-def class_sections(run: Run) -> dict[str, list[Markup]]:
+def patch_sections(run: Run) -> dict[str, list[Markup]]:
     """Cautions, learning, predictions, confusions, certainty and scores of a classifier.
 
     Parameters
@@ -82,14 +87,15 @@ def class_sections(run: Run) -> dict[str, list[Markup]]:
     run
         A run; what is not there yet is left out, or a sentence says so.
     """
-    record, figures = run.read("record"), run.path / "figures"
-    scores, validation = record.get("scores", {}), record.get("validation", {})
+    record, figures = run.record, run.figures
+    scores, validation = record.scores, record.validation
     learning = figure(figures / "curves.png", "Loss and metrics of training and validation patches over the epochs.")
     if not validation:
         return {"Learning": [learning, paragraph("The run is not validated yet.")]}
-    probable = bool(validation["calibration"])
-    score = "probability" if probable else "score"
-    sections = {
+    are_probabilities = bool(validation["calibration"])
+    score = "probability" if are_probabilities else "score"
+    confusions = list(_confusions(validation["confusion"], list(validation["per_class"])))
+    return {
         "Keep in mind": [points(cautions(run))],
         "Learning": [learning],
         "Predictions": [
@@ -99,25 +105,15 @@ def class_sections(run: Run) -> dict[str, list[Markup]]:
             ),
             figure(figures / "samples.png", f"Validation patches with predicted class and its {score}."),
         ],
-        "Worst cases": [
-            *(
-                (
-                    paragraph(
-                        "Mistakes, those first where the network is most sure. Look whether the annotation is right, "
-                        "and whether the patch shows more than one class."
-                    ),
-                    figure(figures / "worst.png", "Wrongly classified validation patches."),
-                )
-                if scores["accuracy"] < 1
-                else (paragraph("No validation patch is classified wrongly."),)
-            )
-        ],
+        "Worst cases": _mistakes(figures / "worst.png")
+        if confusions
+        else [paragraph("No validation patch is classified wrongly.")],
         "Confusions": [
             paragraph(
                 "Each row holds the patches of one true class, and what they are taken for; the diagonal is right."
             ),
             figure(figures / "confusion.png", "Confusion matrix, and the number of validation patches of each class."),
-            points(_confusions(validation["confusion"], list(validation["per_class"]))),
+            points(confusions),
             _classes(validation["per_class"]),
         ],
         "Certainty": [
@@ -127,26 +123,7 @@ def class_sections(run: Run) -> dict[str, list[Markup]]:
                 "the class is told apart from the rest."
             ),
             figure(figures / "roc.png", "ROC curves of each class against all others."),
-            *(
-                (
-                    paragraph(
-                        "Can the probabilities be taken at their word? On the dashed line, of the patches with a "
-                        "probability of 0.8 just 80 % are right. Below the line the network is too sure, above it too "
-                        "cautious. The vertical lines are 95 % intervals, and still too short where patches of one "
-                        "image resemble each other."
-                    ),
-                    figure(
-                        figures / "calibration.png", "Probability of the predicted class, and the part that is right."
-                    ),
-                )
-                if probable
-                else (
-                    paragraph(
-                        "The network gives scores, not probabilities: the highest one decides, but how sure it is "
-                        "cannot be read from it."
-                    ),
-                )
-            ),
+            *(_calibration(figures / "calibration.png") if are_probabilities else [paragraph(NO_PROBABILITIES)]),
         ],
         "Scores": [
             paragraph(
@@ -158,7 +135,27 @@ def class_sections(run: Run) -> dict[str, list[Markup]]:
             _images(validation["per_image"], score),
         ],
     }
-    return sections
+
+
+def _mistakes(path: Path) -> list[Markup]:
+    return [
+        paragraph(
+            "Mistakes, those first where the network is most sure. Look whether the annotation is right, and whether "
+            "the patch shows more than one class."
+        ),
+        figure(path, "Wrongly classified validation patches."),
+    ]
+
+
+def _calibration(path: Path) -> list[Markup]:
+    return [
+        paragraph(
+            "Can the probabilities be taken at their word? On the dashed line, of the patches with a probability of "
+            "0.8 just 80 % are right. Below the line the network is too sure, above it too cautious. The vertical "
+            "lines are 95 % intervals, and still too short where patches of one image resemble each other."
+        ),
+        figure(path, "Probability of the predicted class, and the part that is right."),
+    ]
 
 
 def cautions(run: Run) -> list[str]:
@@ -169,9 +166,9 @@ def cautions(run: Run) -> list[str]:
     run
         A validated run.
     """
-    config, recipe, validation = run.config, run.recipe, run.read("record")["validation"]
+    config, recipe, validation = run.config, run.recipe, run.record.validation
     return [
-        *_about_split(config, run.read("split")),
+        *_about_split(config, run.split),
         *_about_images(validation["per_image"]),
         *_about_balance(validation["balance"]),
         *_about_purity(recipe),
@@ -179,8 +176,8 @@ def cautions(run: Run) -> list[str]:
     ]
 
 
-def _about_split(config: Config, split: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
-    sides = [{entry.get("group") for entry in split.get(part, [])} - {None} for part in ("train", "validation")]
+def _about_split(config: Config, split: Split) -> Iterator[str]:
+    sides = [{entry.group for entry in side} - {None} for side in (split.train, split.validation)]
     if config.split.column is not None:
         yield (
             f"The column {config.split.column} of the table says which images are held out. Scores are honest only if "

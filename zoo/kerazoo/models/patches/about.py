@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kerazoo.models.entry import IMAGENET_BACKBONES, Model
+from kerazoo.models.entry import IMAGENET_BACKBONES, Card, Model
 
 MODELS = (
     Model(
@@ -21,6 +21,7 @@ MODELS = (
             "Its outputs are scores around +1 and -1, not probabilities.",
         ),
         output="score",
+        card=Card(output="{classes} scores around +1 for the class and -1 for the others; the largest decides."),
     ),
     Model(
         name="patch_cnn",
@@ -34,6 +35,7 @@ MODELS = (
         purpose="A deep convolutional network trained from scratch: one class per patch, such as epithelium, stroma or "
         "background.",
         limits=("With few annotated images a pretrained `classifier2d` may do better: compare both.",),
+        card=Card(size=64),
     ),
     Model(
         name="classifier2d",
@@ -51,6 +53,7 @@ MODELS = (
             "Pretraining is no guarantee: compare with training from scratch, several seeds of each.",
         ),
         backbones=IMAGENET_BACKBONES,
+        card=Card(size=224),
     ),
 )
 
