@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -334,7 +335,7 @@ app.command()(repair)
 app.command()(upload)
 
 
-def _print_scores(scores: dict[str, object], what: str) -> None:
+def _print_scores(scores: Mapping[str, object], what: str) -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -6,16 +6,16 @@ import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kerazoo.inference.classifier import PatchClassifier
 
 from bmzpack.errors import UserError
-from kerazoo.config import read_config
 from kerazoo.configuration.write import write_config
 from kerazoo.data.class_survey import guessed_by_size
 from kerazoo.data.normalise import Normalisation, fit_normalisation
 from kerazoo.data.patches import cut_patches, patch_of
 from kerazoo.data.split import split_pairs
 from kerazoo.files.pairs import load_pair, pairs_of
+from kerazoo.inference.patch_predictor import PatchPredictor
+from kerazoo.models.configure import read_config
 from kerazoo.models.patches.network import patch_cnn
 from kerazoo.models.recipe import Recipe, TileGeometry
 from kerazoo.training.checks import check_normalisation
@@ -66,7 +66,7 @@ def test_a_map_says_of_a_patch_what_training_has_shown(tmp_path, model, dtype):
         decoding=config.decoding,
         geometry=TileGeometry(step=side, halo=0, minimum=side),
     )
-    classifier = PatchClassifier(network, recipe)
+    classifier = PatchPredictor(network, recipe)
     tiles = [sample.image for sample in samples]
     found = classifier.map(np.concatenate([np.concatenate(tiles[row : row + 4], axis=1) for row in (0, 4, 8)]))
     alone = np.stack([classifier.scores(tile, np.zeros((1, 2), int))[0] for tile in tiles])

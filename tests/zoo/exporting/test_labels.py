@@ -17,9 +17,11 @@ from bmzpack.errors import UserError
 from bmzpack.operations.labels import TO_LABELS, disagreement
 from bmzpack.settings import read_yaml
 from bmzpack.testing.test import test as prove
-from kerazoo.config import DecodingConfig, make_config
+from kerazoo.config import DecodingConfig
 from kerazoo.examples.synthetic import write_nuclei
-from kerazoo.exporting.labels import graph_ending, laid_out, operation_ending
+from kerazoo.exporting.labels import graph_ending, operation_ending
+from kerazoo.models.configure import make_config
+from kerazoo.models.shared.packed import channels_first
 from kerazoo.models.stardist.bundle import full_resolution
 
 
@@ -106,7 +108,8 @@ def test_labels_in_the_tensorflow_of_fiji(graph_bundle, masks):
 @pytest.mark.parametrize("targets", BOTH)
 def test_an_operation_is_declared(targets, masks, tmp_path):
     recipe = recipe_of(targets)
-    model = laid_out(full_resolution(network_of(recipe), recipe.geometry.grid), recipe)
+    model = full_resolution(network_of(recipe), recipe.geometry.grid)
+    model = channels_first(model) if targets == "flows" else model
     axes, dtype = ("bcyx", "uint16") if targets == "flows" else ("byxc", "int32")
     ending = operation_ending(recipe)
     path = tmp_path / "raw.zip"

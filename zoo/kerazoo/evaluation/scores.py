@@ -14,7 +14,7 @@ is not defined (no object in truth and prediction, a class in neither) is None, 
 | ap_50_95 | mean of the ten at 0.50, 0.55, ..., 0.95 | - |
 | precision_50, recall_50, f1_50 | at IoU 0.5 | - |
 | mean_matched_iou | mean IoU of the pairs matched at 0.5 | - |
-| splits, merges | true objects found in parts, predicted ones that join several (`kerazoo.models.shared.matching`) | - |
+| splits, merges | true objects found in parts, predicted ones that join several (`shared.matching`) | - |
 | panoptic_quality | sum of that IoU / (TP + FP / 2 + FN / 2) at 0.5 (Kirillov et al. 2019) | - |
 """
 

@@ -7,7 +7,10 @@ import keras
 from bmzpack.describe.description import Description, Output, Processing
 from bmzpack.errors import UserError
 from bmzpack.operations.labels import Ending
+from bmzpack.settings import validate
 from kerazoo.exporting.texts import LABELS, allowed, data_set_name, seen_size
+from kerazoo.models.family import LabelsOperation
+from kerazoo.models.recipe import Recipe
 from kerazoo.models.registry import family_of_kind
 from kerazoo.models.shared.packed import channels_first
 from kerazoo.runs.run import Run
@@ -32,29 +35,61 @@ def with_labels(network: keras.Model, run: Run, description: Description, form: 
     UserError
         The network has no such form.
     """
-    recipe = run.recipe
-    family, axes = family_of_kind(recipe.targets), "byxc"
+    recipe, axes = run.recipe, "byxc"
     if form == "labels":
-        if (in_graph := family.labels_in_graph(recipe)) is None:
-            raise _none_for(recipe.model)
-        ending = Ending(in_graph.labels, function=in_graph.function, arguments=in_graph.arguments)
+        ending = graph_ending(recipe)
         description.documentation = LABELS + seen_size(recipe)
         # a name that says StarDist would have deepImageJ look for what its plugin needs
         description.name = run.config.publication.name or allowed(
             f"Instance segmentation of {data_set_name(run.config)} (label images)"
         )
     else:
-        if (operation := family.operation(recipe)) is None:
-            raise _none_for(recipe.model)
-        ending = Ending(operation.labels, Processing(id=operation.id, kwargs=operation.kwargs))
+        ending, operation = operation_ending(recipe), _operation(recipe)
         if operation.channels_first:
             network, axes = channels_first(network), "bcyx"
         channels = f" The channels are {', '.join(recipe.classes)}."
-        description.documentation = family.use(recipe) + seen_size(recipe) + channels + operation.remark
+        use = family_of_kind(recipe.targets).use(recipe)
+        description.documentation = use + seen_size(recipe) + channels + operation.remark
     about = "Labels 1, 2, ... of the objects, 0 for the background"
     description.outputs = [Output(id="labels", axes=axes, description=about)]
     return network, ending
 
 
-def _none_for(model: str) -> UserError:
-    return UserError(f"Labels can be made in bundles of StarDist and Cellpose, but not of {model}: leave --form out.")
+def operation_ending(recipe: Recipe) -> Ending:
+    """The operation of the zoo that makes labels of the output.
+
+    Raises
+    ------
+    UserError
+        There is none for the network.
+    """
+    operation = _operation(recipe)
+    processing = validate(Processing, {"id": operation.id, "kwargs": operation.kwargs}, recipe.model)
+    return Ending(operation.labels, processing)
+
+
+def graph_ending(recipe: Recipe) -> Ending:
+    """The TensorFlow operations that make labels of the output.
+
+    Raises
+    ------
+    UserError
+        There are none for the network.
+    """
+    found = family_of_kind(recipe.targets).labels_in_graph(recipe)
+    if found is None:
+        raise _none_for(recipe)
+    return Ending(found.labels, function=found.function, arguments=found.arguments)
+
+
+def _operation(recipe: Recipe) -> LabelsOperation:
+    found = family_of_kind(recipe.targets).operation(recipe)
+    if found is None:
+        raise _none_for(recipe)
+    return found
+
+
+def _none_for(recipe: Recipe) -> UserError:
+    return UserError(
+        f"Labels can be made in bundles of StarDist and Cellpose, but not of {recipe.model}: leave --form out."
+    )

@@ -128,7 +128,7 @@ def _predict_stack(
         path = files.enter_context(new_file(labels, overwrite))
         written = None
         for index, plane in zip(np.ndindex(stack.leading_shape), stack.planes(), strict=True):
-            result = predictor.result(plane, None if kept is None else kept[index])
+            result = predictor.result(plane, *(() if kept is None else (kept[index],)))
             dtype = label_dtype(int(result.max()))
             if written is None or np.result_type(written.dtype, dtype) != written.dtype:
                 # The first plane, or the first with more objects than the file's type can count.

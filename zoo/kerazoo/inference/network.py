@@ -53,7 +53,7 @@ def compiled(model: keras.Model, size: int | None = None) -> Callable[[Batch], B
         From the inputs to the outputs, by their ids. Inputs that the network does not have are not used; that of a
         network with one input may have any name.
     """
-    names, outputs = model.input_names, model.output_names
+    names, outputs = [tensor.name for tensor in model.inputs], model.output_names
 
     def arranged(batch: Batch) -> list[np.ndarray]:
         return list(batch.values()) if len(names) == 1 else [batch[name] for name in names]

@@ -38,8 +38,8 @@ def predict(
     are predicted plane by plane, each plane with labels of its own; axes, pixel size, slice distance and frame
     interval are kept. An 8192 x 8192 image takes less than 2 GB beside the network's weights.
 
-    A classifier of patches gives one table for all images, see `kerazoo.inference.class_results`, and a class map with one
-    pixel per patch for every image that is larger than a patch.
+    A classifier of patches gives one table for all images, see `kerazoo.inference.class_results`, and a class map with
+    one pixel per patch for every image that is larger than a patch.
 
     Parameters
     ----------

@@ -32,7 +32,7 @@ MODELS = (
 
 OUTPUT = "Flow along y, flow along x, logit of the cell probability"
 USE = (
-    "Each pixel gets a flow (y, x) that leads to the centre of its cell, five times a unit vector, and the logit of the "
-    "probability that it lies in a cell. Cells are found by `kerazoo predict`, or in another program by the flow "
+    "Each pixel gets a flow (y, x) that leads to the centre of its cell, five times a unit vector, and the logit of "
+    "the probability that it lies in a cell. Cells are found by `kerazoo predict`, or in another program by the flow "
     "dynamics of Cellpose."
 )

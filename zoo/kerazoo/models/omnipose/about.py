@@ -32,6 +32,6 @@ MODELS = (
 OUTPUT = "Flow along y, flow along x, distance field, logit of the boundary"
 USE = (
     "Each pixel gets a flow (y, x) that leads to the middle line of its object, five times its length, the distance to "
-    "its outline, and the logit of the probability that it lies on the outline. Objects are found by `kerazoo predict`, "
-    "or in another program by the Euler integration of Omnipose."
+    "its outline, and the logit of the probability that it lies on the outline. Objects are found by `kerazoo "
+    "predict`, or in another program by the Euler integration of Omnipose."
 )

@@ -33,11 +33,8 @@ class Patches(Family):
 
     def defaults(self, config: Config, model: Model) -> dict[str, dict[str, Any]]:
         """See `Family`."""
-        loss = {
-            "dice": 0.0,
-            "cross_entropy": float(model.output != "score"),
-            "squared_error": float(model.output == "score"),
-        }
+        scores = model.output == "score"
+        loss = {"dice": 0.0, "cross_entropy": float(not scores), "squared_error": float(scores)}
         values: dict[str, dict[str, Any]] = {"targets": {"kind": "patch"}, "training.loss": loss}
         if config.training.loss.has_terms:
             del values["training.loss"]
@@ -50,8 +47,8 @@ class Patches(Family):
         super().check(config, model)
         if config.data.annotation not in ("image", "classes"):
             raise ValueError(
-                f"data.annotation is {config.data.annotation}, but patches get their class from the whole image or from "
-                "class masks: set it to image or classes"
+                f"data.annotation is {config.data.annotation}, but patches get their class from the whole image or "
+                "from class masks: set it to image or classes"
             )
 
     def task(self, kind: str) -> Task:
