@@ -67,7 +67,7 @@ def draw_decoding(image: np.ndarray, probabilities: np.ndarray, labels: np.ndarr
     image
         (y, x) or (y, x, channel), any dtype.
     probabilities
-        Of background, interior and border, (y, x, 3).
+        (y, x, 3): background, interior and border.
     labels
         What they were decoded to, int (y, x).
 

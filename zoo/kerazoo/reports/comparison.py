@@ -29,7 +29,7 @@ _OF_WEIGHTS = ("model.weights", "training.transfer", "training.freeze_until")
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
-    """What is compared of a run."""
+    """A run as it is compared."""
 
     path: Path
     task: Task
@@ -152,8 +152,8 @@ def group_runs(runs: Sequence[Finished]) -> list[Group]:
 
 
 def _label(settings: Mapping[str, Any], names: Sequence[str], short: bool) -> str:
-    """Settings in one line; of a path its name only, with ``short``. What would become of pretrained
-    weights is left out where there are none.
+    """Settings in one line, with ``short`` a path by its name only. Settings of pretrained weights are left out where
+    there are none.
     """
 
     def text(value: Any) -> str:

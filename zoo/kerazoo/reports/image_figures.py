@@ -45,10 +45,10 @@ def draw_images(validated: ValidatedImages, folder: Path) -> None:
 
 
 def draw_examples(examples: Sequence[Example], recipe: Recipe, path: Path) -> None:
-    """Draw image, truth and prediction side by side, one row per example.
+    """Draw image, ground truth and prediction side by side, one row per example.
 
-    Of a large image the part with the most wrong pixels is shown. Outlines of objects tell whether they are matched at
-    IoU 0.5; classes are laid over the image in colour.
+    A large image is shown by the part with the most wrong pixels. The colour of an outline says whether the object is
+    matched at IoU 0.5; classes are laid over the image in colour.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def draw_examples(examples: Sequence[Example], recipe: Recipe, path: Path) -> No
 
 
 class _View:
-    """What is painted of one example."""
+    """One row of the figure: an example, cut to the part that is shown."""
 
     def __init__(self, example: Example, recipe: Recipe) -> None:
         self.recipe = recipe

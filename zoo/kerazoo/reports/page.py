@@ -80,7 +80,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]], kind: str = "") 
     Parameters
     ----------
     header
-        Of the columns; all empty for none.
+        Headings of the columns; all empty for none.
     rows
         Cells.
     kind

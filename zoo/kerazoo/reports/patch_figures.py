@@ -1,4 +1,4 @@
-"""Figures of a classifier: what is taken for what, how well the classes are told apart, how sure it is, and patches."""
+"""Figures of classified patches: confusion matrix, ROC curves, calibration, and sheets of patches."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from kerazoo.evaluation.patches import ValidatedPatches
 
 LINE_COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PINK, SKY, INK)
-"""Of as many classes as can be told apart in one plot."""
+"""As many classes as can be distinguished in one plot."""
 SOFT, PALE = "#777777", "#dddddd"
 RIGHT, WRONG = SKY, ORANGE
 COLUMNS = 8
@@ -125,7 +125,7 @@ def draw_confusion(classified: Classified, path: Path) -> None:
 
 
 def draw_roc(classified: Classified, path: Path) -> None:
-    """Draw the ROC curve of every class against the rest; of many classes those with the smallest areas stand out.
+    """Draw the ROC curve of every class against the rest; those with the smallest areas stand out among many.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ def draw_roc(classified: Classified, path: Path) -> None:
 
 
 def draw_calibration(classified: Classified, path: Path) -> None:
-    """Draw how often the network is right where it is so sure, with 95 % intervals as of independent patches.
+    """Draw the accuracy by confidence (reliability diagram), with 95 % intervals as of independent patches.
 
     Nothing is drawn where the scores are no probabilities.
 
@@ -223,7 +223,7 @@ def draw_calibration(classified: Classified, path: Path) -> None:
 def draw_patches(
     classified: Classified, indices: Sequence[int], patches: Callable[[int], np.ndarray], path: Path
 ) -> None:
-    """Draw a sheet of patches, framed by whether they are right, with the prediction and how sure it is.
+    """Draw a sheet of patches, framed by whether they are right, with the prediction and its confidence.
 
     Parameters
     ----------
@@ -296,7 +296,7 @@ def samples(classified: Classified) -> list[int]:
 
 
 def mistakes(classified: Classified, number: int = WORST) -> list[int]:
-    """Patches whose class is not recognised, those where the network is most sure first.
+    """Misclassified patches, those of the highest confidence first.
 
     As patches of one image may show nearly the same, those of others are preferred.
 

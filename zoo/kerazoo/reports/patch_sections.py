@@ -159,7 +159,7 @@ def _calibration(path: Path) -> list[Markup]:
 
 
 def cautions(run: Run) -> list[str]:
-    """What a reader of the scores should know about split, number of images, balance and calibration.
+    """What limits the meaning of the scores: split, number of images, class balance and calibration.
 
     Parameters
     ----------
@@ -259,7 +259,7 @@ def _most_frequent(balance: Mapping[str, Mapping[str, Any]]) -> tuple[str, float
 
 
 def _confusions(confusion: Sequence[Sequence[int]], names: Sequence[str]) -> Iterator[str]:
-    """The three most frequent ones, by their part of the true class."""
+    """The three most frequent confusions, by their part of the true class; none without mistakes."""
     found = [
         (count / sum(row), count, sum(row), names[true], names[predicted])
         for true, row in enumerate(confusion)

@@ -17,7 +17,7 @@ from kerazoo.reports.tasks import PRESENTATIONS
 from kerazoo.runs.run import Run
 
 CHANNELS = 5
-"""Of more output channels only the first ones are named."""
+"""So many output channels are named at most; of more, the first three."""
 
 
 def write_report(run: Run, path: Path, opening: Mapping[str, str], *, overwrite: bool) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def draw_run(run: Run, validated: ValidatedImages | ValidatedPatches) -> None:
-    """Draw curves.png, samples.png and worst.png; of patches also confusion.png, roc.png and calibration.png.
+    """Draw curves.png, samples.png and worst.png; for patches also confusion.png, roc.png and calibration.png.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The settings of runs side by side: which ones tell runs apart."""
+"""The settings of runs side by side: which ones distinguish them."""
 
 from __future__ import annotations
 

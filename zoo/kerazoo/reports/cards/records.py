@@ -1,4 +1,4 @@
-"""Records: what a card says about recorded runs, taken from their folders and small enough to be kept with the cards.
+"""Records of runs for the cards: settings, scores and machine, taken from run folders and small enough to be kept.
 
 Runs that differ only by their seeds are one record. Nothing in it names a place on the machine that made it.
 """
@@ -87,9 +87,9 @@ class CardRecord(Section):
     source: str | None = None
     """Where the images can be had: an address or a DOI."""
     licence: str
-    """Of the images; an SPDX identifier where there is one."""
+    """Licence of the images; an SPDX identifier where there is one."""
     command: str
-    """What was typed to train."""
+    """The command line of the training."""
     task: Task
     classes: list[str]
     tuned: bool
@@ -133,7 +133,7 @@ def write_record(
     licence
         Licence of the images.
     command
-        What was typed to train, without any absolute path.
+        The command line of the training, without any absolute path.
     source
         Where the images can be had.
     variant

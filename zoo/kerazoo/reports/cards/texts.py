@@ -1,4 +1,4 @@
-"""What cards say about every model of a task: what it does, how it is used, and what can make its scores a lie."""
+"""What cards say about every model of a task: what it gives, how it is used, and what can make its scores wrong."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def _augments(record: CardRecord) -> bool:
 
 
 def _judged(records: Sequence[CardRecord], part: str, score: str) -> list[str]:
-    """Which variants the best one cannot be told from: those of which one run is as good as one of its own."""
+    """Which variants overlap with the best one: those of which one run is as good as one of its own."""
     scored = [(record, values) for record in records if (values := record.values(part, score))]
     best, top = max(scored, key=lambda pair: statistics.fmean(pair[1]))
     single = [record for record, values in scored if len(values) == 1]

@@ -24,7 +24,7 @@ def render_all(folder: str | os.PathLike[str]) -> dict[str, str]:
     Parameters
     ----------
     folder
-        The folder of the cards; the runs that they tell of are in its folder `records`.
+        The folder of the cards; their records are in its folder `records`.
 
     Returns
     -------
