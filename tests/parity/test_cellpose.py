@@ -13,10 +13,11 @@ from bmzpack.errors import UserError
 from kerazoo.data.rescale import diameter
 from kerazoo.exporting.labels import operation_ending
 from kerazoo.files.read import read_mask
-from kerazoo.models.cellpose.checkpoint import load_cellpose, load_omnipose
+from kerazoo.models.cellpose.checkpoint import load_cellpose
 from kerazoo.models.cellpose.decoding import cluster, find_flow_objects, flow_errors, integrate, remove_inconsistent
 from kerazoo.models.cellpose.loss import FlowLoss
 from kerazoo.models.cellpose.targets import flow_targets
+from kerazoo.models.omnipose.checkpoint import load_by_outputs, load_omnipose
 from kerazoo.models.shared.matching import overlaps
 from kerazoo.models.shared.packed import channels_first
 
@@ -109,7 +110,7 @@ def test_omnipose_has_the_same_outputs_with_the_same_weights(peer, tmp_path, cha
 
 def test_four_outputs_are_those_of_omnipose(cellpose, tmp_path):
     cellpose("network", seed=1, channels=2, outputs=4, path=str(tmp_path / "four.pth"))
-    assert load_cellpose(tmp_path / "four.pth")[0].name == "omnipose"
+    assert load_by_outputs(tmp_path / "four.pth")[0].name == "omnipose"
     cellpose("network", seed=1, channels=2, outputs=2, path=str(tmp_path / "two.pth"))
     with pytest.raises(UserError, match="2 outputs"):
         load_cellpose(tmp_path / "two.pth")

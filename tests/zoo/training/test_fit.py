@@ -120,7 +120,7 @@ def test_resumed_run_has_the_same_history(run, config, make, monkeypatch, tmp_pa
             train(config, tmp_path / "run", progress=False)
     (tmp_path / "run" / ".best.keras.abc").mkdir()
     assert len(history(Run(tmp_path / "run"))) == 1
-    assert not Run(tmp_path / "run").read("record")
+    assert not Run(tmp_path / "run").record.as_json()
 
     with pytest.raises(UserError, match=r"training\.learning_rate|training\.seed"):
         train(make(seed=2), tmp_path / "run", resume=True, progress=False)
@@ -202,7 +202,7 @@ def test_valid_network_early_stopping_and_plateau(make, monkeypatch, tmp_path):
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5]
     np.testing.assert_allclose([row["learning_rate"] for row in rows][1:], [1e-9, 1e-9, 5e-10, 5e-10], rtol=1e-5)
     assert run.record.as_json()["best_epoch"] == 1
-    assert train(config, tmp_path / "run", resume=True, progress=False).read("record")["epochs"] == 5
+    assert train(config, tmp_path / "run", resume=True, progress=False).record.epochs == 5
 
 
 @pytest.mark.usefixtures("without_validation")

@@ -6,6 +6,7 @@ stands in the family's folder. A family's `family.py` imports no framework; meth
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -16,11 +17,14 @@ from bmzpack.errors import UserError
 from kerazoo.models.entry import Model
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import keras
 
     from kerazoo.config import Config
     from kerazoo.data.feed import Feed
     from kerazoo.data.normalise import Normalisation
+    from kerazoo.data.rescale import Scale
     from kerazoo.data.target import Target
     from kerazoo.files.pairs import Sample
     from kerazoo.models.recipe import Recipe, TileGeometry
@@ -49,6 +53,19 @@ class ImageOutputs(Protocol):
     def in_blocks(self, objects: Callable[[slice, slice], np.ndarray]) -> np.ndarray:
         """Join the label images that a function gives for blocks of the image: labels without gaps, int32 (y, x)."""
         ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Converted:
+    """What a run of an official checkpoint is made of."""
+
+    network: keras.Model
+    content: dict[str, Any]
+    """Of the configuration, by section and key."""
+    scale: Scale | None = None
+    """Where images are rescaled."""
+    grid: int = 1
+    """Of `kerazoo.models.recipe.TileGeometry`."""
 
 
 class Family:
@@ -140,8 +157,6 @@ class Family:
         UserError
             ``training.patch_size`` is none of the sizes that the network takes.
         """
-        import dataclasses
-
         from bmzpack.measure.geometry import measure
         from kerazoo.models.recipe import TileGeometry
 
@@ -311,6 +326,28 @@ class Family:
             None where `tuning` has it.
         """
         return None
+
+    # Official weights
+
+    converts = False
+    """Whether `convert` is there."""
+
+    def convert(self, checkpoint: Path, channels: int | None) -> Converted:
+        """Read an official checkpoint.
+
+        Parameters
+        ----------
+        checkpoint
+            A file, or the folder of a model.
+        channels
+            Of the images; None for what the family takes by default.
+
+        Raises
+        ------
+        UserError
+            The checkpoint is of another network, or does not fit tensor by tensor.
+        """
+        raise NotImplementedError
 
     # Bundle
 

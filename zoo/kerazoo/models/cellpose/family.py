@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kerazoo.models.cellpose.about import MODELS, OUTPUT, USE
-from kerazoo.models.family import Family, LabelsInGraph, LabelsOperation, Outputs
+from kerazoo.models.family import Converted, Family, LabelsInGraph, LabelsOperation, Outputs
 from kerazoo.models.shared.packed import without_last
 from kerazoo.models.shared.tuning import THRESHOLDS, minimum_sizes
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import keras
 
     from kerazoo.config import Config
@@ -30,6 +32,7 @@ class Cellpose(Family):
     models = MODELS
     kinds = ("flows",)
     learns_objects = True
+    converts = True
     rescales = True
 
     def check(self, config: Config, model: Model) -> None:
@@ -77,6 +80,18 @@ class Cellpose(Family):
         """See `Family`."""
         grid: dict[str, Sequence[float]] = {"threshold": THRESHOLDS, "flow_error": FLOW_ERRORS}
         return "ap_50_95", grid | minimum_sizes(median_area)
+
+    def convert(self, checkpoint: Path, channels: int | None) -> Converted:
+        """See `Family`: a file of Cellpose 1 to 3."""
+        from kerazoo.data.rescale import Scale
+        from kerazoo.models.cellpose.checkpoint import convert
+        from kerazoo.models.cellpose.network import cellpose
+
+        network, content, diameters = convert("cellpose", checkpoint, channels, cellpose)
+        seen = diameters.get("diam_mean", 30.0)
+        content["normalisation"] |= {"low": 1, "high": 99}  # what the official package scales images to
+        content["targets"] = {"diameter": seen}
+        return Converted(network, content, Scale(network=seen, images=diameters.get("diam_labels") or seen))
 
     def unpacked(self, network: keras.Model) -> keras.Model:
         """See `Family`."""

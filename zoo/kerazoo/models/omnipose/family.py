@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kerazoo.models.family import Family, Outputs
+from kerazoo.models.family import Converted, Family, Outputs
 from kerazoo.models.omnipose.about import MODELS, OUTPUT, USE
 from kerazoo.models.shared.tuning import minimum_sizes
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import keras
 
     from kerazoo.config import Config
@@ -30,6 +32,7 @@ class Omnipose(Family):
     models = MODELS
     kinds = ("fields",)
     learns_objects = True
+    converts = True
     rescales = True
 
     def channel_names(self, config: Config) -> list[str]:
@@ -63,6 +66,15 @@ class Omnipose(Family):
         """See `Family`."""
         grid: dict[str, Sequence[float]] = {"distance": DISTANCES}
         return "ap_50_95", grid | minimum_sizes(median_area)
+
+    def convert(self, checkpoint: Path, channels: int | None) -> Converted:
+        """See `Family`: a file of Omnipose with boundaries."""
+        from kerazoo.models.cellpose.checkpoint import convert
+        from kerazoo.models.omnipose.network import omnipose
+
+        network, content, _ = convert("omnipose", checkpoint, channels, omnipose)
+        content["normalisation"] |= {"low": 0.01, "high": 99.99}  # what the official package scales images to
+        return Converted(network, content)
 
     def use(self, recipe: Recipe) -> str:
         """See `Family`."""

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerazoo.models.family import Family, ImageOutputs, LabelsInGraph, LabelsOperation, Outputs
+from kerazoo.models.family import Converted, Family, ImageOutputs, LabelsInGraph, LabelsOperation, Outputs
 from kerazoo.models.stardist.about import MODELS, OUTPUT, USE
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import keras
 
     from kerazoo.config import Config
@@ -30,6 +32,7 @@ class StarDist(Family):
     models = MODELS
     kinds = ("stars",)
     learns_objects = True
+    converts = True
     in_blocks = False
 
     def check(self, config: Config, model: Model) -> None:
@@ -97,6 +100,12 @@ class StarDist(Family):
         from kerazoo.models.stardist.bundle import full_resolution
 
         return full_resolution(network, recipe.geometry.grid)
+
+    def convert(self, checkpoint: Path, channels: int | None) -> Converted:
+        """See `Family`: the folder of a model."""
+        from kerazoo.models.stardist.checkpoint import convert
+
+        return convert(checkpoint, channels)
 
     def unpacked(self, network: keras.Model) -> keras.Model:
         """See `Family`."""
