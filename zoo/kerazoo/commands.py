@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from bmzpack.files import new_file
 from kerazoo.config import Config
 from kerazoo.models.configure import make_config, read_config
 from kerazoo.runs.run import Run
@@ -102,9 +103,11 @@ def report(
         There is no run, or the file cannot be written.
     """
     from kerazoo.exporting.opening import opening
-    from kerazoo.reports.report import write_report
+    from kerazoo.reports.report import render
 
     run = run if isinstance(run, Run) else Run.open(run)
     path = Path(output) if output is not None else run.path / "report.html"
-    write_report(run, path, opening(run), overwrite=overwrite)
+    content = render(run, opening(run))
+    with new_file(path, overwrite=overwrite) as temporary:
+        temporary.write_text(content, encoding="utf-8")
     return path

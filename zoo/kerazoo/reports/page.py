@@ -12,8 +12,6 @@ from typing import Any
 
 from PIL import Image
 
-ROWS = 1000
-"""So many images are listed at most, the worst ones."""
 LARGEST_PNG = 700_000
 """Figures of more bytes are embedded as JPEG."""
 

@@ -1,4 +1,4 @@
-"""What the report says about classified patches: names and meanings of the scores, tiles, sections, cautions."""
+"""What the report says about classified patches: tiles, sections, cautions."""
 
 from __future__ import annotations
 
@@ -9,41 +9,12 @@ from typing import Any
 from kerazoo.config import Config
 from kerazoo.evaluation.classification import worst_first
 from kerazoo.models.recipe import Recipe
-from kerazoo.reports.page import ROWS, Markup, figure, paragraph, points, table, tiles
+from kerazoo.reports.page import Markup, figure, paragraph, points, table, tiles
+from kerazoo.reports.score_texts import PATCH_SCORES, ScoreText
+from kerazoo.reports.tables import classes_table, images_table
 from kerazoo.runs.records import Split
 from kerazoo.runs.run import Run
 
-NAMES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "top_2": "top 2 accuracy",
-    "top_3": "top 3 accuracy",
-    "macro_f1": "mean F1",
-    "cohen_kappa": "Cohen's kappa",
-    "auc": "area under the ROC curve",
-    "log_loss": "log loss",
-    "brier": "Brier score",
-    "calibration_error": "calibration error",
-    "image_accuracy": "accuracy of images",
-    "image_balanced_accuracy": "balanced accuracy of images",
-}
-MEANINGS = {
-    "accuracy": "patches of the right class; a frequent class counts more than a rare one",
-    "balanced_accuracy": "the part that is found of each class, averaged over the classes, so that all count the same",
-    "top_2": "patches whose class is among the two that the network finds most likely",
-    "top_3": "patches whose class is among the three that the network finds most likely",
-    "macro_f1": "finding all patches of a class and nothing else (F1), averaged over the classes",
-    "cohen_kappa": "agreement with the annotation beyond that of chance: 0 is chance, 1 perfect; the number that is "
-    "reported for two observers too",
-    "auc": "how often a patch of a class has a higher score for it than a patch of another class: 0.5 is chance, "
-    "1 perfect, whatever threshold is chosen; mean over the classes",
-    "log_loss": "0 is perfect; grows fast where the network is sure and wrong",
-    "brier": "squared distance of all probabilities from the truth: 0 is perfect, 2 sure and wrong everywhere",
-    "calibration_error": "how far the stated probability is from the part that is right, on average: at 0, of 100 "
-    "patches with a probability of 0.9 just 90 are right",
-    "image_accuracy": "images whose patches have, on average, the highest score for the right class",
-    "image_balanced_accuracy": "the part of the images of each class that is found, averaged over the classes",
-}
 COLUMNS = {"support": "patches", "f1": "F1", "auc": "area under the ROC curve"}
 NO_PROBABILITIES = (
     "The network gives scores, not probabilities: the highest one decides, but how sure it is cannot be read from it."
@@ -76,7 +47,7 @@ def patch_tiles(run: Run) -> Markup:
         "auc": "by chance 0.500",
         "calibration_error": "perfect 0.000",
     }
-    return tiles((scores.get(name), NAMES[name], note) for name, note in notes.items())
+    return tiles((scores.get(name), PATCH_SCORES[name].name, note) for name, note in notes.items())
 
 
 def patch_sections(run: Run) -> dict[str, list[Markup]]:
@@ -114,7 +85,11 @@ def patch_sections(run: Run) -> dict[str, list[Markup]]:
             ),
             figure(figures / "confusion.png", "Confusion matrix, and the number of validation patches of each class."),
             points(confusions),
-            _classes(validation["per_class"]),
+            classes_table(validation["per_class"], COLUMNS),
+            paragraph(
+                "Precision: of the patches that are taken for the class, how many are of it. Recall: of the patches of "
+                "the class, how many are found. F1: the harmonic mean of both."
+            ),
         ],
         "Certainty": [
             paragraph(
@@ -273,32 +248,14 @@ def _confusions(confusion: Sequence[Sequence[int]], names: Sequence[str]) -> Ite
 def _scores(scores: Mapping[str, Any], validation: Mapping[str, Any]) -> Markup:
     several = any(entry["patches"] > 1 for entry in validation["per_image"])
     header = ["score", "all patches", *(["mean over images"] if several else []), "meaning"]
-    rows = [
-        [
-            NAMES.get(name, name),
-            value,
-            *([validation["mean_scores"].get(name)] if several else []),
-            MEANINGS.get(name, ""),
-        ]
-        for name, value in scores.items()
-    ]
+    rows = []
+    for name, value in scores.items():
+        text = PATCH_SCORES.get(name, ScoreText(name, ""))
+        rows.append([text.name, value, *([validation["mean_scores"].get(name)] if several else []), text.meaning])
     return table(header, rows)
 
 
-def _classes(per_class: Mapping[str, Mapping[str, Any]]) -> Markup:
-    columns = list(next(iter(per_class.values())))
-    rows = [[name, *(values[column] for column in columns)] for name, values in per_class.items()]
-    explained = paragraph(
-        "Precision: of the patches that are taken for the class, how many are of it. Recall: of the patches of the "
-        "class, how many are found. F1: the harmonic mean of both."
-    )
-    return Markup(
-        "<h3>Classes</h3>" + table(["class", *(COLUMNS.get(name, name) for name in columns)], rows) + explained
-    )
-
-
 def _images(images: Sequence[Mapping[str, Any]], score: str) -> Markup:
-    by_id = {entry["id"]: entry for entry in images}
     columns = {
         "patches": "patches",
         "accuracy": "accuracy",
@@ -306,14 +263,8 @@ def _images(images: Sequence[Mapping[str, Any]], score: str) -> Markup:
         "prediction": "predicted class",
         "true_score": f"mean {score} of the truth",
     }
-    order = worst_first(images)
-    rows = [[name, *(by_id[name][column] for column in columns)] for name in order[:ROWS]]
-    left = f" The {ROWS} worst of {len(order)} are listed." if len(order) > ROWS else ""
-    return Markup(
-        "<h3>Images</h3>"
-        + paragraph(
-            "Worst first; click on a heading to sort. The predicted class of an image is that of the highest mean over "
-            f"its patches; an image whose patches differ has no true class.{left}"
-        )
-        + table(["image", *columns.values()], rows, "sortable")
+    remark = (
+        "The predicted class of an image is that of the highest mean over its patches; an image whose patches differ "
+        "has no true class."
     )
+    return images_table(images, worst_first(images), columns, remark)

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bmzpack.files import new_file
 from kerazoo.config import Config
 from kerazoo.models.recipe import Recipe
 from kerazoo.models.registry import family_of_kind, get_model
@@ -20,32 +19,16 @@ CHANNELS = 5
 """So many output channels are named at most; of more, the first three."""
 
 
-def write_report(run: Run, path: Path, opening: Mapping[str, str], *, overwrite: bool) -> None:
-    """Write the report of a run.
+def render(run: Run, opening: Mapping[str, str]) -> str:
+    """The report as HTML: less than 5 MB that need no other file and no network.
 
     Parameters
     ----------
     run
-        The run.
-    path
-        The HTML file to write.
+        A trained run.
     opening
         By program, how it opens the bundle of the run.
-    overwrite
-        Whether the file may be replaced.
-
-    Raises
-    ------
-    UserError
-        The file cannot be written.
     """
-    content = render(run, opening)
-    with new_file(path, overwrite=overwrite) as temporary:
-        temporary.write_text(content, encoding="utf-8")
-
-
-def render(run: Run, opening: Mapping[str, str]) -> str:
-    """The report as HTML, see `write_report`."""
     config, recipe, split = run.config, run.recipe, run.split
     model, presentation = get_model(config.model.name), PRESENTATIONS[recipe.task]
     title = config.publication.name or f"{model.title}, {run.path.name}"

@@ -215,29 +215,41 @@ def _variants(records: Sequence[CardRecord]) -> Iterator[str]:
 
 def _record(record: CardRecord) -> str:
     source = f", {record.source}" if record.source else ""
-    seeds = ", ".join(str(run.seed) for run in record.runs)
-    chosen = "the best epoch and the thresholds were" if record.tuned else "the best epoch was"
-    machine, first = record.machine, record.runs[0]
     settings = ", ".join(f"`{name}={_value(value)}`" for name, value in record.settings.items()) or "none"
     return "\n\n".join(
         [
             f"### {record.dataset}" + (f": {record.variant}" if record.variant else ""),
             f"Licence of the images: {record.licence}{source}. {_learned(record)}",
             _scores(record),
-            f"Mean ± standard deviation of {_counted(len(record.runs), 'run')} (seed {seeds})"
-            if len(record.runs) > 1
-            else f"One run (seed {seeds}); its spread is not known",
+            _how_scored(record),
+            f"```\n{record.command}\n```",
+            f"Settings other than the default: {settings}.",
+            _how_trained(record),
         ]
-    ) + (
-        f", trained on {_counted(first.train_images, 'image')}. Validation images were held out of the training, but "
-        f"{chosen} chosen on them."
+    )
+
+
+def _how_scored(record: CardRecord) -> str:
+    first, seeds = record.runs[0], ", ".join(str(run.seed) for run in record.runs)
+    if len(record.runs) > 1:
+        spread = f"Mean ± standard deviation of {_counted(len(record.runs), 'run')} (seed {seeds})"
+    else:
+        spread = f"One run (seed {seeds}); its spread is not known"
+    chosen = "the best epoch and the thresholds were" if record.tuned else "the best epoch was"
+    return (
+        f"{spread}, trained on {_counted(first.train_images, 'image')}. Validation images were held out of the "
+        f"training, but {chosen} chosen on them."
         + (" Test images took no part in the training." if first.test else "")
         + (f" {record.remark}" if record.remark else "")
-        + f"\n\n```\n{record.command}\n```\n\n"
-        f"Settings other than the default: {settings}.\n\n"
+    )
+
+
+def _how_trained(record: CardRecord) -> str:
+    machine = record.machine
+    packages = ", ".join(f"{name} {version}" for name, version in machine.packages.items())
+    return (
         f"Trained {machine.date} in {_durations(record)} on {_hardware(record)} ({machine.system}, Python "
-        f"{machine.python}, {', '.join(f'{name} {version}' for name, version in machine.packages.items())}, "
-        f"{machine.precision})." + _formats(record)
+        f"{machine.python}, {packages}, {machine.precision})." + _formats(record)
     )
 
 
