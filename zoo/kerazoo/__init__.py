@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kerazoo.commands import report as report
     from kerazoo.commands import train as train
     from kerazoo.evaluation.evaluate import evaluate as evaluate
     from kerazoo.exporting.export import export as export
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from kerazoo.models.registry import create_model as create_model
     from kerazoo.models.registry import list_models as list_models
     from kerazoo.reports.comparison import compare as compare
-    from kerazoo.reports.report import report as report
     from kerazoo.runs.convert import convert as convert
 
 # oneDNN's convolutions, which TensorFlow takes by itself on some processors only, are the faster ones on all of them.
@@ -33,7 +33,7 @@ _HOMES = {
     "predict": "kerazoo.inference.predict",
     "evaluate": "kerazoo.evaluation.evaluate",
     "export": "kerazoo.exporting.export",
-    "report": "kerazoo.reports.report",
+    "report": "kerazoo.commands",
     "compare": "kerazoo.reports.comparison",
 }
 __all__ = ["__version__", *_HOMES]

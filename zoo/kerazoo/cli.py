@@ -244,7 +244,7 @@ def export(
 @app.command()
 def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Write one self-contained HTML page about a run."""
-    from kerazoo.reports.report import report as write_report
+    from kerazoo.commands import report as write_report
 
     typer.echo(str(write_report(run)))
 

@@ -1,4 +1,4 @@
-"""Commands that go through several rooms: training, then choosing thresholds, scores and figures."""
+"""Commands that go through several rooms: training, then thresholds, scores and figures; and the report of a run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from bmzpack.files import new_file
 from kerazoo.config import Config
 from kerazoo.models.configure import make_config, read_config
 from kerazoo.runs.run import Run
@@ -75,3 +76,38 @@ def finish(run: Run) -> None:
     from kerazoo.reports.run_figures import draw_run
 
     draw_run(run, validate(run))
+
+
+def report(
+    run: Run | str | os.PathLike[str], output: str | os.PathLike[str] | None = None, *, overwrite: bool = True
+) -> Path:
+    """Write the report of a run.
+
+    Parameters
+    ----------
+    run
+        A run or its folder.
+    output
+        The HTML file; by default report.html in the run folder.
+    overwrite
+        Whether the file may be replaced.
+
+    Returns
+    -------
+    Path
+        The file: a page of less than 5 MB that needs no other file and no network.
+
+    Raises
+    ------
+    UserError
+        There is no run, or the file cannot be written.
+    """
+    from kerazoo.exporting.opening import opening
+    from kerazoo.reports.report import render
+
+    run = run if isinstance(run, Run) else Run.open(run)
+    path = Path(output) if output is not None else run.path / "report.html"
+    content = render(run, opening(run))
+    with new_file(path, overwrite=overwrite) as temporary:
+        temporary.write_text(content, encoding="utf-8")
+    return path

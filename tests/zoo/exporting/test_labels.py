@@ -178,10 +178,10 @@ def test_forms_of_a_run(tmp_path):
     }
     run = kerazoo.train(make_config(config), tmp_path / "run", progress=False)
     with pytest.raises(UserError, match="choose from friendly, raw, labels"):
-        kerazoo.exporting(run, tmp_path / "a.zip", form="rough")
+        kerazoo.export(run, tmp_path / "a.zip", form="rough")
     # an untrained network whose distances are 0 finds single pixels
     run.write("recipe", run.recipe.model_copy(update={"decoding": DecodingConfig(threshold=0.01)}).model_dump())
-    bundle = kerazoo.exporting(run, tmp_path / "labels.zip", form="labels")
+    bundle = kerazoo.export(run, tmp_path / "labels.zip", form="labels")
     with unpacked(bundle) as folder:
         rdf = read_yaml(folder / "rdf.yaml", "rdf")
         assert "stardist" not in rdf["name"].lower()
@@ -189,7 +189,7 @@ def test_forms_of_a_run(tmp_path):
     image = sorted((tmp_path / "images").iterdir())[0]
     with pytest.raises(UserError, match="ends in labels: use the run"):
         kerazoo.predict(bundle, image, tmp_path / "predicted")
-    raw = kerazoo.exporting(run, tmp_path / "raw.zip", form="raw", formats=["keras_v3"])
+    raw = kerazoo.export(run, tmp_path / "raw.zip", form="raw", formats=["keras_v3"])
     (by_bundle,) = kerazoo.predict(raw, image, tmp_path / "by_bundle")
     (by_run,) = kerazoo.predict(run, image, tmp_path / "by_run")
     assert np.array_equal(tifffile.imread(by_bundle), tifffile.imread(by_run))

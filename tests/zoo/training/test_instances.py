@@ -78,7 +78,7 @@ def test_only_what_is_rescaled_takes_a_diameter(run):
 
 
 def test_a_bundle_gives_the_labels_of_the_run(run, data, tmp_path):
-    bundle = kerazoo.exporting(run, tmp_path / "bundle.zip", formats=["keras_v3"])
+    bundle = kerazoo.export(run, tmp_path / "bundle.zip", formats=["keras_v3"])
     with unpacked(bundle) as folder:
         description = read_yaml(folder / "rdf.yaml", "rdf")
         (output,) = description["outputs"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -21,6 +21,7 @@ from kerazoo.evaluation.scores import (
     iou,
     mean_scores,
     precision,
+    ranking,
     recall,
     total,
 )
@@ -211,13 +212,6 @@ def validate_images(run: Run) -> ValidatedImages:
         return Example(sample.id, sample.image, sample.mask, prediction)
 
     return ValidatedImages(recipe, spread(others, EXAMPLES), ranked[:EXAMPLES], example)
-
-
-def ranking(per_image: Sequence[Mapping[str, float | str | None]], recipe: Recipe) -> list[str]:
-    """Ids of the scored images, worst first."""
-    name = "ap_50" if recipe.task == "instances" else "iou"
-    scored = [entry for entry in per_image if entry[name] is not None]
-    return [str(entry["id"]) for entry in sorted(scored, key=lambda entry: (entry[name], entry["id"]))]
 
 
 def spread(ranked: list[str], number: int) -> list[str]:

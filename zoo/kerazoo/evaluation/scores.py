@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Self
 
@@ -325,6 +325,13 @@ def mean_scores(per_image: Iterable[Mapping[str, float | None]]) -> Scores:
     """The mean over images of every score, images where it is not defined left out."""
     per_image = list(per_image)
     return {name: mean_defined([scores[name] for scores in per_image]) for name in per_image[0]} if per_image else {}
+
+
+def ranking(per_image: Sequence[Mapping[str, float | str | None]], recipe: Recipe) -> list[str]:
+    """Ids of the scored images, worst first."""
+    name = "ap_50" if recipe.task == "instances" else "iou"
+    scored = [entry for entry in per_image if entry[name] is not None]
+    return [str(entry["id"]) for entry in sorted(scored, key=lambda entry: (entry[name], entry["id"]))]
 
 
 def _near(outline: np.ndarray) -> np.ndarray:

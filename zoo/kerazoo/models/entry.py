@@ -32,6 +32,21 @@ class InputSizes:
 
 
 @dataclasses.dataclass(frozen=True)
+class Card:
+    """What only the card of a model needs."""
+
+    size: int = 256
+    """Side in pixels of the images for which the network is counted and drawn: that of the paper where there is one."""
+    input: str = ""
+    """What the model takes, where there is no network that says it."""
+    output: str = ""
+    """What the values of the output are, with `{classes}` for the number of its channels; empty where the activation of
+    the last layer says it."""
+    program: str = ""
+    """Lines of Python that train and apply the network, where no command does."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Model:
     """An entry of the registry."""
 
@@ -60,6 +75,7 @@ class Model:
     targets: str | None = None
     """What a network for `instances` learns, a value of ``targets.kind``."""
     sizes: InputSizes = dataclasses.field(default=InputSizes(), repr=False)
+    card: Card = dataclasses.field(default=Card(), repr=False)
 
     def build(self, **arguments: Any) -> keras.Model:
         """Call the builder.
@@ -78,4 +94,4 @@ class Model:
 
     def as_dict(self) -> dict[str, Any]:
         """As `kerazoo models --json` prints it."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if name != "sizes"}
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in ("sizes", "card")}

@@ -47,16 +47,26 @@ class Record(_Content):
     steps_per_epoch: int | None = None
     seconds: float | None = None
     """Duration of complete epochs, validation included."""
-    scores: dict[str, float | None] = {}
+    scores: dict[str, int | float | None] = {}
     """Scores of all validation images together, by name; see `kerazoo.evaluation.scores`."""
     validation: dict[str, Any] = {}
     """What else `kerazoo.evaluation.evaluate` gives for the validation images."""
 
 
 class Environment(_Content):
-    """environment.json: machine, versions and command."""
+    """environment.json: machine, versions and command; see `kerazoo.runs.environment`."""
 
     started: str | None = None
+    command: list[str] = []
+    python: str | None = None
+    platform: str | None = None
+    processor: str | None = None
+    cores: int | None = None
+    gpus: list[str] = []
+    precision: str | None = None
+    workers: int | None = None
+    packages: dict[str, str] = {}
+    """Versions by name."""
 
 
 class Agreement(_Content):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kerazoo.models.entry import Model
+from kerazoo.models.entry import Card, Model
 
 MODELS = (
     Model(
@@ -23,6 +23,10 @@ MODELS = (
         ),
         output="flows",
         targets="flows",
+        card=Card(
+            output="the flow along y and x that leads to the centre of the cell, five times a unit vector, and the "
+            "logit of the cell probability.",
+        ),
     ),
 )
 
@@ -31,8 +35,4 @@ USE = (
     "Each pixel gets a flow (y, x) that leads to the centre of its cell, five times a unit vector, and the logit of "
     "the probability that it lies in a cell. Cells are found by `kerazoo predict`, or in another program by the flow "
     "dynamics of Cellpose."
-)
-VALUES = (
-    "the flow along y and x that leads to the centre of the cell, five times a unit vector, and the logit of the cell "
-    "probability."
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kerazoo.models.entry import Model
+from kerazoo.models.entry import Card, Model
 
 MODELS = (
     Model(
@@ -18,6 +18,10 @@ MODELS = (
         limits=(
             "It finds bright objects on a dark background, brighter than one threshold for the whole image.",
             "Objects that overlap or touch along a wide front are joined, textured ones are split.",
+        ),
+        card=Card(
+            input="an image (y, x) or (y, x, channel) of any numeric type; the mean of its channels is taken",
+            output="a label image (y, x; int32): 0 for the background, 1, 2, ... for the objects",
         ),
     ),
 )

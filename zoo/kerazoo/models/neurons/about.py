@@ -2,7 +2,27 @@
 
 from __future__ import annotations
 
-from kerazoo.models.entry import Model
+from kerazoo.models.entry import Card, Model
+
+_PERCEPTRON = """\
+import numpy as np
+import kerazoo
+
+x, y = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], "float32"), np.array([0, 1, 1, 1])
+model = kerazoo.create_model("perceptron", features=2)
+model.fit(x, y, batch_size=1, shuffle=False, epochs=10, verbose=0)
+model.predict(x, verbose=0)"""
+_MLP = """\
+import numpy as np
+import keras
+import kerazoo
+
+x, y = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], "float32"), np.array([0, 1, 1, 0])
+keras.utils.set_random_seed(1)
+model = kerazoo.create_model("mlp", features=2, classes=2)
+model.compile(keras.optimizers.Adam(0.1), "sparse_categorical_crossentropy")
+model.fit(x, y, epochs=50, verbose=0)
+model.predict(x, verbose=0).argmax(axis=1)"""
 
 MODELS = (
     Model(
@@ -22,6 +42,7 @@ MODELS = (
             "Its answer is 0 or 1, without any probability.",
         ),
         output="activation",
+        card=Card(output="0 or 1.", program=_PERCEPTRON),
     ),
     Model(
         name="mlp",
@@ -38,5 +59,6 @@ MODELS = (
             "It takes numbers that were measured before, not images; features on different scales should be "
             "standardised first.",
         ),
+        card=Card(program=_MLP),
     ),
 )

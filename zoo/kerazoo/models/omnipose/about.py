@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kerazoo.models.entry import Model
+from kerazoo.models.entry import Card, Model
 
 MODELS = (
     Model(
@@ -22,6 +22,10 @@ MODELS = (
         ),
         output="flows",
         targets="fields",
+        card=Card(
+            output="the flow along y and x that leads to the middle of the object, the distance to its outline, and "
+            "the logit of the boundary.",
+        ),
     ),
 )
 
@@ -30,8 +34,4 @@ USE = (
     "Each pixel gets a flow (y, x) that leads to the middle line of its object, five times its length, the distance to "
     "its outline, and the logit of the probability that it lies on the outline. Objects are found by `kerazoo "
     "predict`, or in another program by the Euler integration of Omnipose."
-)
-VALUES = (
-    "the flow along y and x that leads to the middle of the object, the distance to its outline, and the logit of the "
-    "boundary."
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kerazoo.models.entry import IMAGENET_BACKBONES, InputSizes, Model
+from kerazoo.models.entry import IMAGENET_BACKBONES, Card, InputSizes, Model
 
 MODELS = (
     Model(
@@ -22,6 +22,7 @@ MODELS = (
         ),
         output="score",
         sizes=InputSizes(minimum=28, step=0),
+        card=Card(output="{classes} scores around +1 for the class and -1 for the others; the largest decides."),
     ),
     Model(
         name="patch_cnn",
@@ -36,6 +37,7 @@ MODELS = (
         "background.",
         limits=("With few annotated images a pretrained `classifier2d` may do better: compare both.",),
         sizes=InputSizes(minimum=32, step=1),
+        card=Card(size=64),
     ),
     Model(
         name="classifier2d",
@@ -54,6 +56,7 @@ MODELS = (
         ),
         backbones=IMAGENET_BACKBONES,
         sizes=InputSizes(minimum=32, step=1),
+        card=Card(size=224),
     ),
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kerazoo.models.entry import IMAGENET_BACKBONES, InputSizes, Model
+from kerazoo.models.entry import IMAGENET_BACKBONES, Card, InputSizes, Model
 
 _UNET = "Ronneberger, Fischer and Brox (2015), U-Net: Convolutional Networks for Biomedical Image Segmentation"
 
@@ -40,6 +40,7 @@ MODELS = (
             "It needs several times the time and memory of `unet2d` with fewer filters.",
         ),
         sizes=InputSizes(minimum=188, step=16, margin=92),
+        card=Card(size=572),
     ),
 )
 

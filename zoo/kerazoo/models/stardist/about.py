@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kerazoo.models.entry import IMAGENET_BACKBONES, Model
+from kerazoo.models.entry import IMAGENET_BACKBONES, Card, Model
 
 MODELS = (
     Model(
@@ -23,6 +23,10 @@ MODELS = (
         backbones=IMAGENET_BACKBONES,
         output="stars",
         targets="stars",
+        card=Card(
+            output="the object probability between 0 and 1, then the distance to the object's outline along each ray, "
+            "in pixels of the image.",
+        ),
     ),
 )
 
@@ -32,8 +36,4 @@ USE = (
     "to the object's outline, along rays at equal angles, the first to the right, the next ones clockwise. Between the "
     "pixels of the network's grid the probability is 0. Objects are found by `kerazoo predict`, or in another program "
     "by the non-maximum suppression of StarDist."
-)
-VALUES = (
-    "the object probability between 0 and 1, then the distance to the object's outline along each ray, in pixels of "
-    "the image."
 )

@@ -1,48 +1,24 @@
-"""What the report says about a classifier, in words for those who use it: scores, confusions, certainty, cautions."""
+"""What the report says about classified patches: tiles, sections, cautions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from kerazoo.config import Config
 from kerazoo.evaluation.classification import worst_first
 from kerazoo.models.recipe import Recipe
-from kerazoo.reports.page import ROWS, Markup, figure, paragraph, points, table, tiles
+from kerazoo.reports.page import Markup, figure, paragraph, points, table, tiles
+from kerazoo.reports.score_texts import PATCH_SCORES, ScoreText
+from kerazoo.reports.tables import classes_table, images_table
+from kerazoo.runs.records import Split
 from kerazoo.runs.run import Run
 
-NAMES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "top_2": "top 2 accuracy",
-    "top_3": "top 3 accuracy",
-    "macro_f1": "mean F1",
-    "cohen_kappa": "Cohen's kappa",
-    "auc": "area under the ROC curve",
-    "log_loss": "log loss",
-    "brier": "Brier score",
-    "calibration_error": "calibration error",
-    "image_accuracy": "accuracy of images",
-    "image_balanced_accuracy": "balanced accuracy of images",
-}
-MEANINGS = {
-    "accuracy": "patches of the right class; a frequent class counts more than a rare one",
-    "balanced_accuracy": "the part that is found of each class, averaged over the classes, so that all count the same",
-    "top_2": "patches whose class is among the two that the network finds most likely",
-    "top_3": "patches whose class is among the three that the network finds most likely",
-    "macro_f1": "finding all patches of a class and nothing else (F1), averaged over the classes",
-    "cohen_kappa": "agreement with the annotation beyond that of chance: 0 is chance, 1 perfect; the number that is "
-    "reported for two observers too",
-    "auc": "how often a patch of a class has a higher score for it than a patch of another class: 0.5 is chance, "
-    "1 perfect, whatever threshold is chosen; mean over the classes",
-    "log_loss": "0 is perfect; grows fast where the network is sure and wrong",
-    "brier": "squared distance of all probabilities from the truth: 0 is perfect, 2 sure and wrong everywhere",
-    "calibration_error": "how far the stated probability is from the part that is right, on average: at 0, of 100 "
-    "patches with a probability of 0.9 just 90 are right",
-    "image_accuracy": "images whose patches have, on average, the highest score for the right class",
-    "image_balanced_accuracy": "the part of the images of each class that is found, averaged over the classes",
-}
 COLUMNS = {"support": "patches", "f1": "F1", "auc": "area under the ROC curve"}
+NO_PROBABILITIES = (
+    "The network gives scores, not probabilities: the highest one decides, but how sure it is cannot be read from it."
+)
 FEW_IMAGES, FEW_PATCHES = 20, 20
 """With fewer validation images, or patches of a class, there is a caution."""
 UNEQUAL = 3.0
@@ -51,16 +27,16 @@ MISCALIBRATED = 0.05
 """There is a caution where mean probability and accuracy differ by more."""
 
 
-def class_tiles(run: Run) -> Markup:
-    """The scores that matter most, and what is reached without looking at the patches.
+def patch_tiles(run: Run) -> Markup:
+    """The scores that matter most, and what is reached by chance or by always naming one class.
 
     Parameters
     ----------
     run
         A run; nothing is shown before it is validated.
     """
-    record = run.read("record")
-    scores, validation = record.get("scores", {}), record.get("validation", {})
+    record = run.record
+    scores, validation = record.scores, record.validation
     if not validation:
         return tiles([])
     name, share = _most_frequent(validation["balance"])
@@ -71,10 +47,10 @@ def class_tiles(run: Run) -> Markup:
         "auc": "by chance 0.500",
         "calibration_error": "perfect 0.000",
     }
-    return tiles((scores.get(name), NAMES[name], note) for name, note in notes.items())
+    return tiles((scores.get(name), PATCH_SCORES[name].name, note) for name, note in notes.items())
 
 
-def class_sections(run: Run) -> dict[str, list[Markup]]:
+def patch_sections(run: Run) -> dict[str, list[Markup]]:
     """Cautions, learning, predictions, confusions, certainty and scores of a classifier.
 
     Parameters
@@ -82,14 +58,15 @@ def class_sections(run: Run) -> dict[str, list[Markup]]:
     run
         A run; what is not there yet is left out, or a sentence says so.
     """
-    record, figures = run.read("record"), run.path / "figures"
-    scores, validation = record.get("scores", {}), record.get("validation", {})
+    record, figures = run.record, run.figures
+    scores, validation = record.scores, record.validation
     learning = figure(figures / "curves.png", "Loss and metrics of training and validation patches over the epochs.")
     if not validation:
         return {"Learning": [learning, paragraph("The run is not validated yet.")]}
-    probable = bool(validation["calibration"])
-    score = "probability" if probable else "score"
-    sections = {
+    are_probabilities = bool(validation["calibration"])
+    score = "probability" if are_probabilities else "score"
+    confusions = list(_confusions(validation["confusion"], list(validation["per_class"])))
+    return {
         "Keep in mind": [points(cautions(run))],
         "Learning": [learning],
         "Predictions": [
@@ -99,26 +76,20 @@ def class_sections(run: Run) -> dict[str, list[Markup]]:
             ),
             figure(figures / "samples.png", f"Validation patches with predicted class and its {score}."),
         ],
-        "Worst cases": [
-            *(
-                (
-                    paragraph(
-                        "Mistakes, those first where the network is most sure. Look whether the annotation is right, "
-                        "and whether the patch shows more than one class."
-                    ),
-                    figure(figures / "worst.png", "Wrongly classified validation patches."),
-                )
-                if scores["accuracy"] < 1
-                else (paragraph("No validation patch is classified wrongly."),)
-            )
-        ],
+        "Worst cases": _mistakes(figures / "worst.png")
+        if confusions
+        else [paragraph("No validation patch is classified wrongly.")],
         "Confusions": [
             paragraph(
                 "Each row holds the patches of one true class, and what they are taken for; the diagonal is right."
             ),
             figure(figures / "confusion.png", "Confusion matrix, and the number of validation patches of each class."),
-            points(_confusions(validation["confusion"], list(validation["per_class"]))),
-            _classes(validation["per_class"]),
+            points(confusions),
+            classes_table(validation["per_class"], COLUMNS),
+            paragraph(
+                "Precision: of the patches that are taken for the class, how many are of it. Recall: of the patches of "
+                "the class, how many are found. F1: the harmonic mean of both."
+            ),
         ],
         "Certainty": [
             paragraph(
@@ -127,26 +98,7 @@ def class_sections(run: Run) -> dict[str, list[Markup]]:
                 "the class is told apart from the rest."
             ),
             figure(figures / "roc.png", "ROC curves of each class against all others."),
-            *(
-                (
-                    paragraph(
-                        "Can the probabilities be taken at their word? On the dashed line, of the patches with a "
-                        "probability of 0.8 just 80 % are right. Below the line the network is too sure, above it too "
-                        "cautious. The vertical lines are 95 % intervals, and still too short where patches of one "
-                        "image resemble each other."
-                    ),
-                    figure(
-                        figures / "calibration.png", "Probability of the predicted class, and the part that is right."
-                    ),
-                )
-                if probable
-                else (
-                    paragraph(
-                        "The network gives scores, not probabilities: the highest one decides, but how sure it is "
-                        "cannot be read from it."
-                    ),
-                )
-            ),
+            *(_calibration(figures / "calibration.png") if are_probabilities else [paragraph(NO_PROBABILITIES)]),
         ],
         "Scores": [
             paragraph(
@@ -158,20 +110,40 @@ def class_sections(run: Run) -> dict[str, list[Markup]]:
             _images(validation["per_image"], score),
         ],
     }
-    return sections
+
+
+def _mistakes(path: Path) -> list[Markup]:
+    return [
+        paragraph(
+            "Mistakes, those first where the network is most sure. Look whether the annotation is right, and whether "
+            "the patch shows more than one class."
+        ),
+        figure(path, "Wrongly classified validation patches."),
+    ]
+
+
+def _calibration(path: Path) -> list[Markup]:
+    return [
+        paragraph(
+            "Can the probabilities be taken at their word? On the dashed line, of the patches with a probability of "
+            "0.8 just 80 % are right. Below the line the network is too sure, above it too cautious. The vertical "
+            "lines are 95 % intervals, and still too short where patches of one image resemble each other."
+        ),
+        figure(path, "Probability of the predicted class, and the part that is right."),
+    ]
 
 
 def cautions(run: Run) -> list[str]:
-    """What a reader of the scores should know about split, number of images, balance and calibration.
+    """What limits the meaning of the scores: split, number of images, class balance and calibration.
 
     Parameters
     ----------
     run
         A validated run.
     """
-    config, recipe, validation = run.config, run.recipe, run.read("record")["validation"]
+    config, recipe, validation = run.config, run.recipe, run.record.validation
     return [
-        *_about_split(config, run.read("split")),
+        *_about_split(config, run.split),
         *_about_images(validation["per_image"]),
         *_about_balance(validation["balance"]),
         *_about_purity(recipe),
@@ -179,8 +151,8 @@ def cautions(run: Run) -> list[str]:
     ]
 
 
-def _about_split(config: Config, split: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
-    sides = [{entry.get("group") for entry in split.get(part, [])} - {None} for part in ("train", "validation")]
+def _about_split(config: Config, split: Split) -> Iterator[str]:
+    sides = [{entry.group for entry in side} - {None} for side in (split.train, split.validation)]
     if config.split.column is not None:
         yield (
             f"The column {config.split.column} of the table says which images are held out. Scores are honest only if "
@@ -262,7 +234,7 @@ def _most_frequent(balance: Mapping[str, Mapping[str, Any]]) -> tuple[str, float
 
 
 def _confusions(confusion: Sequence[Sequence[int]], names: Sequence[str]) -> Iterator[str]:
-    """The three most frequent ones, by their part of the true class."""
+    """The three most frequent confusions, by their part of the true class; none without mistakes."""
     found = [
         (count / sum(row), count, sum(row), names[true], names[predicted])
         for true, row in enumerate(confusion)
@@ -276,32 +248,14 @@ def _confusions(confusion: Sequence[Sequence[int]], names: Sequence[str]) -> Ite
 def _scores(scores: Mapping[str, Any], validation: Mapping[str, Any]) -> Markup:
     several = any(entry["patches"] > 1 for entry in validation["per_image"])
     header = ["score", "all patches", *(["mean over images"] if several else []), "meaning"]
-    rows = [
-        [
-            NAMES.get(name, name),
-            value,
-            *([validation["mean_scores"].get(name)] if several else []),
-            MEANINGS.get(name, ""),
-        ]
-        for name, value in scores.items()
-    ]
+    rows = []
+    for name, value in scores.items():
+        text = PATCH_SCORES.get(name, ScoreText(name, ""))
+        rows.append([text.name, value, *([validation["mean_scores"].get(name)] if several else []), text.meaning])
     return table(header, rows)
 
 
-def _classes(per_class: Mapping[str, Mapping[str, Any]]) -> Markup:
-    columns = list(next(iter(per_class.values())))
-    rows = [[name, *(values[column] for column in columns)] for name, values in per_class.items()]
-    explained = paragraph(
-        "Precision: of the patches that are taken for the class, how many are of it. Recall: of the patches of the "
-        "class, how many are found. F1: the harmonic mean of both."
-    )
-    return Markup(
-        "<h3>Classes</h3>" + table(["class", *(COLUMNS.get(name, name) for name in columns)], rows) + explained
-    )
-
-
 def _images(images: Sequence[Mapping[str, Any]], score: str) -> Markup:
-    by_id = {entry["id"]: entry for entry in images}
     columns = {
         "patches": "patches",
         "accuracy": "accuracy",
@@ -309,14 +263,8 @@ def _images(images: Sequence[Mapping[str, Any]], score: str) -> Markup:
         "prediction": "predicted class",
         "true_score": f"mean {score} of the truth",
     }
-    order = worst_first(images)
-    rows = [[name, *(by_id[name][column] for column in columns)] for name in order[:ROWS]]
-    left = f" The {ROWS} worst of {len(order)} are listed." if len(order) > ROWS else ""
-    return Markup(
-        "<h3>Images</h3>"
-        + paragraph(
-            "Worst first; click on a heading to sort. The predicted class of an image is that of the highest mean over "
-            f"its patches; an image whose patches differ has no true class.{left}"
-        )
-        + table(["image", *columns.values()], rows, "sortable")
+    remark = (
+        "The predicted class of an image is that of the highest mean over its patches; an image whose patches differ "
+        "has no true class."
     )
+    return images_table(images, worst_first(images), columns, remark)

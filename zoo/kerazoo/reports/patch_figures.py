@@ -1,4 +1,4 @@
-"""Figures of a classifier: what is taken for what, how well the classes are told apart, how sure it is, and patches."""
+"""Figures of classified patches: confusion matrix, ROC curves, calibration, and sheets of patches."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -21,10 +21,13 @@ from kerazoo.evaluation.classification import (
     class_scores,
     roc_curve,
 )
-from kerazoo.reports.figures import BLUE, GREEN, INK, ORANGE, PINK, SKY, VERMILION, displayed, save
+from kerazoo.reports.figures import BLUE, GREEN, INK, ORANGE, PINK, SKY, VERMILION, displayed, plain, save
+
+if TYPE_CHECKING:
+    from kerazoo.evaluation.patches import ValidatedPatches
 
 LINE_COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PINK, SKY, INK)
-"""Of as many classes as can be told apart in one plot."""
+"""As many classes as can be distinguished in one plot."""
 SOFT, PALE = "#777777", "#dddddd"
 RIGHT, WRONG = SKY, ORANGE
 COLUMNS = 8
@@ -35,6 +38,24 @@ SAMPLES = 6 * COLUMNS
 """Patches of all classes in a figure, at most while there are not more classes."""
 NAME_LENGTH = 24
 """Longer names of classes are cut in the figures."""
+
+
+def draw_classified(validated: ValidatedPatches, folder: Path) -> None:
+    """Draw confusion.png, roc.png, calibration.png, samples.png and worst.png.
+
+    Parameters
+    ----------
+    validated
+        The scored validation patches of a run.
+    folder
+        Gets the figures.
+    """
+    classified, pixels = validated.classified, validated.pixels
+    draw_confusion(classified, folder / "confusion.png")
+    draw_roc(classified, folder / "roc.png")
+    draw_calibration(classified, folder / "calibration.png")
+    draw_patches(classified, samples(classified), pixels, folder / "samples.png")
+    draw_patches(classified, mistakes(classified), pixels, folder / "worst.png")
 
 
 def draw_confusion(classified: Classified, path: Path) -> None:
@@ -104,7 +125,7 @@ def draw_confusion(classified: Classified, path: Path) -> None:
 
 
 def draw_roc(classified: Classified, path: Path) -> None:
-    """Draw the ROC curve of every class against the rest; of many classes those with the smallest areas stand out.
+    """Draw the ROC curve of every class against the rest; those with the smallest areas stand out among many.
 
     Parameters
     ----------
@@ -153,12 +174,12 @@ def draw_roc(classified: Classified, path: Path) -> None:
     ax.set_ylim(-0.01, 1.01)
     ax.set_xlabel("patches of other classes that are taken for it", fontsize=9, color=INK)
     ax.set_ylabel("patches of the class that are found", fontsize=9, color=INK)
-    _plain(ax)
+    plain(ax)
     save(figure, path)
 
 
 def draw_calibration(classified: Classified, path: Path) -> None:
-    """Draw how often the network is right where it is so sure, with 95 % intervals as of independent patches.
+    """Draw the accuracy by confidence (reliability diagram), with 95 % intervals as of independent patches.
 
     Nothing is drawn where the scores are no probabilities.
 
@@ -195,14 +216,14 @@ def draw_calibration(classified: Classified, path: Path) -> None:
     # the highest of n probabilities is never lower than 1 / n
     below.set_xlim(math.floor(10 * start) / 10, 1)
     for each in (ax, below):
-        _plain(each)
+        plain(each)
     save(figure, path)
 
 
 def draw_patches(
     classified: Classified, indices: Sequence[int], patches: Callable[[int], np.ndarray], path: Path
 ) -> None:
-    """Draw a sheet of patches, framed by whether they are right, with the prediction and how sure it is.
+    """Draw a sheet of patches, framed by whether they are right, with the prediction and its confidence.
 
     Parameters
     ----------
@@ -275,7 +296,7 @@ def samples(classified: Classified) -> list[int]:
 
 
 def mistakes(classified: Classified, number: int = WORST) -> list[int]:
-    """Patches whose class is not recognised, those where the network is most sure first.
+    """Misclassified patches, those of the highest confidence first.
 
     As patches of one image may show nearly the same, those of others are preferred.
 
@@ -309,12 +330,6 @@ def _interval(fraction: np.ndarray, number: np.ndarray) -> tuple[np.ndarray, np.
     middle = fraction + z**2 / (2 * number)
     half = z * np.sqrt(fraction * (1 - fraction) / number + z**2 / (4 * number**2))
     return (middle - half) / (1 + z**2 / number), (middle + half) / (1 + z**2 / number)
-
-
-def _plain(ax: Axes) -> None:
-    ax.grid(alpha=0.25, linewidth=0.6)
-    ax.tick_params(labelsize=8)
-    ax.spines[["top", "right"]].set_visible(False)
 
 
 def _short(names: Sequence[str]) -> list[str]:

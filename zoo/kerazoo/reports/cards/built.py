@@ -1,4 +1,4 @@
-"""What a built network says about itself: tensors, sizes, what it consists of."""
+"""A built network, and what is measured of it: tensors, sizes, what it consists of."""
 
 from __future__ import annotations
 
@@ -10,26 +10,32 @@ import keras
 
 from bmzpack.measure.geometry import Geometry, measure
 from kerazoo.models.counting import Count, count
-from kerazoo.models.registry import Model
-
-EXAMPLE_SIZES = {"unet2d_2015": 572, "classifier2d": 224, "patch_cnn": 64}
-"""Sides of the images for which a network is counted and drawn: those of the papers where there are any."""
-OTHER_SIZE = 256
+from kerazoo.models.entry import Model
 
 
 @dataclasses.dataclass(frozen=True)
-class Facts:
+class BuiltNetwork:
     """A network, built for one size of images."""
 
     model: keras.Model
     count: Count
-    """Of one image or vector."""
+    """For one image or vector."""
     geometry: Geometry | None
     """How it may be fed; None where the size is fixed, or there is no image."""
 
+    @property
+    def takes_images(self) -> bool:
+        """Whether its input is (batch, y, x, channel)."""
+        return len(self.model.inputs[0].shape) == 4
 
-def read_facts(entry: Model) -> Facts:
-    """Build a network and count.
+    @property
+    def output_name(self) -> str:
+        """The id of its output."""
+        return self.model.outputs[0]._keras_history.operation.name
+
+
+def build_network(entry: Model) -> BuiltNetwork:
+    """Build the network of an entry and count.
 
     Parameters
     ----------
@@ -38,19 +44,18 @@ def read_facts(entry: Model) -> Facts:
 
     Returns
     -------
-    Facts
-        At the size of `EXAMPLE_SIZES`.
+    BuiltNetwork
+        At the size of ``entry.card``.
     """
-    size = EXAMPLE_SIZES.get(entry.name, OTHER_SIZE)
     shape = _default_shape(entry)
     if shape is None:
         model = entry.build()
-        return Facts(model, count(model), None)
+        return BuiltNetwork(model, count(model), None)
     # 31 million random numbers would not change what is counted.
     with keras.StatelessScope(initialize_variables=False):
-        model = entry.build(input_shape=tuple(side or size for side in shape))
+        model = entry.build(input_shape=tuple(side or entry.card.size for side in shape))
         geometry = measure(entry.build()) if None in shape else None
-        return Facts(model, count(model), geometry)
+        return BuiltNetwork(model, count(model), geometry)
 
 
 def _default_shape(entry: Model) -> tuple[int | None, ...] | None:
