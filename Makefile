@@ -10,7 +10,7 @@ help:
 	@echo "make notebooks   open the five lessons"
 	@echo "make test   run the test suite (make test-slow: everything, with the old engines)"
 	@echo "make parity   compare with the official packages, each in an environment of its own"
-	@echo "make lint   formatting, lint and types        make bench   ratios against peers"
+	@echo "make lint   formatting, lint, types and rooms  make bench   ratios against peers"
 
 install: $(STAMP)
 
@@ -51,6 +51,7 @@ lint: install
 	$(BIN)/ruff format --check zoo packaging tests
 	$(BIN)/ruff check zoo packaging tests
 	$(BIN)/pyright
+	PYTHONPATH=zoo:packaging $(BIN)/lint-imports --no-cache
 
 format: install
 	$(BIN)/ruff format zoo packaging tests

@@ -3,11 +3,11 @@
 import keras
 import numpy as np
 
+from arrays import decode
 from bmzpack import pack
 from kerazoo.config import DecodingConfig
 from kerazoo.data.normalise import Normalisation
 from kerazoo.models.cellpose.targets import flow_targets
-from kerazoo.models.pixels.decoding import decode
 from kerazoo.models.recipe import Recipe, TileGeometry
 from kerazoo.models.stardist.targets import star_targets
 

@@ -35,8 +35,8 @@ def tree(folder: Path) -> set[str]:
 @pytest.fixture(scope="module")
 def good(tmp_path_factory):
     """Images, masks, a configuration and a finished run."""
+    from kerazoo.commands import train
     from kerazoo.configuration.write import write_config
-    from kerazoo.training.fit import train
 
     folder = tmp_path_factory.mktemp("good")
     write_nuclei(folder, images=6, seed=1, size=64)

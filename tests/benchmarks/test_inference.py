@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import bmzpack
+from arrays import only
 from kerazoo.inference.predictor import Predictor
 from kerazoo.models.pixels.network import unet
 
@@ -69,7 +70,7 @@ def contenders(bundle, image) -> dict[str, Callable[[], np.ndarray]]:
             return np.asarray(result.members["probability"].data)[0]
 
     return {
-        "kerazoo": lambda: predictor.probabilities(image),
+        "kerazoo": lambda: only(predictor.outputs(image)),
         "bioimageio.core": lambda: core(blocks=False),
         "bioimageio.core in blocks": lambda: core(blocks=True),
     }

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 import kerazoo
-from kerazoo.config import make_config
+from kerazoo.models.configure import make_config
 
 PITCH = 32
 """Distance of the places of nuclei in pixels; one nucleus each."""

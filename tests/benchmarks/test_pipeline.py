@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
-from kerazoo.config import make_config
 from kerazoo.data.normalise import fit_normalisation
 from kerazoo.files.pairs import Sample
+from kerazoo.models.configure import make_config
 
 pytestmark = pytest.mark.bench
 
@@ -34,7 +34,8 @@ def pictures() -> tuple[np.ndarray, np.ndarray]:
 
 def ours(images: np.ndarray, masks: np.ndarray) -> Callable[[], Iterator]:
     """The pipeline of kerazoo, every intensity change off."""
-    from kerazoo.data.pipeline import training_dataset
+    from kerazoo.data.pipeline import prepare, training_dataset
+    from kerazoo.models.configure import family_of
 
     off = dict.fromkeys(("quarter_turns", "elastic", "intensity", "gamma", "blur", "poisson", "gaussian"), 0)
     config = make_config(
@@ -50,7 +51,9 @@ def ours(images: np.ndarray, masks: np.ndarray) -> Callable[[], Iterator]:
         Sample(str(number), image, mask.astype(np.int32))
         for number, (image, mask) in enumerate(zip(images, masks, strict=True))
     ]
-    dataset = training_dataset(samples, config, fit_normalisation(config.normalisation, samples))
+    target = family_of(config).target(config)
+    sources = prepare(samples, config, fit_normalisation(config.normalisation, samples), 0, target)
+    dataset = training_dataset(sources, config, 0, target)
     return lambda: iter(dataset.take(BATCHES))
 
 

@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 
 from clock import Clock
-from kerazoo.config import make_config
 from kerazoo.examples.synthetic import nuclei
+from kerazoo.models.configure import family_of, make_config
 from kerazoo.models.registry import create_model
-from kerazoo.models.shared.class_loss import loss_of
-from kerazoo.models.target_kinds import target_of
 from kerazoo.training.precision import policy
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(3600)]
@@ -27,7 +25,7 @@ def batches(name):
     """Patches of synthetic nuclei (patch, y, x, 1) and what is learned of them, as `kerazoo train` does."""
     batch, side = NETWORKS[name]
     config = make_config({"model": {"name": name}, "data": {"images": ".", "masks": "."}})
-    target = target_of(config)
+    target = family_of(config).target(config)
     x, y = [], []
     for seed in range((POOL + 1) * batch):
         image, labels = nuclei(seed, side)
@@ -35,7 +33,7 @@ def batches(name):
         x.append((image[..., None].astype(np.float32) - low) / (high - low))
         kept = target.of_image(labels)
         y.append(target.of_patch(kept, ((1.0, 0.0), (0.0, 1.0))))
-    return np.stack(x), np.stack(y), batch, loss_of(config, np.ones(2))
+    return np.stack(x), np.stack(y), batch, family_of(config).loss(config, np.ones(2))
 
 
 def trained(name, dtypes, steps, x, y, batch, loss):

@@ -10,11 +10,15 @@ import tensorflow as tf
 from PIL import Image
 
 from clock import Clock
-from kerazoo.config import make_config
+from kerazoo.commands import train
 from kerazoo.data.patch_batches import training_patches
+from kerazoo.data.patch_feed import PatchFeed
 from kerazoo.examples.tissue import CLASSES, write_tissue_patches
+from kerazoo.models.configure import family_of, make_config
 from kerazoo.training import fit
-from kerazoo.training.feed import PatchFeed
+from kerazoo.training.distribute import Workers
+from kerazoo.training.job import _network, prepare
+from kerazoo.training.transfer import choose_trainable
 
 SMALL, BATCH = "mobilenetv2_0.35_224_imagenet_notop.npz", 32
 CALM = {"flip": False, "quarter_turns": False, "rotation": 0, "scale": 0, "intensity": 0, "gamma": 0}
@@ -91,11 +95,11 @@ def test_frozen_stage_with_features_computed_once(weights, data_folder, tmp_path
         jobs.append((job, time.perf_counter() - start))
 
     monkeypatch.setattr(fit, "_fit", timed)
-    run = fit.train(config, tmp_path / "run", progress=False)
+    run = train(config, tmp_path / "run", progress=False)
     (job, ours), feed = jobs[0], jobs[0][0].feed
     x, y = arrays(feed.train_patches)
     held_out = arrays(feed.validation_patches)
-    model = plain_model(fit._network(config), 64, trainable=False, classes=3)
+    model = plain_model(_network(config, family_of(config)), 64, trainable=False, classes=3)
     start = time.perf_counter()
     model.fit(x, y, batch_size=BATCH, epochs=10, validation_data=held_out, verbose=0)
     plain = time.perf_counter() - start
@@ -146,9 +150,9 @@ def test_step_of_fine_tuning(weights, tmp_path, size):
     write_tissue_patches(tmp_path, patches=60 if size == 64 else 20, seed=1, size=size)
     changes = {"rotation": 180, "shift": 4, "intensity": 0.1, "gamma": 0.1}
     turned = settings(tissue(tmp_path), weights, size, transfer="all", augmentation=changes)
-    job = fit._prepare(turned, fit.Workers())
+    job = prepare(turned, Workers())
     assert isinstance(job.feed, PatchFeed)
-    fit.choose_trainable(job.model, turned, None)
+    choose_trainable(job.model, turned, None)
     job.model.compile("adam", job.loss, metrics=["accuracy"], jit_compile=False)
     script = plain_model(job.model, size, trainable=True)
     x, y = arrays(job.feed.train_patches)

@@ -11,13 +11,15 @@ import scipy.ndimage
 from answers import answer, labels_of, network_of, packed, recipe_of
 from bmzpack.errors import UserError
 from kerazoo.data.rescale import diameter
-from kerazoo.evaluation.matching import overlaps
-from kerazoo.exporting.labels import laid_out, operation_ending
+from kerazoo.exporting.labels import operation_ending
 from kerazoo.files.read import read_mask
-from kerazoo.models.cellpose.checkpoint import load_cellpose, load_omnipose
+from kerazoo.models.cellpose.checkpoint import load_cellpose
 from kerazoo.models.cellpose.decoding import cluster, find_flow_objects, flow_errors, integrate, remove_inconsistent
 from kerazoo.models.cellpose.loss import FlowLoss
 from kerazoo.models.cellpose.targets import flow_targets
+from kerazoo.models.omnipose.checkpoint import load_by_outputs, load_omnipose
+from kerazoo.models.shared.matching import overlaps
+from kerazoo.models.shared.packed import channels_first
 
 SETS = ("cells_usiigaci", "nuclei_dsb2018")
 
@@ -108,7 +110,7 @@ def test_omnipose_has_the_same_outputs_with_the_same_weights(peer, tmp_path, cha
 
 def test_four_outputs_are_those_of_omnipose(cellpose, tmp_path):
     cellpose("network", seed=1, channels=2, outputs=4, path=str(tmp_path / "four.pth"))
-    assert load_cellpose(tmp_path / "four.pth")[0].name == "omnipose"
+    assert load_by_outputs(tmp_path / "four.pth")[0].name == "omnipose"
     cellpose("network", seed=1, channels=2, outputs=2, path=str(tmp_path / "two.pth"))
     with pytest.raises(UserError, match="2 outputs"):
         load_cellpose(tmp_path / "two.pth")
@@ -203,7 +205,7 @@ def test_the_operation_of_the_zoo_gives_our_labels(peer, field, tmp_path):
     images = [answer(field(name, 256), recipe) for name in SETS]
     path = tmp_path / "raw.zip"
     formats = ["keras_v3", "onnx"]
-    model = laid_out(network_of(recipe), recipe)
+    model = channels_first(network_of(recipe))
     packed(recipe, images[0], path, operation_ending(recipe), model, "bcyx", formats=formats)
     for image in images:
         found = peer("cellpose", "core_bundle")("labels_of", bundle=path, image=image)
@@ -228,7 +230,7 @@ def test_the_operation_also_where_objects_are_removed(peer, tmp_path):
     output[wrong, :2] = turned
     path = tmp_path / "raw.zip"
     ending = operation_ending(recipe)
-    packed(recipe, output, path, ending, laid_out(network_of(recipe), recipe), "bcyx", formats=["keras_v3", "onnx"])
+    packed(recipe, output, path, ending, channels_first(network_of(recipe)), "bcyx", formats=["keras_v3", "onnx"])
     found = peer("cellpose", "core_bundle")("labels_of", bundle=path, image=output)
     assert found["status"] == "passed", found["problems"]
     expected = ending.decode(output.transpose(2, 0, 1)[None]).squeeze()

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from kerazoo.evaluation.matching import overlaps
 from kerazoo.models.omnipose.decoding import find_field_objects, flow_errors, integrate
 from kerazoo.models.omnipose.targets import distance_fields, field_targets
+from kerazoo.models.shared.matching import overlaps
 
 IMAGES = ("Sample000033", "Sample000306", "caulo_15", "ec_5I_t141xy5c1")
 

@@ -11,10 +11,10 @@ from test_training import CASES, by_folder, write
 
 import kerazoo
 from clock import Clock
-from kerazoo.config import make_config
 from kerazoo.examples.synthetic import write_nuclei
 from kerazoo.inference.load import load_predictor
 from kerazoo.inference.network import load_model
+from kerazoo.models.configure import make_config
 from kerazoo.runs.convert import convert
 from kerazoo.training import fit
 

@@ -14,8 +14,8 @@ from skimage.io import imread
 from skimage.measure import label
 
 import kerazoo
-from kerazoo.config import make_config
 from kerazoo.evaluation.scores import count_instances, total
+from kerazoo.models.configure import make_config
 
 CALM = {"flip": True, "quarter_turns": True, "intensity": 0, "gamma": 0}
 STARDIST = {
@@ -164,7 +164,7 @@ def test_trained_side_by_side(case, peer, data_folder, tmp_path):
         steps=case.steps,
     )
     rows = {
-        "ours": (scores(truths, [tifffile.imread(path) for path in ours]), run.read("record")["seconds"]),
+        "ours": (scores(truths, [tifffile.imread(path) for path in ours]), run.record.as_json()["seconds"]),
         "official": (scores(truths, [official[f"labels_{name}"] for name in names]), official["seconds"]),
         "classical2d": (scores(truths, [tifffile.imread(path) for path in classical]), 0.0),
     }

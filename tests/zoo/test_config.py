@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from bmzpack.errors import UserError
-from kerazoo.config import read_config
+from kerazoo.models.configure import read_config
 
 
 def write(folder, **sections):

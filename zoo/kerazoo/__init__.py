@@ -10,15 +10,15 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kerazoo.commands import report as report
+    from kerazoo.commands import train as train
     from kerazoo.evaluation.evaluate import evaluate as evaluate
     from kerazoo.exporting.export import export as export
     from kerazoo.inference.predict import predict as predict
     from kerazoo.models.registry import create_model as create_model
     from kerazoo.models.registry import list_models as list_models
     from kerazoo.reports.comparison import compare as compare
-    from kerazoo.reports.report import report as report
     from kerazoo.runs.convert import convert as convert
-    from kerazoo.training.fit import train as train
 
 # oneDNN's convolutions, which TensorFlow takes by itself on some processors only, are the faster ones on all of them.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
@@ -28,12 +28,12 @@ __version__ = "0.1.0"
 _HOMES = {
     "create_model": "kerazoo.models.registry",
     "list_models": "kerazoo.models.registry",
-    "train": "kerazoo.training.fit",
+    "train": "kerazoo.commands",
     "convert": "kerazoo.runs.convert",
     "predict": "kerazoo.inference.predict",
     "evaluate": "kerazoo.evaluation.evaluate",
     "export": "kerazoo.exporting.export",
-    "report": "kerazoo.reports.report",
+    "report": "kerazoo.commands",
     "compare": "kerazoo.reports.comparison",
 }
 __all__ = ["__version__", *_HOMES]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json as json_module
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -20,22 +21,18 @@ app = typer.Typer(
 )
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")]
-# typer reads the annotations at run time
-Images = Annotated[Optional[Path], typer.Option("--images", help="Folder of images (TIFF, PNG, JPEG).")]  # noqa: UP045
-Masks = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option("--masks", help="Folder of masks, paired with the images by their stem."),
-]
+Images = Annotated[Path | None, typer.Option("--images", help="Folder of images (TIFF, PNG, JPEG).")]
+Masks = Annotated[Path | None, typer.Option("--masks", help="Folder of masks, paired with the images by their stem.")]
 Folder = Annotated[
-    Optional[Path],  # noqa: UP045
+    Path | None,
     typer.Option("--folder", help="For classifiers, instead of images and masks: one folder of images per class."),
 ]
 Table = Annotated[
-    Optional[Path],  # noqa: UP045
+    Path | None,
     typer.Option("--table", help="Instead of folders: a CSV file with the columns image, mask, or file, class."),
 ]
 Axes = Annotated[
-    Optional[str],  # noqa: UP045 - typer reads the annotation at run time
+    str | None,
     typer.Option("--axes", help="Axes of the image files, such as YX, YXC, CYX, ZYX, where they are ambiguous."),
 ]
 
@@ -43,13 +40,11 @@ Axes = Annotated[
 @app.command()
 def models(json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
     """List the networks of the zoo."""
-    import dataclasses
-
     from kerazoo.models.registry import list_models
 
     entries = list_models()
     if json:
-        typer.echo(json_module.dumps([dataclasses.asdict(entry) for entry in entries], indent=2))
+        typer.echo(json_module.dumps([entry.as_dict() for entry in entries], indent=2))
         return
     from rich.console import Console
     from rich.table import Table
@@ -74,8 +69,8 @@ def init(
     masks: Masks = None,
     folder: Folder = None,
     table: Table = None,
-    backbone: Annotated[Optional[str], typer.Option(help="An ImageNet encoder of the network.")] = None,  # noqa: UP045
-    weights: Annotated[Optional[str], typer.Option(help="`imagenet` or a weights file.")] = None,  # noqa: UP045
+    backbone: Annotated[str | None, typer.Option(help="An ImageNet encoder of the network.")] = None,
+    weights: Annotated[str | None, typer.Option(help="`imagenet` or a weights file.")] = None,
     axes: Axes = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -100,25 +95,24 @@ def init(
 @app.command()
 def train(
     config: Annotated[Path, typer.Argument(help="The configuration, as `kerazoo init` writes it.")],
-    output: Annotated[Optional[Path], typer.Option("-o", "--output", help="The run folder.")] = None,  # noqa: UP045
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="The run folder.")] = None,
     changes: Annotated[
-        Optional[list[str]],  # noqa: UP045
+        list[str] | None,
         typer.Option("--set", help="A change such as training.epochs=5; may be repeated.", metavar="KEY=VALUE"),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Train a network; the run folder defaults to runs/NAME of the configuration."""
-    from kerazoo.config import read_config
+    from kerazoo.commands import train as run_training
+    from kerazoo.models.configure import read_config
 
     settings = read_config(config, changes or ())
     run_path = output or Path("runs") / config.stem
 
     import_tensorflow()
-    from kerazoo.training.fit import train as fit
-
-    run = fit(settings, run_path, resume=resume, overwrite=overwrite)
-    _print_scores(run.read("record").get("scores", {}), "validation")
+    run = run_training(settings, run_path, resume=resume, overwrite=overwrite)
+    _print_scores(run.record.scores, "validation")
     typer.echo(f"The run is in {run.path}. Next: kerazoo report {run.path}; kerazoo export {run.path} -o model.zip")
 
 
@@ -130,7 +124,7 @@ def evaluate(
     folder: Folder = None,
     table: Table = None,
     axes: Axes = None,
-    json: Annotated[Optional[Path], typer.Option("--json", help="Write the scores to this file.")] = None,  # noqa: UP045
+    json: Annotated[Path | None, typer.Option("--json", help="Write the scores to this file.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Score a trained network, or what needs no training, on annotated images."""
@@ -163,13 +157,13 @@ def predict(
     images: Annotated[list[Path], typer.Argument(help="Images, 2D or stacks of planes.", metavar="IMAGE...")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")],
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Write the network's output too.")] = False,
-    tile: Annotated[Optional[int], typer.Option(help="Side of the tiles in pixels.")] = None,  # noqa: UP045
+    tile: Annotated[int | None, typer.Option(help="Side of the tiles in pixels.")] = None,
     stride: Annotated[
-        Optional[int],  # noqa: UP045
+        int | None,
         typer.Option(help="Of a classifier's map: distance of the patches in pixels, by default their size."),
     ] = None,
     diameter: Annotated[
-        Optional[float],  # noqa: UP045
+        float | None,
         typer.Option(help="Of cellpose2d: median diameter of the objects in pixels, by default as in the training."),
     ] = None,
     axes: Axes = None,
@@ -203,8 +197,7 @@ def convert(
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The run folder to write.")],
     channels: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(help="Of the images; by default 1, where Cellpose and Omnipose take one or two."),
+        int | None, typer.Option(help="Of the images; by default 1, where Cellpose and Omnipose take one or two.")
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -221,12 +214,11 @@ def export(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The bundle to write, a .zip file.")],
     formats: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help="Weights formats, separated by commas; by default all that this installation can write."),
     ] = None,
     image: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="An image for the test tensors, where the run has no validation images."),
+        Path | None, typer.Option(help="An image for the test tensors, where the run has no validation images.")
     ] = None,
     enlarge: Annotated[
         bool, typer.Option("--enlarge", help="Of a classifier: a map as large as the image, which ilastik needs.")
@@ -252,7 +244,7 @@ def export(
 @app.command()
 def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Write one self-contained HTML page about a run."""
-    from kerazoo.reports.report import report as write_report
+    from kerazoo.commands import report as write_report
 
     typer.echo(str(write_report(run)))
 
@@ -261,7 +253,7 @@ def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Run folders of one task.", metavar="RUN...")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The figure, a .png; a .csv table is written too.")],
-    score: Annotated[Optional[str], typer.Option(help="The score that is shown, such as accuracy.")] = None,  # noqa: UP045
+    score: Annotated[str | None, typer.Option(help="The score that is shown, such as accuracy.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Compare runs in a figure and a table; those that differ only by their seeds are taken together."""
@@ -281,17 +273,14 @@ def record(
     dataset: Annotated[str, typer.Option("--dataset", help="What the images are called.")],
     licence: Annotated[str, typer.Option("--licence", help="Their licence, such as CC-BY-4.0.")],
     command: Annotated[str, typer.Option("--command", help="What was typed to train, without absolute paths.")],
-    source: Annotated[Optional[str], typer.Option(help="Where the images can be had.")] = None,  # noqa: UP045
+    source: Annotated[str | None, typer.Option(help="Where the images can be had.")] = None,
     variant: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help="What sets these runs apart from others on the same images, such as: from scratch."),
     ] = None,
-    remark: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="A sentence that must be known to judge the scores."),
-    ] = None,
+    remark: Annotated[str | None, typer.Option(help="A sentence that must be known to judge the scores.")] = None,
     tests: Annotated[
-        Optional[list[Path]],  # noqa: UP045
+        list[Path] | None,
         typer.Option("--test", help="Scores on further images, from `evaluate --json`; one file for each run."),
     ] = None,
     overwrite: Overwrite = False,
@@ -337,7 +326,7 @@ app.command()(repair)
 app.command()(upload)
 
 
-def _print_scores(scores: dict[str, object], what: str) -> None:
+def _print_scores(scores: Mapping[str, object], what: str) -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -1,19 +1,14 @@
-"""The configuration of a run: one pydantic model per concern, one YAML file per run."""
+"""The configuration of a run: one pydantic section per concern. `kerazoo.models.configure` reads and completes it."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
-import yaml
 from pydantic import Field
 
-from bmzpack.errors import UserError
-from bmzpack.settings import Section, read_yaml, validate
-from kerazoo.models.registry import Model, list_models
+from bmzpack.settings import Section
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -127,14 +122,15 @@ class AugmentationConfig(Section):
 class TargetsConfig(Section):
     """What a mask becomes for the network."""
 
-    kind: Literal["classes", "foreground", "border", "stars", "flows", "fields", "patch"] = "border"
-    """`classes`: one class per mask value; `foreground`: object or not; `border`: background, interior and border of
-    every object, from which instances are found; `stars`, `flows`, `fields`: what StarDist, Cellpose and Omnipose find
-    objects by; `patch`: one class per patch, that of its image or that which covers most of it."""
+    kind: str | None = None
+    """By default what the network learns first. `classes`: one class per mask value; `foreground`: object or not;
+    `border`: background, interior and border of every object, from which instances are found; `stars`, `flows`,
+    `fields`: what StarDist, Cellpose and Omnipose find objects by; `patch`: one class per patch, that of its image or
+    that which covers most of it."""
     border_width: Annotated[int, Field(ge=1)] = 2
     """Width of the border class in pixels, inside the object."""
     diameter: Annotated[float, Field(gt=0)] | None = None
-    """Of `flows` and `fields`: images are rescaled so that their objects have this median diameter in pixels (official
+    """For `flows` and `fields`: images are rescaled so that their objects have this median diameter in pixels (official
     Cellpose networks: 30); none: the network sees images as they are."""
     stride: Annotated[int, Field(ge=1)] | None = None
     """Distance in pixels of the patches that are cut out of annotated images; by default half a patch."""
@@ -142,6 +138,9 @@ class TargetsConfig(Section):
     """Patches of annotated images are used where one class covers at least this part of them."""
     balance: bool = True
     """Whether patches of every class are shown equally often, however many there are."""
+
+
+_LOSS_TERMS = ("cross_entropy", "dice", "focal", "tversky", "squared_error")
 
 
 class LossConfig(Section):
@@ -159,6 +158,16 @@ class LossConfig(Section):
     """Weight of false positives; false negatives weigh one minus this."""
     class_weights: list[float] | Literal["balanced"] | None = None
     """One weight per class, or `balanced`: the inverse frequency in the training masks."""
+
+    @property
+    def terms(self) -> dict[str, float]:
+        """The terms that have a weight."""
+        return {name: weight for name in _LOSS_TERMS if (weight := getattr(self, name))}
+
+    @property
+    def has_terms(self) -> bool:
+        """Whether any term's weight is set, and not left at its default."""
+        return not self.model_fields_set.isdisjoint(_LOSS_TERMS)
 
 
 class TrainingConfig(Section):
@@ -217,7 +226,7 @@ class DecodingConfig(Section):
     """Two bodies are separate objects where the neck between them is narrower than this part of the smaller one's width
     (`border` targets); 0: never."""
     overlap: Probability = 0.4
-    """Of two polygons that share more than this part of the smaller one, the less probable is dropped (`stars`)."""
+    """Largest part of the smaller of two polygons that they may share; else the less probable is dropped (`stars`)."""
     flow_error: Annotated[float, Field(ge=0)] = 0.4
     """Objects whose flows differ by more from those of their shape are dropped (mean squared error, `flows` and
     `fields`); 0: none is."""
@@ -265,158 +274,3 @@ class Config(Section):
     training: TrainingConfig = TrainingConfig()
     decoding: DecodingConfig = DecodingConfig()
     publication: PublicationConfig = PublicationConfig()
-
-    @pydantic.model_validator(mode="after")
-    def _task_fits(self) -> Config:
-        model = next((model for model in list_models() if model.name == self.model.name), None)
-        if model is not None and model.task in ("measurements", "objects"):
-            raise ValueError(f"{model.name} is not trained on images; see its model card")
-        if model is not None and model.task == "classification":
-            if "kind" not in self.targets.model_fields_set:
-                self.targets.kind = "patch"
-            if model.backbones and self.model.backbone is None:
-                self.model.backbone = model.backbones[0]
-        if self.data.annotation == "image" and "scope" not in self.normalisation.model_fields_set:
-            self.normalisation = self.normalisation.model_copy(update={"scope": "dataset"})
-        if model is not None and model.targets is not None:
-            if "kind" not in self.targets.model_fields_set:
-                self.targets.kind = model.targets
-            if "foreground" not in self.training.model_fields_set:
-                self.training = self.training.model_copy(update={"foreground": 0.5})
-            if self.data.annotation == "classes":
-                raise ValueError(
-                    f"{model.name} learns single objects, but data.annotation is classes: set it to labels or binary"
-                )
-            rays = self.model.arguments.get("rays", 32)
-            if model.targets == "stars" and not (isinstance(rays, int) and rays >= 3):
-                raise ValueError(f"model.arguments.rays is {rays!r}: choose a whole number from 3 on")
-            if self.augmentation.elastic and model.targets == "flows":
-                raise ValueError("augmentation.elastic would bend the objects away from their flows: set it to 0")
-        if model is not None and self.targets.kind not in (possible := _kinds(model)):
-            listed = " or ".join(filter(None, [", ".join(possible[:-1]), possible[-1]]))
-            raise ValueError(f"targets.kind {self.targets.kind} is not what {model.name} learns: set it to {listed}")
-        if self.targets.diameter is not None and self.targets.kind not in ("flows", "fields"):
-            raise ValueError(f"targets.diameter is for flows and fields, not for {self.targets.kind}: leave it out")
-        if self.targets.kind == "patch" and self.data.annotation not in ("image", "classes"):
-            raise ValueError(
-                f"data.annotation is {self.data.annotation}, but patches get their class from the whole image or from "
-                "class masks: set it to image or classes"
-            )
-        if self.data.annotation == "image" and self.targets.kind != "patch":
-            raise ValueError(
-                "data.annotation image is for networks that classify patches: set it to what the masks are"
-            )
-        if self.training.foreground and self.data.annotation not in ("labels", "binary"):
-            raise ValueError(
-                f"training.foreground looks for objects, but data.annotation is {self.data.annotation}: set "
-                "training.foreground to 0"
-            )
-        terms = {"cross_entropy", "dice", "focal", "tversky", "squared_error"}
-        if self.targets.kind == "patch" and not terms & self.training.loss.model_fields_set:
-            scores = model is not None and model.output == "score"
-            # copied, so that the terms still count as not given
-            self.training.loss = self.training.loss.model_copy(
-                update={"dice": 0.0, "cross_entropy": float(not scores), "squared_error": float(scores)}
-            )
-        return self
-
-    @property
-    def task(self) -> Literal["instances", "semantic", "classification"]:
-        """`instances` where the output is decoded to a label image, `classification` where it is one class per patch,
-        else `semantic`."""
-        if self.targets.kind == "patch":
-            return "classification"
-        return "semantic" if self.targets.kind in ("classes", "foreground") else "instances"
-
-    @property
-    def class_names(self) -> list[str]:
-        """Names of the network's output channels; of pixels the background first."""
-        if self.targets.kind == "border":
-            return ["background", "interior", "border"]
-        if self.targets.kind == "foreground":
-            return ["background", "foreground"]
-        if self.targets.kind == "stars":
-            return ["probability", *(f"distance{ray}" for ray in range(self.model.arguments.get("rays", 32)))]
-        if self.targets.kind == "flows":
-            return ["flow_y", "flow_x", "cell"]
-        if self.targets.kind == "fields":
-            return ["flow_y", "flow_x", "distance", "boundary"]
-        return list(self.data.classes)
-
-
-def _kinds(model: Model) -> tuple[str, ...]:
-    """The targets that a network can learn."""
-    if model.targets is not None:
-        return (model.targets,)
-    return ("patch",) if model.task == "classification" else ("classes", "foreground", "border")
-
-
-def read_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Config:
-    """Read a run's YAML file.
-
-    Parameters
-    ----------
-    path
-        The YAML file; relative paths in it are taken from its folder.
-    overrides
-        Changes of the form ``section.key=value``, the value in YAML; relative paths are taken from the working folder.
-
-    Returns
-    -------
-    Config
-        The validated configuration, its paths absolute.
-
-    Raises
-    ------
-    UserError
-        The file is missing or not YAML, or a key or value is not accepted; the message names it, and the nearest
-        known key.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"There is no configuration file {path}: write one with `kerazoo init`.")
-    content = read_yaml(path, "configuration")
-    for override in overrides:
-        _apply(content, override)
-    return make_config(content, str(path), path.parent)
-
-
-def make_config(content: dict[str, Any], source: str = "the configuration", folder: Path | None = None) -> Config:
-    """Validate a nested dict as a `Config`; relative paths are taken from ``folder``.
-
-    Raises
-    ------
-    UserError
-        A key or value is not accepted.
-    """
-    config = validate(Config, content, source)
-    if folder is not None:
-        for key in ("images", "masks", "folder", "table"):
-            value = getattr(config.data, key)
-            if value is not None:
-                setattr(config.data, key, (folder / value).absolute())
-        if config.model.weights not in (None, "imagenet"):
-            config.model.weights = str((folder / config.model.weights).absolute())
-    return config
-
-
-_PATHS = ("data.images", "data.masks", "data.folder", "data.table", "model.weights")
-"""Relative to the configuration in the file, to the working folder on the command line."""
-
-
-def _apply(content: dict[str, Any], override: str) -> None:
-    key, separator, value = override.partition("=")
-    parts = key.strip().split(".")
-    if not separator or not all(parts):
-        raise UserError(f"--set {override}: write it as section.key=value, for example training.epochs=5.")
-    place = content
-    for part in parts[:-1]:
-        place = place.setdefault(part, {})
-        if not isinstance(place, dict):
-            raise UserError(f"--set {override}: {part} is a value and has no keys.")
-    try:
-        content_value = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise UserError(f"--set {override}: {value} is not a YAML value.") from error
-    is_path = key.strip() in _PATHS and isinstance(content_value, str) and content_value != "imagenet"
-    place[parts[-1]] = str(Path(content_value).absolute()) if is_path else content_value

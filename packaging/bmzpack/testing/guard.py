@@ -27,7 +27,7 @@ def refused(contents: Contents, name: str, trust: bool) -> str | None:
     Parameters
     ----------
     contents
-        Of the bundle.
+        The bundle.
     name
         The weights format.
     trust

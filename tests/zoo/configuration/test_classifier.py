@@ -4,18 +4,15 @@ import keras
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from bmzpack.errors import UserError
-from kerazoo.config import read_config
 from kerazoo.configuration.write import write_config
-from kerazoo.data.class_survey import guessed_by_size
 from kerazoo.data.normalise import Normalisation, fit_normalisation
 from kerazoo.data.patches import cut_patches, patch_of
 from kerazoo.data.split import split_pairs
 from kerazoo.files.pairs import load_pair, pairs_of
-from kerazoo.inference.classifier import PatchClassifier
+from kerazoo.inference.patch_predictor import PatchPredictor
+from kerazoo.models.configure import read_config
 from kerazoo.models.patches.network import patch_cnn
 from kerazoo.models.recipe import Recipe, TileGeometry
 from kerazoo.training.checks import check_normalisation
@@ -66,7 +63,7 @@ def test_a_map_says_of_a_patch_what_training_has_shown(tmp_path, model, dtype):
         decoding=config.decoding,
         geometry=TileGeometry(step=side, halo=0, minimum=side),
     )
-    classifier = PatchClassifier(network, recipe)
+    classifier = PatchPredictor(network, recipe)
     tiles = [sample.image for sample in samples]
     found = classifier.map(np.concatenate([np.concatenate(tiles[row : row + 4], axis=1) for row in (0, 4, 8)]))
     alone = np.stack([classifier.scores(tile, np.zeros((1, 2), int))[0] for tile in tiles])
@@ -170,41 +167,6 @@ def test_segmentation_gets_the_column_too(tmp_path):
     table = tmp_path / "table.csv"
     table.write_text("image,mask,slide\n" + "".join(f"{n}.tif,{n}_masks.tif,s{n % 2}\n" for n in range(4)))
     assert init(tmp_path, "unet2d", table=table)[0].split.group == "slide"
-
-
-def sizes(*groups):
-    """Sizes and classes of images: (class, height, width, how many) each."""
-    rows = [(category, (y, x)) for category, y, x, count in groups for _ in range(count)]
-    return np.array([size for _, size in rows]), np.array([category for category, _ in rows])
-
-
-@pytest.mark.parametrize(
-    ("groups", "expected"),
-    [
-        ([(0, 64, 64, 5), (1, 48, 48, 5)], 1.0),
-        ([(0, 64, 64, 9), (0, 48, 48, 1), (1, 48, 48, 10)], 19 / 20),
-        ([(0, 64, 64, 6), (1, 64, 64, 4)], 6 / 10),
-        ([(n // 5, 40 + 3 * n + 40 * (n // 5), 50, 1) for n in range(10)], 1.0),
-        ([(n % 2, 40 + n, 50, 1) for n in range(10)], 0.0),
-    ],
-    ids=["disjoint", "one exception", "one size", "no size twice", "alternating"],
-)
-def test_what_the_size_tells(groups, expected):
-    assert guessed_by_size(*sizes(*groups)) == pytest.approx(expected)
-
-
-@settings(deadline=None, max_examples=60)
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 4), st.integers(1, 3)), min_size=2, max_size=30))
-def test_what_the_size_tells_is_counted_one_by_one(rows):
-    shapes, categories = np.array([row[1:] for row in rows]), np.array([row[0] for row in rows])
-    hits = 0.0
-    for left_out, shape in enumerate(shapes):
-        others = np.delete(np.arange(len(rows)), left_out)
-        apart = ((shapes[others] - shape) ** 2).sum(axis=1)
-        counts = np.bincount(categories[others[apart == apart.min()]], minlength=3)
-        best = np.flatnonzero(counts == counts.max())
-        hits += (categories[left_out] in best) / len(best)
-    assert guessed_by_size(shapes, categories) == pytest.approx(hits / len(rows))
 
 
 def test_a_warning_where_the_size_tells_the_class(tmp_path):

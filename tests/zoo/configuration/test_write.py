@@ -6,12 +6,13 @@ import pytest
 import tifffile
 
 from bmzpack.errors import UserError
-from kerazoo.config import DataConfig, read_config
+from kerazoo.config import DataConfig
 from kerazoo.configuration.write import write_config
 from kerazoo.data.rescale import rescaled_to, typical_diameter
 from kerazoo.data.survey import survey
 from kerazoo.examples.synthetic import write_nuclei
 from kerazoo.files.pairs import load_pair, pairs_of
+from kerazoo.models.configure import family_of, read_config
 from kerazoo.models.pixels.targets import make_target
 from kerazoo.models.recipe import Scale
 
@@ -51,14 +52,14 @@ def test_labels_are_measured(tmp_path):
     folder = write(tmp_path, [squares(10, 6), squares(30, 10), squares(20, 10)])
     found = survey(DataConfig(images=folder / "images", masks=folder / "masks"))
     assert found.annotation == "labels"
-    assert found.objects == (10, 20, 30)
-    assert found.areas == pytest.approx((36, 100, 100))
-    assert found.diameter == pytest.approx(2 * np.sqrt(100 / np.pi))
+    assert found.objects.counts == (10, 20, 30)
+    assert found.objects.areas == pytest.approx((36, 100, 100))
+    assert found.objects.diameter == pytest.approx(2 * np.sqrt(100 / np.pi))
     assert found.smallest == found.largest == (96, 120)
     assert (found.channels, found.dtypes) == (1, ("uint16",))
     assert found.fractions[1] == pytest.approx((10 * 36 + 50 * 100) / (3 * 96 * 120))
     config, text = init(folder)
-    assert config.task == "instances"
+    assert family_of(config).task(str(config.targets.kind)) == "instances"
     assert config.targets.border_width == 1, "the objects are small"
     assert config.training.patch_size == 96
     assert config.decoding.minimum_size == 18
@@ -100,7 +101,7 @@ def test_classes_by_palette(tmp_path):
     masks = [RANDOM.integers(0, 3, (64, 64)).astype("uint8") for _ in range(3)]
     config, text = init(write(tmp_path, masks, suffix=".png"))
     assert config.data.annotation == config.targets.kind == "classes"
-    assert config.class_names == ["class0", "class1", "class2"]
+    assert family_of(config).channel_names(config) == ["class0", "class1", "class2"]
     assert "palette" in text
     assert f"0: {np.mean(np.equal(masks, 0)):.1%}, 1: {np.mean(np.equal(masks, 1)):.1%}" in text
 
@@ -111,7 +112,7 @@ def test_classes_by_their_pieces(tmp_path):
     config, text = init(write(tmp_path, masks))
     assert config.data.annotation == "classes"
     assert config.data.ignore == 255
-    assert len(config.class_names) == masks[1].max() + 1
+    assert len(family_of(config).channel_names(config)) == masks[1].max() + 1
     assert "lie in several places" in text
     for pair in pairs_of(config.data):
         make_target(load_pair(pair, config.data).mask, config)

@@ -9,14 +9,14 @@ from kerazoo.course.backpropagation import WEIGHTS, backpropagate
 from kerazoo.models.neurons.mlp import mlp
 
 
-@pytest.mark.parametrize(("x", "wanted"), [([1, 1], 0), ([1, 0], 1), ([0.3, -2], 0.5)])
-def test_gradients_of_keras(x, wanted):
-    step = backpropagate(WEIGHTS, x, wanted)
+@pytest.mark.parametrize(("x", "target"), [([1, 1], 0), ([1, 0], 1), ([0.3, -2], 0.5)])
+def test_gradients_of_keras(x, target):
+    step = backpropagate(WEIGHTS, x, target)
     model = mlp(classes=1, hidden=(2,), activation="sigmoid")
     model.set_weights(WEIGHTS)
     with tf.GradientTape() as tape:
         answer = model(np.array([x], "float32"))
-        loss = keras.ops.sum((answer - wanted) ** 2)
+        loss = keras.ops.sum((answer - target) ** 2)
     np.testing.assert_allclose(step.values[-1], keras.ops.convert_to_numpy(answer)[0], atol=1e-6)
     assert step.loss == pytest.approx(float(loss), abs=1e-6)
     for found, expected in zip(step.gradients, tape.gradient(loss, model.trainable_weights), strict=True):

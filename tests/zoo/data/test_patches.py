@@ -8,11 +8,12 @@ import pytest
 from PIL import Image
 
 from bmzpack.errors import UserError
-from kerazoo.config import DataConfig, make_config
+from kerazoo.config import DataConfig
 from kerazoo.data.normalise import Normalisation
 from kerazoo.data.patch_batches import Order, plain_patches, training_patches
 from kerazoo.data.patches import cut_patches, patches_of_mask, places
 from kerazoo.files.pairs import Sample, load_pair, pairs_of
+from kerazoo.models.configure import make_config
 from kerazoo.models.recipe import Patch
 
 RANDOM = np.random.default_rng(5)

@@ -10,11 +10,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bmzpack.errors import UserError
-from kerazoo.config import AugmentationConfig, NormalisationConfig, make_config
+from kerazoo.config import AugmentationConfig, NormalisationConfig
+from kerazoo.data import pipeline
 from kerazoo.data.augment import Intensities, change_intensities, random_map
 from kerazoo.data.normalise import Normalisation, fit_normalisation
-from kerazoo.data.pipeline import steps_per_epoch, training_dataset, validation_dataset
+from kerazoo.data.pipeline import steps_per_epoch
 from kerazoo.files.pairs import Sample, find_pairs, load_pair
+from kerazoo.models.configure import family_of, make_config
 
 NONE = {"flip": False, "quarter_turns": False} | dict.fromkeys(
     ("rotation", "scale", "elastic", "intensity", "gamma", "blur", "poisson", "gaussian"), 0
@@ -33,6 +35,19 @@ def config(augmentation=NONE, channels=2, classes=250, **training):
             "training": {"patch_size": 32, "batch_size": 4, **training},
         }
     )
+
+
+def prepared(samples, config, normalisation, margin):
+    target = family_of(config).target(config)
+    return pipeline.prepare(samples, config, normalisation, margin, target), config, margin, target
+
+
+def training_dataset(samples, config, normalisation, output_margin=0, start_step=0):
+    return pipeline.training_dataset(*prepared(samples, config, normalisation, output_margin), start_step)
+
+
+def validation_dataset(samples, config, normalisation, output_margin=0):
+    return pipeline.validation_dataset(*prepared(samples, config, normalisation, output_margin))
 
 
 def ramps(height, width, name="a"):
@@ -136,8 +151,8 @@ def test_training_repeats_and_resumes():
 def test_every_image_once_per_epoch():
     samples = [Sample(str(n), np.full((40, 40, 2), n, "uint8"), np.zeros((40, 40), int)) for n in range(10)]
     settings = config(batch_size=4)
-    assert steps_per_epoch(samples, settings) == 3
-    assert steps_per_epoch(samples, config(steps_per_epoch=50)) == 50
+    assert steps_per_epoch(len(samples), settings) == 3
+    assert steps_per_epoch(len(samples), config(steps_per_epoch=50)) == 50
     order = np.concatenate([x.numpy()[:, 0, 0, 0] for x, _ in training_dataset(samples, settings, RAW).take(10)])
     for epoch in order.reshape(4, 10):
         assert sorted(epoch) == list(range(10))

@@ -1,11 +1,9 @@
-"""Run folders as training leaves them, with a stand-in for the network that looks at grey values only."""
+"""Run folders as training leaves them, with a stand-in for the predictor that takes probabilities from grey values."""
 
 import contextlib
 import functools
 import json
 import shutil
-import sys
-import types
 
 import cv2
 import numpy as np
@@ -14,13 +12,14 @@ import yaml
 from PIL import Image
 from skimage.filters import threshold_otsu
 
-from bmzpack.errors import UserError
-from kerazoo.config import make_config
+from kerazoo.commands import finish
 from kerazoo.data.normalise import Normalisation
-from kerazoo.evaluation.validate import validate
+from kerazoo.evaluation import evaluate, images
 from kerazoo.examples.synthetic import write_nuclei
-from kerazoo.models.pixels.decoding import decode
+from kerazoo.inference.load import load_predictor
+from kerazoo.models.configure import family_of, make_config
 from kerazoo.models.recipe import Recipe, TileGeometry
+from kerazoo.models.registry import decode, family_of_kind
 from kerazoo.runs.run import Run
 
 HISTORY = """epoch,loss,val_loss,dice,val_dice,learning_rate
@@ -35,12 +34,14 @@ class GreyValues:
 
     def __init__(self, recipe):
         self.recipe = recipe
+        self.family = family_of_kind(recipe.targets)
 
     @classmethod
     def load(cls, source):
-        if isinstance(source, Run):
-            return cls(source.recipe)
-        raise UserError(f"There is no run and no bundle {source}: check the name.")
+        return cls(source.recipe) if isinstance(source, Run) else load_predictor(source)
+
+    def outputs(self, image):
+        return {"probability": self.probabilities(image)}
 
     def probabilities(self, image):
         plane = cv2.GaussianBlur(image.astype(np.float32).mean(axis=2), (0, 0), 1)
@@ -54,7 +55,7 @@ class GreyValues:
         return np.stack([1 - foreground, interior, foreground - interior], 2).astype(np.float32)
 
     def result(self, image):
-        return decode(self.probabilities(image), self.recipe)
+        return decode(self.outputs(image), self.recipe)
 
 
 @pytest.fixture(scope="session")
@@ -74,17 +75,10 @@ def nuclei_folder(tmp_path_factory):
 
 @contextlib.contextmanager
 def without_network():
-    """GreyValues in place of all predictors, so that nothing here imports Keras."""
-    stand_ins = {
-        "predictor": {"Predictor": GreyValues},
-        "classifier": {"PatchClassifier": type("PatchClassifier", (), {})},
-        "load": {"load_predictor": GreyValues.load, "is_classical": lambda source: False},
-    }
+    """GreyValues in place of the predictors of runs."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, content in stand_ins.items():
-            module = types.ModuleType(f"kerazoo.inference.{name}")
-            vars(module).update(content)
-            patch.setitem(sys.modules, module.__name__, module)
+        for module in (evaluate, images):
+            patch.setattr(module, "load_predictor", GreyValues.load)
         yield
 
 
@@ -103,10 +97,10 @@ def make_run(tmp_path, nuclei_folder):
 
 @pytest.fixture(scope="session")
 def validated_once(tmp_path_factory, nuclei_folder):
-    """A run of border targets, validated."""
+    """A run of border targets, validated and drawn."""
     run = new_run(tmp_path_factory.mktemp("once") / "a run <b>", nuclei_folder)
     with without_network():
-        validate(run)
+        finish(run)
     return run
 
 
@@ -135,10 +129,10 @@ def new_run(path, nuclei_folder, targets="border", masks=None, **data):
     )
     recipe = Recipe(
         model="unet2d",
-        task=config.task,
+        task=family_of(config).task(targets),
         channels=1,
         channel_names=["dna"],
-        classes=config.class_names,
+        classes=family_of(config).channel_names(config),
         targets=targets,
         ignore=config.data.ignore,
         normalisation=Normalisation(method="none"),

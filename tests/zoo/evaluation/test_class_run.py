@@ -10,12 +10,14 @@ import pytest
 import yaml
 from PIL import Image
 
-from kerazoo.config import make_config
+from kerazoo.commands import report
 from kerazoo.data.normalise import Normalisation
+from kerazoo.data.patches import Patch
 from kerazoo.evaluation.classification import Classified, class_summary
-from kerazoo.evaluation.classification_run import validate_classifier
-from kerazoo.models.recipe import Patch, Recipe, TileGeometry
-from kerazoo.reports.class_figures import (
+from kerazoo.evaluation.patches import ValidatedPatches
+from kerazoo.models.configure import family_of, make_config
+from kerazoo.models.recipe import Recipe, TileGeometry
+from kerazoo.reports.patch_figures import (
     draw_calibration,
     draw_confusion,
     draw_patches,
@@ -23,8 +25,8 @@ from kerazoo.reports.class_figures import (
     mistakes,
     samples,
 )
-from kerazoo.reports.class_report import cautions
-from kerazoo.reports.report import report
+from kerazoo.reports.patch_sections import cautions
+from kerazoo.reports.run_figures import draw_run
 from kerazoo.runs.run import Run
 
 CLASSES = ["<epithelium>", "stroma with a rather long name", "lumen"]
@@ -40,9 +42,14 @@ def guesses(classes=CLASSES, patches=90, images=6, seed=0):
 
 
 def score(run, classified):
-    """What the validation writes into the record, without its figures."""
+    """What the validation writes into the record."""
     validation = class_summary(classified)
-    run.update("record", scores=validation.pop("scores"), validation=validation)
+    run.update_record(scores=validation.pop("scores"), validation=validation)
+
+
+def score_and_draw(run, classified):
+    score(run, classified)
+    draw_run(run, ValidatedPatches(classified, pixels))
 
 
 def pixels(index):
@@ -61,10 +68,10 @@ def make_run(tmp_path):
         config = make_config({"targets": {"kind": "patch"}, **content})
         recipe = Recipe(
             model=config.model.name,
-            task=config.task,
+            task="classification",
             channels=3,
             channel_names=["red", "green", "blue"],
-            classes=config.class_names,
+            classes=family_of(config).channel_names(config),
             targets="patch",
             patch=Patch(size=24, stride=12, purity=0.85),
             annotation=config.data.annotation,
@@ -86,9 +93,9 @@ def make_run(tmp_path):
 
 def test_a_classifier_is_validated_and_reported(make_run):
     run, classified = make_run(), guesses()
-    validate_classifier(run, classified, pixels)
-    record = run.read("record")
-    assert set(record["validation"]) == {
+    score_and_draw(run, classified)
+    record = run.record
+    assert set(record.validation) == {
         "task", "mean_scores", "per_class", "per_image", "confusion", "balance", "calibration", "roc",
     }  # fmt: skip
     for name in ("curves", "confusion", "roc", "calibration", "samples", "worst"):
@@ -98,14 +105,14 @@ def test_a_classifier_is_validated_and_reported(make_run):
     page = report(run).read_text(encoding="utf-8")
     assert page.count("data:image/") == 6
     assert "<epithelium>" not in page
-    assert f"<b>{record['scores']['accuracy']:.3f}</b>" in page
+    assert f"<b>{record.scores['accuracy']:.3f}</b>" in page
     for words in ("Keep in mind", "by chance 0.333", "is taken for", "calibration error", "slide_5", "--folder DIR"):
         assert words in page
 
 
 def test_report_of_scores_that_are_no_probabilities(make_run):
     run, classified = make_run(model={"name": "lenet1989"}), guesses()
-    validate_classifier(run, Classified(classified.truth, classified.scores - 2, classified.ids, CLASSES), pixels)
+    score_and_draw(run, Classified(classified.truth, classified.scores - 2, classified.ids, CLASSES))
     assert not (run.figures / "calibration.png").exists()
     page = report(run).read_text(encoding="utf-8")
     assert "scores, not probabilities" in page
@@ -115,7 +122,7 @@ def test_report_of_scores_that_are_no_probabilities(make_run):
 def test_report_of_a_classifier_without_mistakes(make_run):
     run = make_run()
     truth = np.arange(30) % 3
-    validate_classifier(run, Classified(truth, np.eye(3, dtype=np.float32)[truth], ["a"] * 30, CLASSES), pixels)
+    score_and_draw(run, Classified(truth, np.eye(3, dtype=np.float32)[truth], ["a"] * 30, CLASSES))
     page = report(run).read_text(encoding="utf-8")
     assert "No validation patch is classified wrongly" in page
     assert "not drawn yet" not in page

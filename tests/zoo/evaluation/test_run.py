@@ -12,22 +12,25 @@ from PIL import Image
 from skimage.measure import label
 
 from bmzpack.errors import UserError
+from kerazoo import evaluation
+from kerazoo.commands import finish, report
 from kerazoo.config import DecodingConfig
-from kerazoo.evaluation.evaluate import evaluate, load_truth
-from kerazoo.evaluation.scores import count_instances, total
-from kerazoo.evaluation.validate import choose_decoding, ranking, spread, validate
+from kerazoo.evaluation.evaluate import evaluate
+from kerazoo.evaluation.images import load_truth, spread
+from kerazoo.evaluation.scores import count_instances, ranking, total
+from kerazoo.evaluation.thresholds import choose_decoding
+from kerazoo.evaluation.validate import validate
 from kerazoo.files.pairs import find_pairs, load_pair
 from kerazoo.reports.figures import displayed
-from kerazoo.reports.report import report
 
 
 def test_validation_fills_the_run_folder(validated):
-    record, figures = validated.read("record"), validated.path / "figures"
-    assert record["parameters"] == 1234567, "what was there is kept"
-    scores = record["scores"]
+    record, figures = validated.record, validated.figures
+    assert record.parameters == 1234567, "what was there is kept"
+    scores = record.scores
     assert 0.8 < scores["dice"] <= 1
-    assert scores["ap_50"] >= record["validation"]["baseline"]["ap_50"] > 0.4, "the same grey values, tuned"
-    assert len(record["validation"]["per_image"]) == 7
+    assert scores["ap_50"] >= record.validation["baseline"]["ap_50"] > 0.4, "the same grey values, tuned"
+    assert len(record.validation["per_image"]) == 7
     assert validated.recipe.decoding != DecodingConfig()
     for name in ("curves", "samples", "worst"):
         picture = np.asarray(Image.open(figures / f"{name}.png").convert("RGB"))
@@ -38,17 +41,15 @@ def test_validation_fills_the_run_folder(validated):
 
 def test_validation_twice_gives_the_same(validated):
     before = {path: path.read_bytes() for path in validated.path.rglob("*") if path.is_file()}
-    validate(validated)
+    finish(validated)
     assert before == {path: path.read_bytes() for path in validated.path.rglob("*") if path.is_file()}
 
 
 def test_chosen_decoding_is_at_least_as_good_as_the_default(make_run):
-    from kerazoo.inference.predictor import Predictor
-
     run = make_run()
-    predictor, data = Predictor.load(run), run.config.data
+    predictor, data = evaluation.images.load_predictor(run), run.config.data
     samples = [load_pair(pair, data) for pair in find_pairs(data.images, data.masks)]
-    predicted = [(sample, predictor.probabilities(sample.image)) for sample in samples]
+    predicted = [(sample, predictor.outputs(sample.image)) for sample in samples]
 
     def score(decoding):
         predictor.recipe = run.recipe.model_copy(update={"decoding": decoding})
@@ -176,7 +177,7 @@ def test_report_stands_alone(validated):
     assert all(link.startswith(("data:image/", "#")) for link in page.links)
     anchors = [link[1:] for link in page.links if link.startswith("#")]
     assert all(f'id="{anchor}"' in text for anchor in anchors)
-    assert page.rows > 7 + len(validated.read("record")["scores"])
+    assert page.rows > 7 + len(validated.record.scores)
     assert "<b>," not in text
     for words in ("Fiji", "ilastik", "QuPath", "1,234,567", "3e-07", "nuclei_003", "kerazoo evaluate", "keras", "3.15"):
         assert words in text

@@ -10,16 +10,19 @@ import pytest
 import yaml
 from keras import layers
 
+from arrays import only
 from bmzpack.describe.description import Input, Output
 from bmzpack.errors import UserError
 from bmzpack.measure.axes import Tensor
 from bmzpack.operations.divide import divide
 from bmzpack.operations.processing import arrays, preprocess
 from bmzpack.packing.network import with_processing
-from kerazoo.config import make_config
 from kerazoo.data.normalise import Normalisation
 from kerazoo.examples.synthetic import write_nuclei
-from kerazoo.exporting.export import data_set_name, describe, export, operations, title
+from kerazoo.exporting.export import describe, export
+from kerazoo.exporting.processing import operations
+from kerazoo.exporting.texts import data_set_name, title
+from kerazoo.models.configure import make_config
 from kerazoo.models.registry import create_model
 from kerazoo.runs.run import Run
 
@@ -100,17 +103,17 @@ def test_bundle_says_what_the_run_knows(rdf, run):
 
 
 def test_run_keeps_the_agreement(bundle, run):
-    assert set(run.read("agreement")) == {"keras_v3"}
-    assert set(run.read("agreement")["keras_v3"]) == {"max_abs_error", "seconds"}
+    assert set(run.agreement) == {"keras_v3"}
+    assert set(run.agreement["keras_v3"].as_json()) == {"max_abs_error", "seconds"}
 
 
 def test_prediction_of_the_bundle_is_that_of_the_run(bundle, run):
     from kerazoo.files.read import read_image
     from kerazoo.inference.predictor import Predictor
 
-    image = read_image(run.read("split")["validation"][0]["image"])
+    image = read_image(run.split.as_json()["validation"][0]["image"])
     np.testing.assert_allclose(
-        Predictor.load(bundle).probabilities(image), Predictor.load(run).probabilities(image), atol=1e-6
+        only(Predictor.load(bundle).outputs(image)), only(Predictor.load(run).outputs(image)), atol=1e-6
     )
 
 
@@ -201,9 +204,9 @@ def test_what_cannot_be_exported(run, tmp_path):
     )
     with pytest.raises(UserError, match=r"/nowhere/a\.tif is gone"):
         describe(other)
-    other.write("split", run.read("split"))
+    other.write("split", run.split.as_json())
     text = (other.path / "config.yaml").read_text(encoding="utf-8").replace("name: null", "name: U/Net")
     (other.path / "config.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match="name"):
         describe(other)
-    assert json.loads((other.path / "split.json").read_text()) == run.read("split")
+    assert json.loads((other.path / "split.json").read_text()) == run.split.as_json()

@@ -16,9 +16,11 @@ from bmzpack.errors import UserError
 from bmzpack.operations.labels import TO_LABELS, disagreement
 from bmzpack.settings import read_yaml
 from bmzpack.testing.test import test as prove
-from kerazoo.config import DecodingConfig, make_config
+from kerazoo.config import DecodingConfig
 from kerazoo.examples.synthetic import write_nuclei
-from kerazoo.exporting.labels import graph_ending, laid_out, operation_ending
+from kerazoo.exporting.labels import graph_ending, operation_ending
+from kerazoo.models.configure import make_config
+from kerazoo.models.shared.packed import channels_first
 from kerazoo.models.stardist.bundle import full_resolution
 
 
@@ -105,7 +107,8 @@ def test_labels_in_the_tensorflow_of_fiji(graph_bundle, masks):
 @pytest.mark.parametrize("targets", BOTH)
 def test_an_operation_is_declared(targets, masks, tmp_path):
     recipe = recipe_of(targets)
-    model = laid_out(full_resolution(network_of(recipe), recipe.geometry.grid), recipe)
+    model = full_resolution(network_of(recipe), recipe.geometry.grid)
+    model = channels_first(model) if targets == "flows" else model
     axes, dtype = ("bcyx", "uint16") if targets == "flows" else ("byxc", "int32")
     ending = operation_ending(recipe)
     path = tmp_path / "raw.zip"
@@ -174,10 +177,10 @@ def test_forms_of_a_run(tmp_path):
     }
     run = kerazoo.train(make_config(config), tmp_path / "run", progress=False)
     with pytest.raises(UserError, match="choose from friendly, raw, labels"):
-        kerazoo.exporting(run, tmp_path / "a.zip", form="rough")
+        kerazoo.export(run, tmp_path / "a.zip", form="rough")
     # an untrained network whose distances are 0 finds single pixels
     run.write("recipe", run.recipe.model_copy(update={"decoding": DecodingConfig(threshold=0.01)}).model_dump())
-    bundle = kerazoo.exporting(run, tmp_path / "labels.zip", form="labels")
+    bundle = kerazoo.export(run, tmp_path / "labels.zip", form="labels")
     with unpacked(bundle) as folder:
         rdf = read_yaml(folder / "rdf.yaml", "rdf")
         assert "stardist" not in rdf["name"].lower()
@@ -185,7 +188,7 @@ def test_forms_of_a_run(tmp_path):
     image = sorted((tmp_path / "images").iterdir())[0]
     with pytest.raises(UserError, match="ends in labels: use the run"):
         kerazoo.predict(bundle, image, tmp_path / "predicted")
-    raw = kerazoo.exporting(run, tmp_path / "raw.zip", form="raw", formats=["keras_v3"])
+    raw = kerazoo.export(run, tmp_path / "raw.zip", form="raw", formats=["keras_v3"])
     (by_bundle,) = kerazoo.predict(raw, image, tmp_path / "by_bundle")
     (by_run,) = kerazoo.predict(run, image, tmp_path / "by_run")
     assert np.array_equal(tifffile.imread(by_bundle), tifffile.imread(by_run))

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 import bmzpack
+from arrays import only
 from bmzpack.errors import UserError
 from bmzpack.operations import processing
 from kerazoo.config import DecodingConfig
@@ -64,7 +65,7 @@ def test_bundle_of_others(model, image, foreign, tmp_path):
     raw[:, :101] = Normalisation(method="standardisation").apply(image)
     raw[:, 101] = raw[:, 99]
     expected = model.predict(raw[None], verbose=0)[0, :, :101]
-    np.testing.assert_allclose(predictor.probabilities(image), expected, atol=1e-5)
+    np.testing.assert_allclose(only(predictor.outputs(image)), expected, atol=1e-5)
     np.testing.assert_array_equal(predictor.result(image), expected.argmax(-1))
     assert predictor.recipe.classes == ["background", "gland", "stroma"]
     assert predictor.recipe.channel_names == ["red", "green", "blue"]
@@ -95,9 +96,9 @@ def test_bundle_of_the_zoo(model, image, tmp_path):
         "kwargs": {"axis": "channel", "gain": [1 / 255] * 3, "offset": [-0.3, -0.5, -0.6]},
     }
     path = packed(model, tmp_path / "own.zip", image, operation, kerazoo=recipe.model_dump(mode="json"))
-    expected = Predictor(model, recipe).probabilities(image)
+    expected = only(Predictor(model, recipe).outputs(image))
     predictor = Predictor.load(path)
-    np.testing.assert_allclose(predictor.probabilities(image), expected, atol=1e-5)
+    np.testing.assert_allclose(only(predictor.outputs(image)), expected, atol=1e-5)
     assert predictor.recipe.model_copy(update={"normalisation": recipe.normalisation}) == recipe
 
 
@@ -111,8 +112,8 @@ def test_bundle_of_valid_convolutions(image, tmp_path):
     standardisation = {"id": "zero_mean_unit_variance", "kwargs": {"axes": ["channel", "y", "x"]}}
     predictor = Predictor.load(packed(model, tmp_path / "valid.zip", image, standardisation))
     assert predictor.recipe.geometry.margin == 2
-    expected = Predictor(model, predictor.recipe).probabilities(image)
-    np.testing.assert_allclose(predictor.probabilities(image), expected, atol=1e-5)
+    expected = only(Predictor(model, predictor.recipe).outputs(image))
+    np.testing.assert_allclose(only(predictor.outputs(image)), expected, atol=1e-5)
     np.testing.assert_allclose(expected.sum(-1), 1, atol=1e-5)
 
 

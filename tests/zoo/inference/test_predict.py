@@ -7,6 +7,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from arrays import only
 from bmzpack.errors import UserError
 from kerazoo.inference.predict import predict
 from kerazoo.inference.predictor import Predictor
@@ -70,7 +71,7 @@ def test_single_plane(run, tmp_path):
 def test_a_map_of_classes_names_them_and_a_mask_does_not(run, tmp_path):
     Image.fromarray(plane()).save(tmp_path / "a.png")
     classes = Run(shutil.copytree(run.path, tmp_path / "classes"))
-    classes.write("recipe", run.read("recipe") | {"targets": "classes", "classes": ["muscle", "bone"]})
+    classes.write("recipe", run.recipe.model_dump(mode="json") | {"targets": "classes", "classes": ["muscle", "bone"]})
     (named,) = predict(classes, tmp_path / "a.png", tmp_path / "named")
     (mask,) = predict(run, tmp_path / "a.png", tmp_path / "mask")
     with tifffile.TiffFile(named) as file:
@@ -89,7 +90,7 @@ def test_probabilities_are_written_too(run, tmp_path):
         assert file.is_imagej
         assert file.series[0].axes == "CYX"
         found = file.asarray()
-    expected = Predictor.load(run).probabilities(image[..., None])
+    expected = only(Predictor.load(run).outputs(image[..., None]))
     np.testing.assert_allclose(found, expected.transpose(2, 0, 1), atol=1e-6)
 
 

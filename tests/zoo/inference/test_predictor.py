@@ -4,11 +4,11 @@ import keras
 import numpy as np
 import pytest
 
+from arrays import decode, only
 from bmzpack.errors import UserError
 from kerazoo.config import DecodingConfig
 from kerazoo.data.normalise import Normalisation
 from kerazoo.inference.predictor import Predictor
-from kerazoo.models.pixels.decoding import decode
 from kerazoo.models.recipe import Recipe, TileGeometry
 from kerazoo.runs.run import Run
 
@@ -73,7 +73,7 @@ def by_hand(model, recipe, image):
 @pytest.mark.parametrize("tile", [None, 32, 96, 250])
 def test_probabilities_equal_those_of_the_network(model, image, tile):
     recipe = recipe_of()
-    found = Predictor(model, recipe, tile=tile).probabilities(image)
+    found = only(Predictor(model, recipe, tile=tile).outputs(image))
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, by_hand(model, recipe, image), atol=1e-5)
 
@@ -86,7 +86,7 @@ def test_valid_network_covers_the_whole_image(image):
     raw = np.pad(raw, [(4, 4 + height % 2), (4, 4 + width % 2), (0, 0)], mode="reflect")
     expected = model.predict(raw[None], verbose=0)[0, :height, :width]
     for tile in (None, 100):
-        found = Predictor(model, recipe, tile=tile).probabilities(image)
+        found = only(Predictor(model, recipe, tile=tile).outputs(image))
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
@@ -97,7 +97,7 @@ def test_result_is_the_decoded_output(model, image, targets, tile):
     predictor = Predictor(model, recipe, tile=tile)
     kept = np.zeros((*image.shape[:2], 3), np.float32)
     result = predictor.result(image, kept)
-    np.testing.assert_array_equal(kept, predictor.probabilities(image))
+    np.testing.assert_array_equal(kept, only(predictor.outputs(image)))
     np.testing.assert_array_equal(result, decode(kept, recipe))
     assert result.dtype == np.int32
 
@@ -106,7 +106,7 @@ def test_result_is_the_decoded_output(model, image, targets, tile):
 def test_tiny_images(model, shape):
     image = np.random.default_rng(6).integers(0, 255, (*shape, 1)).astype(np.uint8)
     predictor = Predictor(model, recipe_of(minimum=16))
-    probabilities = predictor.probabilities(image)
+    probabilities = only(predictor.outputs(image))
     assert probabilities.shape == (*shape, 3)
     np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-5)
 
@@ -114,14 +114,14 @@ def test_tiny_images(model, shape):
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="other backends trace every size")
 def test_sizes_are_not_traced_again(model, image, monkeypatch):
     predictor = Predictor(model, recipe_of())
-    predictor.probabilities(image)
+    only(predictor.outputs(image))
     monkeypatch.setattr(type(model), "call", None)
-    assert predictor.probabilities(image[:77, :190]).shape == (77, 190, 3)
+    assert only(predictor.outputs(image[:77, :190])).shape == (77, 190, 3)
 
 
 def test_wrong_channels_and_tiles(model, image):
     with pytest.raises(UserError, match="has 3 channels, the network takes 1"):
-        Predictor(model, recipe_of()).probabilities(image.repeat(3, axis=2))
+        only(Predictor(model, recipe_of()).outputs(image.repeat(3, axis=2)))
     with pytest.raises(UserError, match="use --tile 18 or more"):
         Predictor(model, recipe_of(), tile=8).result(image)
 
@@ -134,9 +134,9 @@ def test_run_is_loaded(model, image, tmp_path):
         Predictor.load(run.path)
     model.save(run.model_path)
     run.write("recipe", recipe.model_dump())
-    expected = Predictor(model, recipe).probabilities(image)
+    expected = only(Predictor(model, recipe).outputs(image))
     for source in (run, run.path, str(run.path)):
-        np.testing.assert_allclose(Predictor.load(source).probabilities(image), expected, atol=1e-6)
+        np.testing.assert_allclose(only(Predictor.load(source).outputs(image)), expected, atol=1e-6)
 
 
 def test_sources_that_are_none(tmp_path):

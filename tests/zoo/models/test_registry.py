@@ -8,14 +8,13 @@ import pytest
 
 from bmzpack.errors import UserError
 from bmzpack.measure.geometry import measure
-from kerazoo.config import make_config
 from kerazoo.models.backbones import BACKBONES
+from kerazoo.models.configure import family_of, make_config
 from kerazoo.models.registry import IMAGENET_BACKBONES, create_model, get_model, list_models
-from kerazoo.models.shared.class_loss import ClassLoss, loss_of
-from kerazoo.models.target_kinds import target_of
+from kerazoo.models.shared.class_loss import ClassLoss
 
 NAMES = [entry.name for entry in list_models() if entry.builder is not None]
-PIXELS = [entry.name for entry in list_models() if entry.task == "segmentation"]
+PIXELS = [entry.name for entry in list_models() if entry.task == "semantic"]
 OBJECTS = [entry.name for entry in list_models() if entry.task == "instances"]
 PATCHES = [entry.name for entry in list_models() if entry.task == "classification"]
 SMALL = {
@@ -93,8 +92,11 @@ def test_official_parameters(name, trained):
 @pytest.mark.parametrize("name", OBJECTS)
 def test_networks_for_objects_save_and_learn(name, tmp_path):
     config = make_config({"model": {"name": name}, "data": {"channels": 2}})
-    target, model = target_of(config), create_model(name, input_shape=(None, None, 2), **SMALL.get(name, {}))
-    geometry, channels = measure(model), len(config.class_names)
+    target, model = (
+        family_of(config).target(config),
+        create_model(name, input_shape=(None, None, 2), **SMALL.get(name, {})),
+    )
+    geometry, channels = measure(model), len(family_of(config).channel_names(config))
     for size in (geometry.minimum, geometry.minimum + geometry.step):
         output = model.compute_output_shape((2, size, size + geometry.step, 2))
         assert output == (2, size // target.grid, (size + geometry.step) // target.grid, channels)
@@ -104,7 +106,7 @@ def test_networks_for_objects_save_and_learn(name, tmp_path):
     labels[2 : size - 4, 3 : size // 2] = 1
     y = target.of_patch(target.of_image(labels), ((1, 0), (0, 1)))[None]
     x = np.random.default_rng(1).normal(size=(1, size, size, 2)).astype("float32")
-    assert_trains(model, x, loss_of(config, np.zeros(0)), tmp_path, y)
+    assert_trains(model, x, family_of(config).loss(config, np.zeros(0)), tmp_path, y)
 
 
 @pytest.mark.parametrize("name", PATCHES)

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 import kerazoo
 from bmzpack.errors import UserError
 from kerazoo.cli import app
-from kerazoo.config import make_config
 from kerazoo.data.normalise import Normalisation
+from kerazoo.models.configure import family_of, make_config
 from kerazoo.models.recipe import Recipe, TileGeometry
 from kerazoo.reports.comparison import compare
 from kerazoo.runs.run import Run
@@ -36,10 +36,10 @@ def make_run(tmp_path):
         )
         recipe = Recipe(
             model=config.model.name,
-            task=config.task,
+            task=family_of(config).task(kind),
             channels=1,
             channel_names=["grey"],
-            classes=config.class_names,
+            classes=family_of(config).channel_names(config),
             targets=kind,
             normalisation=Normalisation(method="none"),
             decoding=config.decoding,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from kerazoo.config import make_config
 from kerazoo.examples.synthetic import write_nuclei
+from kerazoo.models.configure import make_config
 
 
 @pytest.fixture(scope="session")

@@ -9,15 +9,18 @@ import pytest
 from PIL import Image
 
 from bmzpack.errors import UserError
-from kerazoo.config import DecodingConfig, make_config
+from kerazoo.commands import train
+from kerazoo.config import DecodingConfig
 from kerazoo.data.normalise import Normalisation
 from kerazoo.examples.tissue import CLASSES, write_tissue, write_tissue_patches
 from kerazoo.models.backbones import encoder_of
+from kerazoo.models.configure import family_of, make_config
 from kerazoo.models.patches.network import classifier
 from kerazoo.models.recipe import Recipe, TileGeometry
 from kerazoo.models.registry import create_model
 from kerazoo.models.weights import below_head, load_weights, read_weights
 from kerazoo.training import fit
+from kerazoo.training.job import _network
 from kerazoo.training.transfer import WHOLE, Phase, check_transfer, choose_trainable, phases_of
 
 CALM = {"flip": False, "quarter_turns": False, "rotation": 0, "scale": 0, "intensity": 0, "gamma": 0}
@@ -119,17 +122,17 @@ def test_contradictions(content, message):
 
 def test_a_run_from_class_folders(make, tissue, tmp_path):
     settings = make({"name": "patch_cnn", "weights": None, "arguments": {"filters": 4}}, epochs=2)
-    run = fit.train(settings, tmp_path / "run", progress=False)
+    run = train(settings, tmp_path / "run", progress=False)
     assert run.config.data.classes == sorted(CLASSES)
     assert run.recipe.patch.size == 32
     assert (run.recipe.task, run.recipe.targets, run.recipe.annotation) == ("classification", "patch", "image")
-    assert {entry["class"] for entry in run.read("split")["validation"]} == set(CLASSES)
-    record = run.read("record")
+    assert {entry["class"] for entry in run.split.as_json()["validation"]} == set(CLASSES)
+    record = run.record.as_json()
     assert {"accuracy", "balanced_accuracy", "auc"} <= set(record["scores"])
-    assert np.sum(record["validation"]["confusion"]) == len(run.read("split")["validation"])
+    assert np.sum(record["validation"]["confusion"]) == len(run.split.as_json()["validation"])
     assert {"balanced_accuracy", "val_balanced_accuracy"} <= set(history(run)[0])
-    again = fit.train(settings, tmp_path / "run", resume=True, progress=False)
-    assert again.read("record")["epochs"] == 2
+    again = train(settings, tmp_path / "run", resume=True, progress=False)
+    assert again.record.as_json()["epochs"] == 2
 
 
 def test_phases(make, encoder_weights):
@@ -190,13 +193,13 @@ def test_an_own_network_is_transferred(make, tmp_path):
     source = create_model("patch_cnn", classes=5, filters=2)
     source.save(tmp_path / "other.keras")
     own = {"name": "patch_cnn", "weights": str(tmp_path / "other.keras"), "arguments": {"filters": 2, "dropout": 0.0}}
-    run = fit.train(make(own, transfer="freeze", epochs=1), tmp_path / "run", progress=False)
+    run = train(make(own, transfer="freeze", epochs=1), tmp_path / "run", progress=False)
     *fixed, kernel, _ = keras.saving.load_model(run.model_path).get_weights()
     assert kernel.shape == (8, 3)
     for a, b in zip(fixed, source.get_weights()[:-2], strict=True):
         np.testing.assert_array_equal(a, b)
     with pytest.raises(UserError, match="stride8, the stage of a backbone, but patch_cnn has none"):
-        fit.train(make(own, transfer="freeze", freeze_until="stride8"), tmp_path / "other", progress=False)
+        train(make(own, transfer="freeze", freeze_until="stride8"), tmp_path / "other", progress=False)
 
 
 @pytest.mark.parametrize("model", ["patch_cnn", "unet2d", "cellpose2d"])
@@ -239,7 +242,7 @@ def test_the_head_is_taken_over_where_its_classes_are_the_same(make, tmp_path, c
     weights = run_folder(tmp_path / "other", classes)
     settings = make({"name": "patch_cnn", "weights": str(weights), "arguments": {"filters": 2}})
     settings.data.classes = sorted(CLASSES)
-    network = fit._network(settings)
+    network = _network(settings, family_of(settings))
     bias = keras.ops.convert_to_numpy(network.get_layer("probability").bias)
     assert bias.tolist() == ([7, 8, 9] if same else [0, 0, 0])
     source = keras.saving.load_model(weights).get_layer("level1_convolution1").kernel
@@ -282,7 +285,7 @@ def test_folded_batch_normalisation_cannot_be_gone_on_from(make, tmp_path):
     arrays = read_weights(make().model.weights)
     np.savez(path, **{name: array for name, array in arrays.items() if "/moving_" not in name and "/gamma" not in name})
     with pytest.raises(UserError, match="folded batch normalisation"):
-        fit.train(make({"weights": str(path)}, transfer="initialise"), tmp_path / "run", progress=False)
+        train(make({"weights": str(path)}, transfer="initialise"), tmp_path / "run", progress=False)
     model = classifier((32, 32, 3), classes=5)
     load_weights(model, path, "mobilenet_v2")
 
@@ -290,11 +293,10 @@ def test_folded_batch_normalisation_cannot_be_gone_on_from(make, tmp_path):
 def test_features_are_computed_once_and_give_the_same_training(make, monkeypatch, tmp_path):
     """The fixed encoder runs once over all patches; losses are those of a plain training, up to rounding."""
     settings = make({"arguments": {"dropout": 0.0}}, transfer="freeze")
-    cached = fit.train(settings, tmp_path / "cached", progress=False)
-    monkeypatch.setattr(fit, "head_of", lambda *_: pytest.fail("the encoder should run each epoch"))
+    cached = train(settings, tmp_path / "cached", progress=False)
     with monkeypatch.context() as patch:
-        patch.setattr(fit, "is_augmented", lambda _: True)
-        plain = fit.train(settings, tmp_path / "plain", progress=False)
+        patch.setattr(fit, "head_of", lambda *_: None)
+        plain = train(settings, tmp_path / "plain", progress=False)
     for a, b in zip(history(cached), history(plain), strict=True):
         assert a == pytest.approx(b, rel=1e-3, abs=1e-4)
     weights = [keras.saving.load_model(run.model_path).get_weights() for run in (cached, plain)]
@@ -304,7 +306,7 @@ def test_features_are_computed_once_and_give_the_same_training(make, monkeypatch
 
 def test_an_interrupted_head_continues(make, monkeypatch, tmp_path):
     settings = make({"arguments": {"dropout": 0.0}}, transfer="staged")
-    whole = fit.train(settings, tmp_path / "whole", progress=False)
+    whole = train(settings, tmp_path / "whole", progress=False)
     original = fit.EndOfEpoch.on_train_batch_end
 
     def stop(self, step, logs=None):
@@ -315,8 +317,8 @@ def test_an_interrupted_head_continues(make, monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
         patch.setattr(fit.EndOfEpoch, "on_train_batch_end", stop)
         with pytest.raises(KeyboardInterrupt, match="1 of 3 epochs"):
-            fit.train(settings, tmp_path / "stopped", progress=False)
-    stopped = fit.train(settings, tmp_path / "stopped", resume=True, progress=False)
+            train(settings, tmp_path / "stopped", progress=False)
+    stopped = train(settings, tmp_path / "stopped", resume=True, progress=False)
     for a, b in zip(history(whole), history(stopped), strict=True):
         assert a == pytest.approx(b, rel=1e-3, abs=1e-4)
 
@@ -341,7 +343,7 @@ def test_unusable(make, tmp_path, change, message):
     for section, values in change.items():
         content[section] = content[section] | values
     with pytest.raises(UserError, match=message):
-        fit.train(make_config(content), tmp_path / "run", progress=False)
+        train(make_config(content), tmp_path / "run", progress=False)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -355,7 +357,7 @@ def test_the_same_image_on_both_sides(make, tissue, tmp_path):
     with pytest.raises(
         UserError, match=r"stroma.*, to train, and .*stroma.*, to validate, are the same image.*split\.group"
     ):
-        fit.train(settings, tmp_path / "run", progress=False)
+        train(settings, tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
 
 
@@ -388,7 +390,7 @@ def test_a_class_that_would_never_be_learned(tmp_path, data, message):
         "training": {"patch_size": 32},
     }
     with pytest.raises(UserError, match=message):
-        fit.train(make_config(content), tmp_path / "run", progress=False)
+        train(make_config(content), tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
 
 

@@ -18,6 +18,7 @@ WORKER = """
 import sys
 import keras
 import numpy as np
+from kerazoo.commands import train
 from kerazoo.training import fit
 
 state = {}
@@ -26,9 +27,9 @@ def observed(job, *rest):
     original(job, *rest)
     values = [*job.model.variables, *job.model.optimizer.variables]
     state.update({str(n): keras.ops.convert_to_numpy(v) for n, v in enumerate(values)})
-    state["seen"] = next(iter(fit._training_data(job, 0)))[0].numpy()
+    state["seen"] = next(iter(job.training(job.feed, 0)))[0].numpy()
 fit._fit = observed
-fit.train(sys.argv[1], sys.argv[2], resume=len(sys.argv) > 4)
+train(sys.argv[1], sys.argv[2], resume=len(sys.argv) > 4)
 np.savez(sys.argv[3], **state)
 """
 
@@ -85,10 +86,11 @@ import tensorflow as tf
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
-from kerazoo.training import fit
-fit.replicas = lambda: strategy
+from kerazoo.commands import train
+from kerazoo.training import job
+job.replicas = lambda: strategy
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-run = fit.train(sys.argv[1], sys.argv[2], progress=False)
+run = train(sys.argv[1], sys.argv[2], progress=False)
 assert strategy.num_replicas_in_sync == 2
 """
 

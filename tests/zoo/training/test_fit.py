@@ -15,10 +15,11 @@ import pytest
 import yaml
 
 from bmzpack.errors import UserError
-from kerazoo.data.pipeline import validation_dataset
+from kerazoo.commands import train
+from kerazoo.data.pipeline import prepare, validation_dataset
 from kerazoo.files.pairs import load_pair, pairs_of
+from kerazoo.models.configure import family_of
 from kerazoo.runs.run import Run
-from kerazoo.training import fit
 from kerazoo.training.callbacks import EndOfEpoch
 
 COLUMNS = ["epoch", "learning_rate", "loss", "val_loss", "accuracy", "val_accuracy"]
@@ -48,7 +49,7 @@ def config(make):
 
 @pytest.fixture(scope="module")
 def run(config, tmp_path_factory):
-    return fit.train(config, tmp_path_factory.mktemp("runs") / "run", progress=False)
+    return train(config, tmp_path_factory.mktemp("runs") / "run", progress=False)
 
 
 def test_run_folder(run, config):
@@ -61,16 +62,16 @@ def test_run_folder(run, config):
     assert [row["epoch"] for row in rows] == [1, 2, 3]
     assert list(rows[0])[: len(COLUMNS)] == COLUMNS
     assert {"foreground_dice", "mean_iou", "val_mean_iou"} < set(rows[0])
-    record = run.read("record")
+    record = run.record.as_json()
     losses = [row["val_loss"] for row in rows]
     assert record["best_epoch"] == 1 + int(np.argmin(losses))
     assert record["best_validation_loss"] == min(losses)
     assert record["parameters"] == keras.saving.load_model(run.model_path).count_params()
     assert record["scores"]
     assert run.recipe.geometry.step == 4
-    assert run.read("environment")["packages"]["keras"] == keras.__version__
+    assert run.environment.as_json()["packages"]["keras"] == keras.__version__
     assert list((run.path / "tensorboard" / "train").iterdir())
-    split = run.read("split")
+    split = run.split.as_json()
     assert sorted(entry["id"] for side in split.values() for entry in side) == [p.id for p in pairs_of(config.data)]
     assert all(len(sha) == 64 for side in split.values() for entry in side for sha in entry["sha256"].values())
 
@@ -78,35 +79,37 @@ def test_run_folder(run, config):
 def test_saved_network_has_the_loss_of_its_epoch(run, config):
     model = keras.saving.load_model(run.model_path)
     assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
-    loss = fit.loss_of(config, np.ones(3))
-    held_out = {entry["id"] for entry in run.read("split")["validation"]}
+    family = family_of(config)
+    loss, target = family.loss(config, np.ones(3)), family.target(config)
+    held_out = {entry["id"] for entry in run.split.as_json()["validation"]}
     samples = [load_pair(pair, config.data) for pair in pairs_of(config.data) if pair.id in held_out]
-    data = validation_dataset(samples, config, run.recipe.normalisation)
+    sources = prepare(samples, config, run.recipe.normalisation, 0, target)
+    data = validation_dataset(sources, config, 0, target)
     model.compile(loss=loss, jit_compile=False)
-    assert model.evaluate(data, verbose=0) == pytest.approx(run.read("record")["best_validation_loss"], rel=1e-5)
+    assert model.evaluate(data, verbose=0) == pytest.approx(run.record.as_json()["best_validation_loss"], rel=1e-5)
 
 
 @pytest.fixture
 def without_validation(monkeypatch):
-    monkeypatch.setattr("kerazoo.evaluation.validate.validate", lambda run: None)
+    monkeypatch.setattr("kerazoo.commands.finish", lambda run: None)
 
 
 @pytest.mark.usefixtures("without_validation")
 def test_existing_run_is_kept_or_replaced(run, make, tmp_path):
     config = make(epochs=1)
     with pytest.raises(UserError, match="--overwrite"):
-        fit.train(config, run.path, progress=False)
+        train(config, run.path, progress=False)
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "data.txt").write_text("not a run")
     with pytest.raises(UserError, match="not a run folder"):
-        fit.train(config, tmp_path / "precious", overwrite=True, progress=False)
+        train(config, tmp_path / "precious", overwrite=True, progress=False)
     assert (tmp_path / "precious" / "data.txt").is_file()
     shutil.copytree(run.path, tmp_path / "run")
     (tmp_path / "run" / "old.txt").write_text("of the old run")
-    fit.train(config, tmp_path / "run", overwrite=True, progress=False)
+    train(config, tmp_path / "run", overwrite=True, progress=False)
     assert not (tmp_path / "run" / "old.txt").exists()
     with pytest.raises(UserError, match="not both"):
-        fit.train(config, tmp_path / "run", overwrite=True, resume=True, progress=False)
+        train(config, tmp_path / "run", overwrite=True, resume=True, progress=False)
 
 
 @pytest.mark.usefixtures("without_validation")
@@ -114,20 +117,20 @@ def test_resumed_run_has_the_same_history(run, config, make, monkeypatch, tmp_pa
     with monkeypatch.context() as patch:
         stop_at(patch, epoch=1, batch=2, error=KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt, match=r"1 of 3 epochs.*--resume"):
-            fit.train(config, tmp_path / "run", progress=False)
+            train(config, tmp_path / "run", progress=False)
     (tmp_path / "run" / ".best.keras.abc").mkdir()
     assert len(history(Run(tmp_path / "run"))) == 1
-    assert not Run(tmp_path / "run").read("record")
+    assert not Run(tmp_path / "run").record.as_json()
 
     with pytest.raises(UserError, match=r"training\.learning_rate|training\.seed"):
-        fit.train(make(seed=2), tmp_path / "run", resume=True, progress=False)
-    resumed = fit.train(config, tmp_path / "run", resume=True, progress=False)
+        train(make(seed=2), tmp_path / "run", resume=True, progress=False)
+    resumed = train(config, tmp_path / "run", resume=True, progress=False)
     assert not (tmp_path / "run" / ".best.keras.abc").exists()
-    assert len(resumed.read("environment")["resumed"]) == 1
+    assert len(resumed.environment.as_json()["resumed"]) == 1
     for a, b in zip(history(run), history(resumed), strict=True):
         assert a == pytest.approx(b, abs=1e-6)
-    assert resumed.read("record")["best_epoch"] == run.read("record")["best_epoch"]
-    again = fit.train(config, tmp_path / "run", resume=True, progress=False)
+    assert resumed.record.as_json()["best_epoch"] == run.record.as_json()["best_epoch"]
+    again = train(config, tmp_path / "run", resume=True, progress=False)
     assert history(again) == history(resumed)
 
 
@@ -136,28 +139,28 @@ def test_resuming_refuses_changed_images(config, monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
         stop_at(patch, epoch=1, batch=0, error=KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):
-            fit.train(config, tmp_path / "run", progress=False)
+            train(config, tmp_path / "run", progress=False)
     run = Run(tmp_path / "run")
-    split = run.read("split")
+    split = run.split.as_json()
     split["train"][0]["sha256"]["image"] = "0" * 64
     run.write("split", split)
     with pytest.raises(UserError, match="have changed"):
-        fit.train(config, run.path, resume=True, progress=False)
+        train(config, run.path, resume=True, progress=False)
     with pytest.raises(UserError, match="no run in"):
-        fit.train(config, tmp_path / "absent", resume=True, progress=False)
+        train(config, tmp_path / "absent", resume=True, progress=False)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), UserError("broken"), RuntimeError("broken")])
 def test_nothing_is_left_of_a_training_that_fails_in_its_first_epoch(config, error, monkeypatch, tmp_path):
     stop_at(monkeypatch, epoch=0, batch=1, error=error)
     with pytest.raises(type(error)):
-        fit.train(config, tmp_path / "run", progress=False)
+        train(config, tmp_path / "run", progress=False)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_loss_that_is_no_number(make, tmp_path):
     with pytest.raises(UserError, match=r"loss became .* lower training\.learning_rate"):
-        fit.train(make(learning_rate=1e30, clip_norm=None, optimizer="sgd"), tmp_path / "run", progress=False)
+        train(make(learning_rate=1e30, clip_norm=None, optimizer="sgd"), tmp_path / "run", progress=False)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -176,7 +179,7 @@ def test_loss_that_is_no_number(make, tmp_path):
 )
 def test_wrong_configuration(make, sections, training, expected, tmp_path):
     with pytest.raises(UserError, match=expected):
-        fit.train(make(sections, **training), tmp_path / "run", progress=False)
+        train(make(sections, **training), tmp_path / "run", progress=False)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -193,13 +196,13 @@ def test_valid_network_early_stopping_and_plateau(make, monkeypatch, tmp_path):
     monkeypatch.setattr(
         EndOfEpoch, "on_epoch_end", lambda self, epoch, logs: original(self, epoch, logs | {"val_loss": 1.0 + epoch})
     )
-    run = fit.train(config, tmp_path / "run", progress=False)
+    run = train(config, tmp_path / "run", progress=False)
     rows = history(run)
     assert run.recipe.geometry.margin == 20
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5]
     np.testing.assert_allclose([row["learning_rate"] for row in rows][1:], [1e-9, 1e-9, 5e-10, 5e-10], rtol=1e-5)
-    assert run.read("record")["best_epoch"] == 1
-    assert fit.train(config, tmp_path / "run", resume=True, progress=False).read("record")["epochs"] == 5
+    assert run.record.as_json()["best_epoch"] == 1
+    assert train(config, tmp_path / "run", resume=True, progress=False).record.epochs == 5
 
 
 @pytest.mark.usefixtures("without_validation")
@@ -229,8 +232,8 @@ def test_transfer_of_a_pretrained_encoder(make, monkeypatch, tmp_path, data_fold
     with monkeypatch.context() as patch:
         stop_at(patch, epoch=2, batch=1, error=KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt, match="2 of 3 epochs"):
-            fit.train(config, tmp_path / "run", progress=False)
-    run = fit.train(config, tmp_path / "run", resume=True, progress=False)
+            train(config, tmp_path / "run", progress=False)
+    run = train(config, tmp_path / "run", resume=True, progress=False)
     same = [
         [np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
         for before, after in itertools.pairwise(kernels)
@@ -242,7 +245,7 @@ def test_transfer_of_a_pretrained_encoder(make, monkeypatch, tmp_path, data_fold
 
 @pytest.mark.usefixtures("without_validation")
 def test_plain_lines_where_there_is_no_terminal(make, tmp_path, capsys):
-    fit.train(make(epochs=2), tmp_path / "run")
+    train(make(epochs=2), tmp_path / "run")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "7,647 parameters, 5 images to train and 1 to validate, float32"
     assert [line.split("  ")[0] for line in lines[1:]] == ["epoch 1/2", "epoch 2/2"]
@@ -252,9 +255,10 @@ def test_plain_lines_where_there_is_no_terminal(make, tmp_path, capsys):
 
 PROGRAM = """
 import sys
-from kerazoo.training import checkpoint, fit
+from kerazoo.commands import train
+from kerazoo.training import checkpoint
 checkpoint.INTERVAL = 0
-fit.train(sys.argv[1], sys.argv[2], resume=len(sys.argv) > 3)
+train(sys.argv[1], sys.argv[2], resume=len(sys.argv) > 3)
 """
 
 

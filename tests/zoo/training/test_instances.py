@@ -7,13 +7,14 @@ import pytest
 import tifffile
 
 import kerazoo
+from arrays import only
 from bmzpack.bundle.archive import unpacked
 from bmzpack.errors import UserError
 from bmzpack.settings import read_yaml
-from kerazoo.config import make_config
 from kerazoo.configuration.write import write_config
 from kerazoo.examples.synthetic import write_nuclei
 from kerazoo.inference.load import load_predictor
+from kerazoo.models.configure import family_of, make_config
 from kerazoo.training import fit
 
 ARGUMENTS = {"stardist2d": {"filters": 8, "features": 16, "rays": 16, "grid": [2, 2]}}
@@ -48,7 +49,7 @@ def run(request, data, tmp_path_factory):
 
 
 def test_a_run_is_scored_and_drawn(run):
-    record = run.read("record")
+    record = run.record.as_json()
     assert set(record["validation"]["average_precision"]) == {f"{value:.2f}" for value in np.arange(0.5, 1, 0.05)}
     assert {"splits", "merges", "ap_50"} <= set(record["scores"])
     assert {path.name for path in run.figures.iterdir()} == {"curves.png", "samples.png", "worst.png"}
@@ -69,19 +70,19 @@ def test_only_what_is_rescaled_takes_a_diameter(run):
             load_predictor(run, diameter=12.0)
         return
     assert run.recipe.scale.network == 20
-    image = tifffile.imread(run.read("split")["validation"][0]["image"])[..., None]
+    image = tifffile.imread(run.split.as_json()["validation"][0]["image"])[..., None]
     half = load_predictor(run, diameter=2 * run.recipe.scale.images)
-    assert half.probabilities(image).shape == (128, 128, 3)
+    assert only(half.outputs(image)).shape == (128, 128, 3)
     with pytest.raises(UserError, match="--diameter 0 is no diameter"):
         load_predictor(run, diameter=0.0)
 
 
 def test_a_bundle_gives_the_labels_of_the_run(run, data, tmp_path):
-    bundle = kerazoo.exporting(run, tmp_path / "bundle.zip", formats=["keras_v3"])
+    bundle = kerazoo.export(run, tmp_path / "bundle.zip", formats=["keras_v3"])
     with unpacked(bundle) as folder:
         description = read_yaml(folder / "rdf.yaml", "rdf")
         (output,) = description["outputs"]
-        assert output["axes"][-1]["channel_names"] == run.config.class_names
+        assert output["axes"][-1]["channel_names"] == family_of(run.config).channel_names(run.config)
         if run.recipe.targets == "stars":
             assert "stardist" in description["name"].lower()
             stardist = description["config"]["stardist"]
@@ -102,7 +103,7 @@ def test_init_writes_a_configuration(model, data, tmp_path):
     path = write_config(model, data / "images", data / "masks", tmp_path / "nuclei.yaml")
     text = path.read_text(encoding="utf-8")
     assert f"kind: {kerazoo.models.registry.get_model(model).targets}" in text
-    assert json.loads(json.dumps(kerazoo.config.read_config(path).training.model_dump()))["epochs"] > 1
+    assert json.loads(json.dumps(kerazoo.models.configure.read_config(path).training.model_dump()))["epochs"] > 1
 
 
 def test_parts_of_a_binary_mask_are_the_objects_that_are_learned(data, tmp_path):

@@ -32,7 +32,7 @@ class Step:
 
     weights: tuple[np.ndarray, ...]
     """Kernel and bias of every layer, in turns."""
-    wanted: float
+    target: float
     values: tuple[np.ndarray, ...]
     """What enters, and what the neurons of every layer answer."""
     errors: tuple[np.ndarray, ...]
@@ -43,15 +43,15 @@ class Step:
     @property
     def loss(self) -> float:
         """The squared error."""
-        return float((self.values[-1][0] - self.wanted) ** 2)
+        return float((self.values[-1][0] - self.target) ** 2)
 
     def corrected(self, learning_rate: float = 1.0) -> Step:
         """The same sample after all weights have gone one step against their gradients."""
         moved = [weight - learning_rate * slope for weight, slope in zip(self.weights, self.gradients, strict=True)]
-        return backpropagate(moved, self.values[0], self.wanted)
+        return backpropagate(moved, self.values[0], self.target)
 
 
-def backpropagate(weights: Sequence[np.ndarray], x: Sequence[float] | np.ndarray, wanted: float) -> Step:
+def backpropagate(weights: Sequence[np.ndarray], x: Sequence[float] | np.ndarray, target: float) -> Step:
     """Follow a sample forward and its error backward (Rumelhart, Hinton and Williams 1986).
 
     Parameters
@@ -60,7 +60,7 @@ def backpropagate(weights: Sequence[np.ndarray], x: Sequence[float] | np.ndarray
         Kernel (input, neuron) and bias (neuron,) of every layer, in turns; the last layer has one neuron.
     x
         (input,): the sample.
-    wanted
+    target
         The right answer, 0 to 1.
 
     Returns
@@ -71,14 +71,14 @@ def backpropagate(weights: Sequence[np.ndarray], x: Sequence[float] | np.ndarray
     values = [np.asarray(x, float)]
     for kernel, bias in zip(weights[::2], weights[1::2], strict=True):
         values.append(activate("sigmoid", values[-1] @ kernel + bias).value)
-    slope = 2 * (values[-1] - wanted)
+    slope = 2 * (values[-1] - target)
     errors, gradients = [], []
     for kernel, entering, answer in zip(weights[::2][::-1], values[-2::-1], values[:0:-1], strict=True):
         error = slope * answer * (1 - answer)  # the derivative of the sigmoid, from its value
         errors.insert(0, error)
         gradients[:0] = [np.outer(entering, error), error]
         slope = kernel @ error
-    return Step(tuple(weights), wanted, tuple(values), tuple(errors), tuple(gradients))
+    return Step(tuple(weights), target, tuple(values), tuple(errors), tuple(gradients))
 
 
 def draw_step(step: Step) -> Figure:
@@ -87,7 +87,7 @@ def draw_step(step: Step) -> Figure:
     Parameters
     ----------
     step
-        Of a small network.
+        A step of a small network.
 
     Returns
     -------
@@ -96,7 +96,7 @@ def draw_step(step: Step) -> Figure:
     """
     figure, axes = new_figure(1, 2, 4.9, 3.1)
     forward, backward = axes[0]
-    name(forward, f"forward: the answer is {step.values[-1][0]:.2f}, wanted is {step.wanted:g}")
+    name(forward, f"forward: the answer is {step.values[-1][0]:.2f}, target is {step.target:g}")
     name(backward, "backward: how the error changes with every weight")
     nothing = np.zeros_like(step.values[0])
     _draw_network(forward, step.values, step.weights[::2], step.weights[1::2], BLUE)
@@ -128,7 +128,7 @@ def draw_answers(model: keras.Model, real: np.ndarray) -> Figure:
         ax.contour(line, line, answers, levels=(0.5,), colors=[INK], linewidths=1.4)
     for answer, marker, colour in ((0, "o", VERMILION), (1, "s", BLUE)):
         chosen = POINTS[real == answer]
-        ax.plot(*chosen.T, marker, color=colour, markeredgecolor=PAPER, markersize=10, label=f"wanted {answer}")
+        ax.plot(*chosen.T, marker, color=colour, markeredgecolor=PAPER, markersize=10, label=f"target {answer}")
     ax.set(aspect="equal", xticks=(0, 1), yticks=(0, 1))
     figure.colorbar(shades, ax=ax, ticks=(0, 0.5, 1), label="answer")
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)

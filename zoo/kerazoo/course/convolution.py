@@ -21,7 +21,7 @@ FILTERS = {
     "upper and lower edges": np.array([[-1, -2, -1], [0, 0, 0], [1, 2, 1]]),
     "fine texture": np.outer(*[np.array([1, 4, 6, 4, 1]) / 16] * 2) - np.ones((5, 5)) / 25,
 }
-"""What a person would look for; a network learns its own."""
+"""Filters as a person would design them; a network learns its own."""
 
 
 def convolve(image: np.ndarray, kernel: np.ndarray, padding: int = 0) -> np.ndarray:

@@ -18,15 +18,15 @@ class Row:
     size: int
     """Side of the input in pixels."""
     channels: int
-    """Of the input."""
+    """Channels of the input."""
     operator: str
     expansion: int | None
-    """By how much a bottleneck widens its input before it looks at the surroundings."""
+    """By how much a bottleneck widens its input before the depthwise convolution."""
     filters: int | None
     """Channels of the output."""
     repeats: int
     stride: int | None
-    """Of the first of the repeats; the others have 1."""
+    """Stride of the first of the repeats; the others have 1."""
 
 
 def rows_of(network: keras.Model) -> list[Row]:

@@ -113,7 +113,7 @@ def draw_table(trace: Trace, iterations: int = 12) -> Figure:
         One row per sample shown.
     """
     shown = min(iterations, len(trace.answers))
-    heads = ("iteration", "x1", "x2", "wanted", "w1", "w2", "b", "sum", "answer", "new w1", "new w2", "new b")
+    heads = ("iteration", "x1", "x2", "target", "w1", "w2", "b", "sum", "answer", "new w1", "new w2", "new b")
     figure = Figure(figsize=(0.78 * len(heads), 0.3 * (shown + 2)))
     ax = figure.add_axes((0.01, 0, 0.98, 1))
     ax.set_axis_off()
@@ -177,7 +177,7 @@ def draw_lines(trace: Trace, iterations: int = 12) -> Figure:
         ax.plot(*trace.x[number], "o", markersize=17, markerfacecolor="none", markeredgecolor=INK)
     handles = [
         *(
-            axes[0, 0].plot([], [], marker, color=colour, label=f"wanted {answer}")[0]
+            axes[0, 0].plot([], [], marker, color=colour, label=f"target {answer}")[0]
             for answer, marker, colour in _KINDS
         ),
         *axes[0, 0].fill([], [], color=SKY, alpha=0.35, label="answer 1"),
@@ -235,7 +235,7 @@ def draw_cycle(trace: Trace, epochs: int = 7) -> Figure:
 
 
 _KINDS = ((0, "o", VERMILION), (1, "s", BLUE))
-"""Wanted answer, marker and colour."""
+"""Target, marker and colour."""
 
 
 def _paint_line(ax: Axes, trace: Trace, weights: np.ndarray, bias: float) -> None:

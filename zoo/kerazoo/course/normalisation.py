@@ -48,7 +48,8 @@ def draw_normalisation(image: np.ndarray) -> Figure:
     Returns
     -------
     Figure
-        Of the image one panel, as its looks do not change, and four histograms with mean and standard deviation.
+        One panel with the image, which normalisation does not change visibly, and four histograms with mean and
+        standard deviation.
     """
     panels = {"raw values": image.astype(float), **normalise(image)}
     figure, axes = new_figure(1, 5, 2.35, 2.5)

@@ -67,7 +67,7 @@ def draw_decoding(image: np.ndarray, probabilities: np.ndarray, labels: np.ndarr
     image
         (y, x) or (y, x, channel), any dtype.
     probabilities
-        Of background, interior and border, (y, x, 3).
+        (y, x, 3): background, interior and border.
     labels
         What they were decoded to, int (y, x).
 
@@ -77,8 +77,8 @@ def draw_decoding(image: np.ndarray, probabilities: np.ndarray, labels: np.ndarr
         Image, both probabilities (white is 1), and the objects.
     """
     figure, axes = _panels(image, 3)
-    _paint_grey(axes[0], probabilities[..., 1], "interior")
-    _paint_grey(axes[1], probabilities[..., 2], "border")
+    _paint_grey(axes[0], probabilities[..., 1], "P(interior)")
+    _paint_grey(axes[1], probabilities[..., 2], "P(border)")
     _paint_objects(axes[2], labels, "decoded")
     return figure
 

@@ -68,7 +68,7 @@ def overfit(number: int = 80, epochs: int = 120, seed: int = 1) -> tuple[Curves,
     epochs
         How long.
     seed
-        Of samples, division and weights.
+        Seed of samples, division and weights.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def overfit(number: int = 80, epochs: int = 120, seed: int = 1) -> tuple[Curves,
     model.compile(keras.optimizers.Adam(0.003), "sparse_categorical_crossentropy")
 
     def loss(members: np.ndarray) -> float:
-        model.reset_metrics()  # else the mean of all calls so far is given
+        model.reset_metrics()  # else it is the mean of all calls so far
         return float(model.test_on_batch(x[members], y[members]))
 
     losses = []

@@ -1,4 +1,4 @@
-"""How the figures of the lecture look: one frame for all of them."""
+"""One style for all figures of the lecture."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def new_figure(rows: int, columns: int, width: float = 3.4, height: float = 3.1)
     rows, columns
         How many panels.
     width, height
-        Of one panel, in inches.
+        Size of one panel, in inches.
 
     Returns
     -------

@@ -17,9 +17,6 @@ import numpy as np
 from kerazoo.config import AugmentationConfig
 from kerazoo.data.normalise import Moments, Normalisation
 
-cv2.setNumThreads(1)  # the pipeline makes batches in parallel; threads within one only compete with them
-
-
 Point = tuple[int, int]
 """A pixel (x, y)."""
 
@@ -107,7 +104,7 @@ class Map:
         self._read(_as_float(part), first, cv2.INTER_LINEAR, 0, sampled)
         if channels != 3:
             return sampled
-        patch = _scratch.array("patch", (size, size, channels), np.float32)
+        patch = _scratch.array("three channels", (size, size, channels), np.float32)
         return cv2.cvtColor(sampled, cv2.COLOR_BGRA2BGR, dst=patch)
 
     def _corners(self) -> tuple[Point, Point]:

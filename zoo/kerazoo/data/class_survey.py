@@ -1,72 +1,101 @@
-"""What images with classes are like: measured for `kerazoo init`, so that a classifier's configuration starts there."""
+"""The classes that images or patches have: how many of each, and whether the size of an image gives its class away."""
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import math
+from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 
 from bmzpack.errors import UserError
-from kerazoo.config import DataConfig
-from kerazoo.data.patches import patches_of_mask
-from kerazoo.data.survey import survey
-from kerazoo.files.pairs import pairs_of
-from kerazoo.files.read import open_stack, read_image, read_mask
-from kerazoo.models.recipe import Patch
+from kerazoo.data.mask_survey import MaskSurvey
+from kerazoo.data.patches import Patch, patches_of_mask
+from kerazoo.files.pairs import Pair
+from kerazoo.files.read import read_mask
 
 PURITY = 0.85
-SIZES = (224, 160, 128, 96, 64, 48, 32)
+SIDES = (224, 160, 128, 96, 64, 48, 32)
 """Sides of patches that are tried in annotated images, in pixels."""
 ENOUGH = 20
-"""So many patches of every class are wanted, in at least two images."""
-_MOST_IMAGES = 500
-"""Of a larger set so many images are read, evenly spaced; all are counted."""
+"""So many patches of every class should be there, in at least two images."""
 
 
 @dataclasses.dataclass(frozen=True)
-class ClassSurvey:
-    """A data set of a classifier in numbers."""
+class Categories:
+    """The classes of a data set in which every image or patch has one."""
 
-    images: int
-    measured: int
-    """How many of the images were read."""
-    classes: list[str]
+    names: list[str]
     counts: list[int]
     """Images of each class, or patches of annotated images."""
-    smallest: tuple[int, int]
-    """(y, x) of the image with the shortest side."""
-    largest: tuple[int, int]
-    """(y, x) of the image with the longest side."""
-    told_by_size: float
-    """Part of the images whose class their size alone tells, see `guessed_by_size`; 0 for annotated images."""
-    channels: int
-    dtypes: tuple[str, ...]
-    intensity: tuple[float, float]
-    """Smallest and largest value of all images."""
-    brightest: float
-    """Largest of the images' percentiles 99.8: a few hot pixels do not count."""
-    pixel_size: float | None
-    """Micrometres, where all files state the same."""
-    patch: int
-    """A side that suits the images, in pixels."""
-    ignore: int | None = None
-    """A mask value that seems to mean: not annotated."""
+    side: int
+    """Side of patches that suits the images, in pixels."""
+    guessed: float = 0.0
+    """Part of the images whose class follows from their size alone, see `guessed_by_size`; 0 of annotated images."""
+    size_tells_class: bool = False
+    """Whether it follows more often than by chance: a network may learn that instead. By a tenth of the images at
+    least, and by two standard deviations of what chance gives."""
 
     @property
     def by_chance(self) -> float:
         """Part of the images whose class is guessed where all are taken for the most frequent one."""
         return max(self.counts) / sum(self.counts)
 
-    @property
-    def size_tells_class(self) -> bool:
-        """Whether the size of an image tells its class more often than chance: a network may learn that instead.
 
-        By a tenth of the images at least, and by two standard deviations of what chance gives.
-        """
-        spread = math.sqrt(self.by_chance * (1 - self.by_chance) / self.measured)
-        return self.told_by_size >= self.by_chance + max(0.1, 2 * spread)
+def categories_of_images(
+    pairs: Sequence[Pair], measured: Sequence[Pair], shapes: Sequence[tuple[int, int]]
+) -> Categories:
+    """The classes of images that have one each.
+
+    Parameters
+    ----------
+    pairs
+        All images.
+    measured, shapes
+        Those that were read, and their sizes (y, x) in pixels.
+
+    Raises
+    ------
+    UserError
+        There are fewer than two classes.
+    """
+    counted = Counter(str(pair.category) for pair in pairs)
+    names = sorted(counted)
+    if len(names) < 2:
+        raise UserError(f"All images are of the class {names[0]!r}: at least two classes are needed.")
+    guessed = guessed_by_size(np.array(shapes), np.array([names.index(str(pair.category)) for pair in measured]))
+    shortest = min(map(min, shapes))
+    found = Categories(names, [counted[name] for name in names], shortest if shortest <= 256 else 224, guessed)
+    spread = math.sqrt(found.by_chance * (1 - found.by_chance) / len(measured))
+    return dataclasses.replace(found, size_tells_class=guessed >= found.by_chance + max(0.1, 2 * spread))
+
+
+def categories_of_masks(pairs: Sequence[Pair], measured: MaskSurvey, shortest: int) -> Categories:
+    """The classes of patches of annotated images, with the largest side of which there are enough of every class.
+
+    Parameters
+    ----------
+    pairs
+        All images.
+    measured
+        What was measured on their masks.
+    shortest
+        Shortest side of an image in pixels.
+    """
+    count = max(measured.fractions) + 1
+    masks = [read_mask(pair.mask, "labels") for pair in pairs if pair.mask is not None]
+    best = np.zeros(count, int)
+    side = shortest
+    for side in [side for side in SIDES if side <= shortest] or [shortest]:
+        cut = Patch(size=side, stride=max(1, side // 2), purity=PURITY)
+        found = [
+            np.bincount(patches_of_mask(mask, cut, count, measured.ignore)[:, 2], minlength=count) for mask in masks
+        ]
+        best, images = np.sum(found, axis=0), np.sum([part > 0 for part in found], axis=0)
+        if ((best >= ENOUGH) & (images >= 2)).sum() == len(measured.fractions):
+            break
+    return Categories([f"class{value}" for value in range(count)], best.tolist(), side)
 
 
 def guessed_by_size(sizes: np.ndarray, categories: np.ndarray) -> float:
@@ -99,111 +128,3 @@ def guessed_by_size(sizes: np.ndarray, categories: np.ndarray) -> float:
         others[alone] = nearest.astype(int) @ counts
     best = others == others.max(axis=1, keepdims=True)
     return float((best[np.arange(len(best)), categories] / best.sum(axis=1)).mean())
-
-
-def survey_classes(data: DataConfig) -> ClassSurvey:
-    """Measure a data set of a classifier.
-
-    Parameters
-    ----------
-    data
-        Where images and classes are, and the axes where they are ambiguous.
-
-    Returns
-    -------
-    ClassSurvey
-        Of all images, or of 500 of them if there are more.
-
-    Raises
-    ------
-    UserError
-        A file cannot be used, the images have different numbers of channels, there are fewer than two classes, or the
-        masks are not of classes.
-    """
-    return _of_images(data) if data.annotation == "image" else _of_masks(data)
-
-
-def _of_images(data: DataConfig) -> ClassSurvey:
-    pairs = pairs_of(data)
-    counted = collections.Counter(str(pair.category) for pair in pairs)
-    classes = sorted(counted)
-    if len(classes) < 2:
-        raise UserError(f"All images are of the class {classes[0]!r}: at least two classes are needed.")
-    places = np.unique(np.linspace(0, len(pairs) - 1, _MOST_IMAGES).round().astype(int))
-    shapes, dtypes, low, bright, high = [], set(), [], [], []
-    pixel_sizes: set[float | None] = set()
-    channels = 0
-    for pair in (pairs[place] for place in places):
-        image = read_image(pair.image, data.axes)
-        channels = channels or image.shape[2]
-        if image.shape[2] != channels:
-            raise UserError(
-                f"{pair.image} has {image.shape[2]} channels, {pairs[0].image.name} has {channels}: convert them "
-                "to the same."
-            )
-        shapes.append(image.shape[:2])
-        dtypes.add(str(image.dtype))
-        low.append(float(image.min()))
-        bright.append(float(np.percentile(image, 99.8)))
-        high.append(float(image.max()))
-        size = open_stack(pair.image, data.axes).pixel_size
-        pixel_sizes.add(round(size[1], 4) if size is not None else None)
-    shortest = min(map(min, shapes))
-    return ClassSurvey(
-        images=len(pairs),
-        measured=len(places),
-        classes=classes,
-        counts=[counted[name] for name in classes],
-        smallest=min(shapes, key=min),
-        largest=max(shapes, key=max),
-        told_by_size=guessed_by_size(
-            np.array(shapes), np.array([classes.index(str(pairs[place].category)) for place in places])
-        ),
-        channels=channels,
-        dtypes=tuple(sorted(dtypes)),
-        intensity=(min(low), max(high)),
-        brightest=max(bright),
-        pixel_size=pixel_sizes.pop() if len(pixel_sizes) == 1 else None,
-        patch=shortest if shortest <= 256 else 224,
-    )
-
-
-def _of_masks(data: DataConfig) -> ClassSurvey:
-    measured = survey(data.model_copy(update={"annotation": "labels", "classes": []}))
-    if measured.annotation == "labels":
-        raise UserError(
-            f"A classifier needs class masks, but these are of objects: {measured.reason}. Use unet2d, or masks with "
-            "one value per class."
-        )
-    pairs = pairs_of(data)
-    count = max(measured.fractions) + 1
-    masks = [read_mask(pair.mask, "labels") for pair in pairs if pair.mask is not None]
-    shortest = min(measured.smallest)
-    sizes = [size for size in SIZES if size <= shortest] or [shortest]
-    best = np.zeros(count, int)
-    patch = sizes[-1]
-    for patch in sizes:
-        cut = Patch(size=patch, stride=max(1, patch // 2), purity=PURITY)
-        found = [
-            np.bincount(patches_of_mask(mask, cut, count, measured.ignore)[:, 2], minlength=count) for mask in masks
-        ]
-        best, images = np.sum(found, axis=0), np.sum([part > 0 for part in found], axis=0)
-        enough = (best >= ENOUGH) & (images >= 2)
-        if enough.sum() == len(measured.fractions):
-            break
-    return ClassSurvey(
-        images=measured.images,
-        measured=measured.measured,
-        classes=[f"class{value}" for value in range(count)],
-        counts=best.tolist(),
-        smallest=measured.smallest,
-        largest=measured.largest,
-        told_by_size=0.0,
-        channels=measured.channels,
-        dtypes=measured.dtypes,
-        intensity=measured.intensity,
-        brightest=measured.brightest,
-        pixel_size=measured.pixel_size,
-        patch=patch,
-        ignore=measured.ignore,
-    )

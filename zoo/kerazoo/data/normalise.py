@@ -14,7 +14,7 @@ are those of the BioImage Model Zoo's operations:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -58,6 +58,27 @@ class Normalisation(Section):
             Array (y, x, channel), float32. Beside it only a few rows are held in memory.
         """
         return scaled(image, *self.offset_and_scale(image))
+
+    def of_channels(self, channels: Sequence[int], count: int) -> Normalisation:
+        """The same for some of an image's channels, of which there are so many.
+
+        Raises
+        ------
+        UserError
+            It measures all channels of an image together.
+        """
+        if len(channels) == count:
+            return self
+        together = self.method == "percentile" and not self.per_channel
+        if together or (self.method == "standardisation" and self.scope == "image"):
+            raise UserError(
+                f"normalisation.method {self.method} measures all channels of an image together, but the network has "
+                "an input for some of them: set it to scaling, or to standardisation with normalisation.scope dataset."
+            )
+        mean, deviation = (
+            [values[place] for place in channels] if values else [] for values in (self.mean, self.deviation)
+        )
+        return self.model_copy(update={"mean": mean, "deviation": deviation})
 
     def offset_and_scale(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The numbers of ``(image - offset) / scale`` for one image.

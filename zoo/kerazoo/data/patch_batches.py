@@ -21,11 +21,6 @@ _TURNS = 256
 """Turns of the classes whose order is drawn at once: a generator for each would take longer than a patch."""
 
 
-def patches_per_epoch(patches: Patches, config: Config) -> int:
-    """Batches per epoch: as configured, else as many as there are patches."""
-    return config.training.steps_per_epoch or math.ceil(len(patches) / config.training.batch_size)
-
-
 def is_augmented(config: Config) -> bool:
     """Whether a patch is another one each time it is shown."""
     return any(config.augmentation.model_dump().values())

@@ -12,11 +12,22 @@ import cv2
 import numpy as np
 
 from bmzpack.errors import UserError
+from bmzpack.settings import Section
 from kerazoo.config import Config
 from kerazoo.data.augment import Intensities, affine, intensities_of
 from kerazoo.data.normalise import Normalisation
 from kerazoo.files.pairs import Sample, check_image
-from kerazoo.models.recipe import Patch
+
+
+class Patch(Section):
+    """How patches are cut out of images, in pixels."""
+
+    size: int
+    """Side of the patches."""
+    stride: int
+    """Distance of those that are cut out of annotated images."""
+    purity: float
+    """Part of a patch that one class has to cover."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +99,7 @@ def cut_patches(samples: Sequence[Sample], config: Config, normalisation: Normal
     patch = patch_of(config)
     for sample in samples:
         check_image(sample, config, patch.size)
-    found = [patches_of_mask(sample.mask, patch, len(config.class_names), config.data.ignore) for sample in samples]
+    found = [patches_of_mask(sample.mask, patch, len(config.data.classes), config.data.ignore) for sample in samples]
     return Patches(
         samples=list(samples),
         intensities=[intensities_of(sample.image, normalisation) for sample in samples],
@@ -157,7 +168,7 @@ def check_patches(patches: Patches, config: Config, side: str) -> None:
         There is none at all, or on the training side a class has none.
     """
     patch, present = patch_of(config), set(patches.category.tolist())
-    absent = [name for index, name in enumerate(config.class_names) if index not in present]
+    absent = [name for index, name in enumerate(config.data.classes) if index not in present]
     if present and not (side == "train" and absent):
         return
     if config.data.annotation == "image" and present:

@@ -7,6 +7,7 @@ uninterrupted one sees.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -21,8 +22,8 @@ from bmzpack.errors import UserError
 from kerazoo.config import Config
 from kerazoo.data.augment import Intensities, change_intensities, intensities_of, random_map
 from kerazoo.data.normalise import Normalisation
+from kerazoo.data.target import Target
 from kerazoo.files.pairs import Sample, check_image
-from kerazoo.models.target_kinds import Target, target_of
 
 _ALIGNMENT = 64
 """TensorFlow takes over NumPy memory without a copy if it starts at such an address."""
@@ -32,22 +33,18 @@ _WORKERS = min(os.cpu_count() or 1, 8)
 """Batches that are made at once; more would wait for each other in Python."""
 _UNTURNED = ((1.0, 0.0), (0.0, 1.0))
 _PIXELS = 4096
-"""Of the pixels of objects of an image so many are kept to choose from."""
+"""So many pixels of objects of an image are kept to choose from."""
 _AHEAD = 2
 """Batches that are ready before they are needed."""
 
 
-def steps_per_epoch(samples: Sequence[Sample], config: Config) -> int:
-    """Batches per epoch: as configured, else as many as show every image once."""
-    return config.training.steps_per_epoch or math.ceil(len(samples) / config.training.batch_size)
+def steps_per_epoch(count: int, config: Config) -> int:
+    """Batches per epoch: as configured, else as many as show every one of so many images (or patches) once."""
+    return config.training.steps_per_epoch or math.ceil(count / config.training.batch_size)
 
 
 def training_dataset(
-    samples: Sequence[Sample],
-    config: Config,
-    normalisation: Normalisation,
-    output_margin: int = 0,
-    start_step: int = 0,
+    sources: Sequence[Source], config: Config, output_margin: int, target: Target, start_step: int = 0
 ) -> tf.data.Dataset:
     """Random patches without end.
 
@@ -57,32 +54,24 @@ def training_dataset(
 
     Parameters
     ----------
-    samples
-        The training images.
+    sources
+        The training images, from `prepare`.
     config
-        Its ``training``, ``augmentation``, ``targets`` and ``data`` are used.
-    normalisation
-        As fitted on the training images.
+        Its ``training``, ``augmentation`` and ``data`` are used.
     output_margin
         The network's output is smaller than its input by so many pixels on each side.
+    target
+        What is learned.
     start_step
         The global step of the first batch.
 
     Returns
     -------
     tf.data.Dataset
-        Of (x, y): normalised patches (batch, patch, patch, channel) float32, and their targets, see
-        `kerazoo.models.target_kinds`; of classes, indices (batch, patch - 2 output_margin, patch - 2 output_margin, 1),
-        uint8.
-
-    Raises
-    ------
-    UserError
-        An image is smaller than the patches or has another number of channels.
+        Of (x, y): normalised patches (batch, patch, patch, channel) float32, and their targets (batch, inner, inner,
+        channel), where inner is (patch - 2 output_margin) / grid, of the target's dtype.
     """
-    target = target_of(config)
-    sources = _sources(samples, config, normalisation, output_margin, target)
-    pixels = [_pixels_of_objects(sample.mask, config) for sample in samples]
+    pixels = [_pixels_of_objects(source.mask, config) for source in sources]
     batch, seed = config.training.batch_size, config.training.seed
     shapes = _shapes(config, output_margin, target)
 
@@ -112,7 +101,7 @@ def training_dataset(
 
 
 def validation_dataset(
-    samples: Sequence[Sample], config: Config, normalisation: Normalisation, output_margin: int = 0
+    sources: Sequence[Source], config: Config, output_margin: int, target: Target
 ) -> tf.data.Dataset:
     """All validation pixels once, in tiles of the patch size, without augmentation.
 
@@ -121,23 +110,16 @@ def validation_dataset(
 
     Parameters
     ----------
-    samples
-        The validation images.
-    config, normalisation, output_margin
+    sources
+        The validation images, from `prepare`.
+    config, output_margin, target
         As for `training_dataset`.
 
     Returns
     -------
     tf.data.Dataset
         Of (x, y) as `training_dataset`, finite and always the same.
-
-    Raises
-    ------
-    UserError
-        As for `training_dataset`.
     """
-    target = target_of(config)
-    sources = _sources(samples, config, normalisation, output_margin, target)
     batch, shapes = config.training.batch_size, _shapes(config, output_margin, target)
     tiles = [tile for source in sources for tile in source.tiles(config.training.patch_size, output_margin)]
 
@@ -153,12 +135,13 @@ def validation_dataset(
 
 
 @dataclasses.dataclass(frozen=True)
-class _Source:
+class Source:
     """A sample, ready to be cut."""
 
     image: np.ndarray
+    mask: np.ndarray
     kept: np.ndarray
-    """Of the annotation."""
+    """What the target keeps of the annotation, see `kerazoo.data.target.Target`."""
     intensities: Intensities
 
     def tiles(self, size: int, margin: int) -> Iterator[Callable[[Target], tuple[np.ndarray, np.ndarray]]]:
@@ -187,20 +170,38 @@ class _Source:
         return patch.reshape(inner + 2 * margin, inner + 2 * margin, -1), y
 
 
-def _sources(
-    samples: Sequence[Sample], config: Config, normalisation: Normalisation, margin: int, target: Target
-) -> list[_Source]:
-    needed = config.training.patch_size - 2 * margin
+def prepare(
+    samples: Sequence[Sample], config: Config, normalisation: Normalisation, output_margin: int, target: Target
+) -> list[Source]:
+    """Compute once what all batches need of images.
+
+    Parameters
+    ----------
+    samples
+        Images with their annotations.
+    config
+        Its ``training`` and ``data`` are used.
+    normalisation
+        As fitted on the training images.
+    output_margin, target
+        As for `training_dataset`.
+
+    Raises
+    ------
+    UserError
+        An image is smaller than the patches or has another number of channels.
+    """
+    needed = config.training.patch_size - 2 * output_margin
     if needed < 1:
         raise UserError(
-            f"training.patch_size is {config.training.patch_size}, but the network takes off {margin} pixels on each "
-            f"side: set it to more than {2 * margin}."
+            f"training.patch_size is {config.training.patch_size}, but the network takes off {output_margin} pixels on "
+            f"each side: set it to more than {2 * output_margin}."
         )
     sources = []
     for sample in samples:
-        check_image(sample, config, needed, margin)
+        check_image(sample, config, needed, output_margin)
         intensities = intensities_of(sample.image, normalisation)
-        sources.append(_Source(sample.image, target.of_image(sample.mask), intensities))
+        sources.append(Source(sample.image, sample.mask, target.of_image(sample.mask), intensities))
     return sources
 
 
@@ -230,6 +231,17 @@ def _shapes(config: Config, margin: int, target: Target) -> tuple[tuple[int, int
     size = config.training.patch_size
     inner = (size - 2 * margin) // target.grid
     return (size, size, config.data.channels), (inner, inner, target.channels)
+
+
+@contextlib.contextmanager
+def one_thread_per_batch() -> Iterator[None]:
+    """Batches are made in parallel; OpenCV's threads within one would only compete with them."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def aligned(shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:

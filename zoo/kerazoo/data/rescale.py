@@ -9,14 +9,23 @@ import cv2
 import numpy as np
 
 from bmzpack.errors import UserError
+from bmzpack.settings import Section
 from kerazoo.files.pairs import Sample
-from kerazoo.models.recipe import Scale
 
 LIMITS = (1 / 16, 16)
 """No image is made smaller or larger by more than this."""
 SPREAD = 4.0
 """An image's own diameter is taken to be at most so many times larger or smaller than the typical one: the only object
 of an image may be a piece that its edge has cut."""
+
+
+class Scale(Section):
+    """To which size images are brought for the network."""
+
+    network: float
+    """Median diameter in pixels of the objects that the network sees."""
+    images: float
+    """Median diameter in pixels of the objects on the training images."""
 
 
 def diameter(labels: np.ndarray, ignored: int | None = None) -> float | None:

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import defaultdict
-from typing import Literal
+from typing import NamedTuple
 
-import cv2
 import numpy as np
-import PIL.Image
 
 from bmzpack.errors import UserError
 from kerazoo.config import DataConfig
-from kerazoo.data.rescale import bounded_diameter, median_diameter
+from kerazoo.data.class_survey import Categories, categories_of_images, categories_of_masks
+from kerazoo.data.mask_survey import MaskSurvey, read_raw_mask, survey_masks
 from kerazoo.files.pairs import Pair, pairs_of
-from kerazoo.files.read import open_stack, read_image, read_mask
-
-Annotation = Literal["labels", "classes", "binary"]
+from kerazoo.files.read import open_stack, read_image
 
 _MOST_IMAGES = 500
-"""Of a larger set so many images are measured, evenly spaced."""
-_MOST_CLASSES = 32
-_IGNORED = 255
-"""The usual value of pixels without annotation beside class indices."""
+"""So many images of a larger set are read, evenly spaced; all are counted."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Survey:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Survey(MaskSurvey):
     """A data set in numbers."""
 
     images: int
@@ -46,26 +39,16 @@ class Survey:
     """Largest of the images' percentiles 99.8: a few hot pixels do not count."""
     pixel_size: float | None
     """Micrometres, where all files state the same."""
-    annotation: Annotation
-    reason: str
-    """Why the masks are taken for this kind of annotation."""
-    objects: tuple[int, int, int] | None
-    """Fewest, median and most objects per image; for labels and binary masks."""
-    areas: tuple[float, float, float] | None
-    """Percentiles 1, 50 and 99 of the objects' areas in pixels."""
-    room: float | None
-    """Shortest side of an image in diameters of its objects, as they count in `kerazoo.data.rescale`."""
-    empty: int
-    """Masks without an object."""
-    fractions: dict[int, float]
-    """Share of the pixels of every mask value, for classes; of background and foreground otherwise."""
-    ignore: int | None
-    """A value that seems to mean: not annotated."""
+    categories: Categories | None
+    """Where every image, or every patch of it, has one class."""
 
     @property
-    def diameter(self) -> float | None:
-        """Diameter in pixels of a disc of the objects' median area."""
-        return None if self.areas is None else 2 * float(np.sqrt(self.areas[1] / np.pi))
+    def sizes(self) -> str:
+        """The sizes of the images, in words."""
+        (height, width), (most_height, most_width) = self.smallest, self.largest
+        if self.smallest == self.largest:
+            return f"{width} x {height} pixels"
+        return f"{width} x {height} to {most_width} x {most_height} pixels"
 
 
 def survey(data: DataConfig) -> Survey:
@@ -74,158 +57,81 @@ def survey(data: DataConfig) -> Survey:
     Parameters
     ----------
     data
-        Where images and masks are, and the axes where they are ambiguous; its other settings are what is measured.
+        Where images and annotations are, and the axes where they are ambiguous. Its annotation is `image` where every
+        image has one class, and `classes` where patches of class masks have; otherwise it is measured what the masks
+        are. Its other settings are measured.
 
     Returns
     -------
     Survey
-        Of all images, or of 500 of them if there are more.
+        All images, or 500 of them if there are more.
 
     Raises
     ------
     UserError
-        A file cannot be used, the images have different numbers of channels, or no mask has any object.
+        A file cannot be used, the images have different numbers of channels, no mask has any object, or there are
+        fewer than two classes of images.
     """
     pairs = pairs_of(data)
     chosen = [pairs[place] for place in np.unique(np.linspace(0, len(pairs) - 1, _MOST_IMAGES).round().astype(int))]
-    images = _Images()
-    masks: list[np.ndarray] = []
-    for pair in chosen:
-        shape = images.add(pair, data.axes)
-        masks.append(_raw_mask(pair, shape))
-    annotation, reason = _annotation(chosen, masks)
-
-    values: dict[int, int] = defaultdict(int)
-    objects: list[int] = []
-    areas: list[int] = []
-    diameters: list[float | None] = []
-    for mask in masks:
-        if annotation == "classes":
-            for value, count in zip(*np.unique(mask, return_counts=True), strict=True):
-                values[int(value)] += int(count)
-            continue
-        sizes = _object_areas(mask, annotation)
-        objects.append(len(sizes))
-        areas += sizes
-        diameters.append(median_diameter(sizes))
-        values[0] += int((mask == 0).sum())
-        values[1] += int((mask != 0).sum())
-    if annotation != "classes" and not areas:
-        raise UserError(f"{chosen[0].mask} and all other masks are empty: annotate at least some of the images.")
-    ignore = _IGNORED if annotation == "classes" and values.pop(_IGNORED, 0) else None
-    total = sum(values.values())
-    known = [own for own in diameters if own is not None]
-    typical = float(np.median(known)) if known else None
+    whole = data.annotation == "image"
+    images, masks = _read(chosen, data.axes, whole=whole)
+    shapes, categories = [image.shape for image in images], None
+    if whole:
+        found = MaskSurvey("image", "one class per image")
+        categories = categories_of_images(pairs, chosen, shapes)
+    else:
+        found = survey_masks(chosen, masks)
+        if data.annotation == "classes" and found.annotation != "labels":
+            categories = categories_of_masks(pairs, found, min(map(min, shapes)))
+            found = dataclasses.replace(found, annotation="classes", reason="one class per value of the masks")
+    low, dark, bright, high = np.array([image.values for image in images]).T.tolist()
+    pixel_sizes = {image.pixel_size for image in images}
     return Survey(
         images=len(pairs),
         measured=len(chosen),
-        smallest=min(images.shapes, key=min),
-        largest=max(images.shapes, key=max),
-        channels=images.channels,
-        dtypes=tuple(sorted(images.dtypes)),
-        intensity=(min(images.low), max(images.high)),
-        percentiles=(float(np.median(images.dark)), float(np.median(images.bright))),
-        brightest=max(images.bright),
-        pixel_size=images.pixel_sizes.pop() if len(images.pixel_sizes) == 1 else None,
-        annotation=annotation,
-        reason=reason,
-        objects=(min(objects), int(np.median(objects)), max(objects)) if objects else None,
-        areas=_three(np.percentile(areas, (1, 50, 99))) if areas else None,
-        room=typical
-        and min(
-            min(shape) / bounded_diameter(own, typical) for shape, own in zip(images.shapes, diameters, strict=True)
-        ),
-        empty=objects.count(0),
-        fractions={value: values[value] / total for value in sorted(values)},
-        ignore=ignore,
+        smallest=min(shapes, key=min),
+        largest=max(shapes, key=max),
+        channels=images[0].channels,
+        dtypes=tuple(sorted({image.dtype for image in images})),
+        intensity=(min(low), max(high)),
+        percentiles=(float(np.median(dark)), float(np.median(bright))),
+        brightest=max(bright),
+        pixel_size=pixel_sizes.pop() if len(pixel_sizes) == 1 else None,
+        categories=categories,
+        **vars(found),
     )
 
 
-class _Images:
-    """Collects the numbers of the images."""
+class _Image(NamedTuple):
+    """An image in numbers."""
 
-    def __init__(self) -> None:
-        self.channels = 0
-        self.shapes: list[tuple[int, int]] = []
-        self.dtypes: set[str] = set()
-        self.low: list[float] = []
-        self.high: list[float] = []
-        self.dark: list[float] = []
-        self.bright: list[float] = []
-        self.pixel_sizes: set[float | None] = set()
-        self._first: Pair | None = None
+    shape: tuple[int, int]
+    channels: int
+    dtype: str
+    values: list[float]
+    """Percentiles 0, 1, 99.8 and 100."""
+    pixel_size: float | None
+    """Micrometres."""
 
-    def add(self, pair: Pair, axes: str | None) -> tuple[int, int]:
-        size = open_stack(pair.image, axes).pixel_size
-        image = read_image(pair.image, axes)
-        self._first = self._first or pair
-        self.channels = self.channels or image.shape[2]
-        if image.shape[2] != self.channels:
+
+def _read(pairs: list[Pair], axes: str | None, *, whole: bool) -> tuple[list[_Image], list[np.ndarray]]:
+    """The images, and their masks unless whole images have a class; such an image may be constant."""
+    images, masks = [], []
+    for pair in pairs:
+        size, image = open_stack(pair.image, axes).pixel_size, read_image(pair.image, axes)
+        (height, width, channels), first = image.shape, images[0].channels if images else image.shape[2]
+        if channels != first:
             raise UserError(
-                f"{pair.image} and {self._first.image.name} differ in the number of channels, {image.shape[2]} and "
-                f"{self.channels}: convert them to the same."
+                f"{pair.image} and {pairs[0].image.name} differ in the number of channels, {channels} and {first}: "
+                "convert them to the same."
             )
-        self.shapes.append((image.shape[0], image.shape[1]))
-        self.dtypes.add(str(image.dtype))
-        low, dark, bright, high = np.percentile(image, (0, 1, 99.8, 100))
-        if low == high:
-            raise UserError(f"{pair.image} is constant (all pixels are {low:g}): export it again or remove it.")
-        self.low.append(float(low))
-        self.dark.append(float(dark))
-        self.bright.append(float(bright))
-        self.high.append(float(high))
-        self.pixel_sizes.add(round(size[1], 4) if size is not None else None)
-        return self.shapes[-1]
-
-
-def _raw_mask(pair: Pair, shape: tuple[int, int]) -> np.ndarray:
-    if pair.mask is None:
-        raise UserError(f"{pair.image} has no mask: add one or remove the image.")
-    mask = read_mask(pair.mask, "labels")
-    if mask.shape != shape:
-        raise UserError(
-            f"{pair.mask} is {mask.shape[1]} x {mask.shape[0]} pixels, but its image {pair.image.name} is "
-            f"{shape[1]} x {shape[0]}: export both at the same size."
-        )
-    if mask.min() < 0:
-        raise UserError(f"{pair.mask} has negative values (down to {mask.min()}): save it without them.")
-    return mask
-
-
-def _annotation(pairs: list[Pair], masks: list[np.ndarray]) -> tuple[Annotation, str]:
-    """Which kind of annotation the masks are, and why."""
-    if any(_has_palette(pair) for pair in pairs):
-        return "classes", "the masks are palette pictures"
-    found = [np.unique(mask) for mask in masks]
-    values = np.unique(np.concatenate(found))
-    if len(values) <= 2 and values[0] == 0:
-        return "binary", f"the masks have no values but {' and '.join(map(str, values))}"
-    whole = [
-        cv2.connectedComponents((mask == value).astype(np.uint8), connectivity=8)[0] == 2  # with the background
-        for mask, present in list(zip(masks, found, strict=True))[:20]
-        for value in present[present != 0][:50]
-    ]
-    share = float(np.mean(whole)) if whole else 1.0
-    if share < 0.75 and len(values) <= _MOST_CLASSES:
-        return "classes", f"the masks share {len(values)} values, and {1 - share:.0%} of them lie in several places"
-    most = max(len(present[present != 0]) for present in found)
-    return "labels", f"{share:.0%} of the values are in one piece, with up to {most} in a mask"
-
-
-def _has_palette(pair: Pair) -> bool:
-    if pair.mask is None or pair.mask.suffix.lower() != ".png":
-        return False
-    with PIL.Image.open(pair.mask) as image:
-        return image.mode == "P"
-
-
-def _object_areas(mask: np.ndarray, annotation: Annotation) -> list[int]:
-    if annotation == "binary":
-        statistics = cv2.connectedComponentsWithStats((mask != 0).astype(np.uint8), connectivity=8)[2]
-        return statistics[1:, cv2.CC_STAT_AREA].tolist()
-    counts = np.unique(mask[mask != 0], return_counts=True)[1]
-    return counts.tolist()
-
-
-def _three(values: np.ndarray) -> tuple[float, float, float]:
-    return float(values[0]), float(values[1]), float(values[2])
+        values = np.percentile(image, (0, 1, 99.8, 100)).tolist()
+        pixel_size = None if size is None else round(size[1], 4)
+        images.append(_Image((height, width), channels, str(image.dtype), values, pixel_size))
+        if whole:
+            continue
+        if values[0] == values[-1]:
+            raise UserError(f"{pair.image} is constant (all pixels are {values[0]:g}): export it again or remove it.")
+        masks.append(read_raw_mask(pair, (height, width)))
+    return images, masks

@@ -52,7 +52,7 @@ class Classified:
     scores: np.ndarray
     """The output, probabilities or other scores of which the highest decides, float (patch, class)."""
     ids: Sequence[str]
-    """Of the image that each patch is from."""
+    """Id of the image that each patch is from."""
     classes: Sequence[str]
     """Names of the classes."""
     smaller: int = 0

@@ -6,37 +6,18 @@ import json as json_module
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
 from kerazoo.config import DataConfig
-from kerazoo.data.patches import patches_of_mask
 from kerazoo.data.survey import survey
-from kerazoo.evaluation.classification import Classified, class_summary
-from kerazoo.evaluation.scores import (
-    THRESHOLDS,
-    ClassCounts,
-    Counts,
-    InstanceCounts,
-    count,
-    dice,
-    iou,
-    mean_scores,
-    precision,
-    recall,
-    total,
-)
-from kerazoo.files.pairs import Pair, Sample, annotation_of, load_pair, pairs_of, separated, sha256_of
+from kerazoo.evaluation.tasks import SCORING
+from kerazoo.files.pairs import Pair, annotation_of, pairs_of, sha256_of
+from kerazoo.inference.load import load_predictor
+from kerazoo.inference.without_network import is_without_network
 from kerazoo.models.recipe import Recipe
 from kerazoo.runs.run import Run
-
-if TYPE_CHECKING:
-    from kerazoo.inference.classical import ClassicalPredictor
-    from kerazoo.inference.classifier import PatchClassifier
-    from kerazoo.inference.predictor import Predictor
 
 
 def evaluate(
@@ -88,9 +69,6 @@ def evaluate(
     UserError
         No run or bundle, files that cannot be paired or read, no object in any mask, or ``json`` exists.
     """
-    from kerazoo.inference.classifier import PatchClassifier
-    from kerazoo.inference.load import is_classical, load_predictor
-
     if json is not None:
         refuse_existing(Path(json), overwrite)
     given = {
@@ -100,17 +78,13 @@ def evaluate(
     }
     if not given:
         raise UserError("There is nothing to evaluate on: name images and masks, a folder of classes, or a table.")
-    if not isinstance(source, Run) and not is_classical(source) and (Path(source) / "config.yaml").is_file():
+    if not isinstance(source, Run) and not is_without_network(source) and (Path(source) / "config.yaml").is_file():
         source = Run.open(source)
     predictor = load_predictor(source)
     data = _data_of(source, predictor.recipe, given, axes)
     pairs = pairs_of(data)
-    if isinstance(predictor, PatchClassifier):
-        classified = classify(predictor, _shown(pairs, progress), data)
-        result = class_summary(classified)
-        result |= {"smaller_than_patch": classified.smaller, "without_patch": classified.unused}
-    else:
-        result = _evaluate_pixels(predictor, _shown(pairs, progress), data, str(masks or table))
+    scoring = SCORING[predictor.recipe.task]
+    result = scoring.score(predictor, _shown(pairs, progress), data, str(masks or table))
     result["trained_on"] = _trained_on(source, pairs) if isinstance(source, Run) else None
     if json is not None:
         with new_file(json, overwrite=overwrite) as path:
@@ -141,7 +115,7 @@ def remarks(result: dict[str, Any]) -> list[str]:
 
 
 def _trained_on(run: Run, pairs: Iterable[Pair]) -> int | None:
-    known = {entry.get("sha256", {}).get("image") for entry in run.read("split").get("train", [])} - {None}
+    known = {entry.sha256.get("image") for entry in run.split.train} - {None}
     return sum(sha256_of(pair.image) in known for pair in pairs) if known else None
 
 
@@ -156,7 +130,7 @@ def _data_of(
         common["annotation"] = annotation_of(given)
     if isinstance(source, Run):
         return source.config.data.model_copy(update=common)
-    if recipe.model == "classical2d":
+    if is_without_network(source):
         measured = survey(DataConfig(**{name: value for name, value in common.items() if name != "empty_masks"}))
         if measured.annotation == "classes":
             raise UserError(f"{recipe.model} finds objects, but the masks are of classes: {measured.reason}.")
@@ -169,125 +143,6 @@ def _data_of(
         "ignore": recipe.ignore,
     }
     return DataConfig(**own | common)
-
-
-def classify(classifier: PatchClassifier, pairs: Iterable[Pair], data: DataConfig) -> Classified:
-    """Classify the patches of annotated images, cut as in the training.
-
-    Images smaller than a patch, which the training refuses, are mirrored beyond their lower and right edge.
-
-    Parameters
-    ----------
-    classifier
-        The classifier.
-    pairs
-        The images.
-    data
-        How they are read.
-
-    Returns
-    -------
-    Classified
-        The patches in the order of the images, by row and column.
-
-    Raises
-    ------
-    UserError
-        No image has a patch of which one class covers enough, or a file cannot be used.
-    """
-    recipe, classes = classifier.recipe, len(classifier.recipe.classes)
-    truth, scores, ids = [], [], []
-    smaller = unused = 0
-    for pair in pairs:
-        sample = load_pair(pair, data)
-        beyond = [(0, max(0, classifier.patch.size - length)) for length in sample.mask.shape]
-        is_smaller = any(after for _, after in beyond)
-        mask = np.pad(sample.mask, beyond, mode="reflect") if is_smaller else sample.mask
-        found = patches_of_mask(mask, classifier.patch, classes, data.ignore)
-        smaller += is_smaller
-        unused += not len(found)
-        truth.append(found[:, 2])
-        scores.append(classifier.scores(sample.image, found[:, :2]))
-        ids += [sample.id] * len(found)
-    if not ids:
-        raise UserError(
-            f"No image has a patch of {classifier.patch.size} pixels of which one class covers at least "
-            f"{classifier.patch.purity:.0%}: choose larger images, or annotate larger regions."
-        )
-    return Classified(np.concatenate(truth), np.concatenate(scores), ids, recipe.classes, smaller, unused)
-
-
-def _evaluate_pixels(
-    predictor: Predictor | ClassicalPredictor, pairs: Iterable[Pair], data: DataConfig, masks: str
-) -> dict[str, Any]:
-    counts, annotated = {}, False
-    for pair in pairs:
-        sample = load_truth(pair, data, predictor.recipe)
-        annotated = (
-            annotated or data.annotation == "classes" or bool(((sample.mask > 0) & (sample.mask != data.ignore)).any())
-        )
-        counts[pair.id] = count(sample.mask, predictor.result(sample.image), predictor.recipe)
-    if not annotated:
-        raise UserError(f"{masks}: all masks are empty, there is nothing to compare with; annotate some of the images.")
-    return summary(counts, predictor.recipe)
-
-
-def load_truth(pair: Pair, data: DataConfig, recipe: Recipe) -> Sample:
-    """Read a pair with its mask as it is scored: where objects are asked for, those of a binary mask are its parts.
-
-    Parameters
-    ----------
-    pair
-        The files.
-    data
-        How they are read.
-    recipe
-        Its task decides whether objects are asked for.
-
-    Returns
-    -------
-    Sample
-        As `kerazoo.files.pairs.load_pair` gives it, but for the mask.
-    """
-    sample = load_pair(pair, data)
-    if recipe.task == "semantic" or data.annotation != "binary":
-        return sample
-    return separated(sample, data.ignore)
-
-
-def summary(counts: dict[str, Counts], recipe: Recipe) -> dict[str, Any]:
-    """What `evaluate` returns.
-
-    Parameters
-    ----------
-    counts
-        The counts of every image by its id, at least one.
-    recipe
-        Its task and classes.
-
-    Returns
-    -------
-    dict
-        As for `evaluate`.
-    """
-    together = total(counts.values())
-    per_image = [image.scores() for image in counts.values()]
-    result: dict[str, Any] = {
-        "task": recipe.task,
-        "scores": together.scores(),
-        "mean_scores": mean_scores(per_image),
-        "per_image": [{"id": name} | scores for name, scores in zip(counts, per_image, strict=True)],
-    }
-    if isinstance(together, InstanceCounts):
-        by_threshold = zip(THRESHOLDS, together.average_precision(), strict=True)
-        result["average_precision"] = {f"{threshold:.2f}": value for threshold, value in by_threshold}
-    if isinstance(together, ClassCounts):
-        columns = [function(together.confusion) for function in (iou, dice, precision, recall)]
-        result["per_class"] = {
-            name: dict(zip(("iou", "dice", "precision", "recall"), values, strict=True))
-            for name, *values in zip(recipe.classes, *columns, strict=True)
-        }
-    return result
 
 
 def _shown(pairs: list[Any], progress: bool) -> Iterable[Any]:

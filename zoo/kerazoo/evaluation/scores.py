@@ -14,7 +14,7 @@ is not defined (no object in truth and prediction, a class in neither) is None, 
 | ap_50_95 | mean of the ten at 0.50, 0.55, ..., 0.95 | - |
 | precision_50, recall_50, f1_50 | at IoU 0.5 | - |
 | mean_matched_iou | mean IoU of the pairs matched at 0.5 | - |
-| splits, merges | true objects found in parts, predicted ones that join several (`kerazoo.evaluation.matching`) | - |
+| splits, merges | true objects found in parts, predicted ones that join several (`shared.matching`) | - |
 | panoptic_quality | sum of that IoU / (TP + FP / 2 + FN / 2) at 0.5 (Kirillov et al. 2019) | - |
 """
 
@@ -22,14 +22,14 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Self
 
 import cv2
 import numpy as np
 
-from kerazoo.evaluation.matching import match, merges, overlaps, splits
+from kerazoo.models.shared.matching import match, merges, overlaps, splits
 
 if TYPE_CHECKING:
     from kerazoo.models.recipe import Recipe
@@ -175,7 +175,7 @@ def count(truth: np.ndarray, prediction: np.ndarray, recipe: Recipe) -> Counts:
     valid = np.ones(truth.shape, bool) if recipe.ignore is None else truth != recipe.ignore
     if recipe.task == "instances":
         return count_instances(truth, prediction, valid)
-    if recipe.targets == "foreground":
+    if recipe.binary:
         return count_classes(truth > 0, prediction > 0, 2, valid, binary=True)
     return count_classes(truth, prediction, len(recipe.classes), valid)
 
@@ -325,6 +325,13 @@ def mean_scores(per_image: Iterable[Mapping[str, float | None]]) -> Scores:
     """The mean over images of every score, images where it is not defined left out."""
     per_image = list(per_image)
     return {name: mean_defined([scores[name] for scores in per_image]) for name in per_image[0]} if per_image else {}
+
+
+def ranking(per_image: Sequence[Mapping[str, float | str | None]], recipe: Recipe) -> list[str]:
+    """Ids of the scored images, worst first."""
+    name = "ap_50" if recipe.task == "instances" else "iou"
+    scored = [entry for entry in per_image if entry[name] is not None]
+    return [str(entry["id"]) for entry in sorted(scored, key=lambda entry: (entry[name], entry["id"]))]
 
 
 def _near(outline: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ _STROKES = (
     ("5092 2180 2962 5450 8030 7310 5005 2510 2030 4650 7562 7882 5092",),
     ("8070 6050 2858 2082 5093 7785 8070 7540 6005",),
 )
-"""Of every digit its strokes: bends, each two percentages, of the width from the left and of the height from below."""
+"""The strokes of every digit: bends, each two percentages, of the width from the left and of the height from below."""
 
 
 def digits(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ LEGEND = "classes.csv"
 CLASS_COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#D55E00", "#F0E442")
 """Those of Okabe and Ito (2008), which colour-blind people tell apart."""
 _ENTRIES = 256
-"""Of a lookup table of ImageJ."""
+"""Entries of a lookup table of ImageJ."""
 
 
 def class_colours(count: int) -> list[str]:

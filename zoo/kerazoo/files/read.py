@@ -10,20 +10,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import imagecodecs
 import numpy as np
-import PIL.Image
-import PIL.ImageMode
 import tifffile
 
 from bmzpack.errors import UserError
-
-PIL.Image.MAX_IMAGE_PIXELS = None  # slides are larger than what Pillow takes for an attack
+from kerazoo.files.calibration import calibration
+from kerazoo.files.pictures import decoding, is_16_bit_png, open_picture, picture_header, read_picture
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 SUFFIXES = (*TIFF_SUFFIXES, ".png", ".jpg", ".jpeg")
@@ -36,10 +33,6 @@ _LAYOUTS = {
 }
 _MOST_CHANNELS = 16
 """An axis longer than this is not proposed as channels."""
-_MICROMETRES = {
-    **dict.fromkeys(("um", "µm", "μm", "\\u00B5m", "micron", "microns", "micrometer"), 1.0),
-    **{"nm": 1e-3, "mm": 1e3, "cm": 1e4, "inch": 25.4e3, "m": 1e6},
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -249,15 +242,15 @@ class _Layout:
     def pages(self):
         """Give a function from a position on the leading axes to the plane (y, x, channel)."""
         if self.path.suffix.lower() not in TIFF_SUFFIXES:
-            picture = _read_picture(self.path)
+            picture = read_picture(self.path)
             yield lambda position: picture
             return
-        with _decoding(self.path), tifffile.TiffFile(self.path) as file:
+        with decoding(self.path), tifffile.TiffFile(self.path) as file:
             series = file.series[0]
             stored = _Pages(series)
 
             def read(position: tuple[int, ...]) -> np.ndarray:
-                with _decoding(self.path):
+                with decoding(self.path):
                     places = iter(position)
                     index = tuple(slice(None) if axis in "CSYX" else next(places) for axis in self.axes)
                     plane = stored.read(index)
@@ -299,9 +292,9 @@ def _layout_of(path: Path, axes: str | None) -> _Layout:
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"{path} is not an image that can be read: save it as TIFF, PNG or JPEG.")
     if path.suffix.lower() not in TIFF_SUFFIXES:
-        shape, dtype = _picture_header(path)
+        shape, dtype = picture_header(path)
         return _Layout(path, "YXS", shape, dtype, alpha=shape[2] in (2, 4))
-    with _decoding(path), tifffile.TiffFile(path) as file:
+    with decoding(path), tifffile.TiffFile(path) as file:
         _check_complete(path, file)
         series = file.series[0]
         letters, shape = _squeezed(series.axes, series.shape)
@@ -313,7 +306,7 @@ def _layout_of(path: Path, axes: str | None) -> _Layout:
             raise UserError(f"{path} has channels and colour samples (axes {letters}): save it with one or the other.")
         page = series.keyframe
         alpha = "S" in letters and any(int(extra) in (1, 2) for extra in page.extrasamples or ())
-        pixel_size, metadata = _calibration(file)
+        pixel_size, metadata = calibration(file)
         return _Layout(path, letters, shape, np.dtype(series.dtype), alpha, pixel_size, metadata)
 
 
@@ -372,24 +365,6 @@ def _check_complete(path: Path, file: tifffile.TiffFile) -> None:
             raise UserError(f"{path} is truncated (pixels are missing at its end): copy or export it again.")
 
 
-@contextlib.contextmanager
-def _decoding(path: Path) -> Iterator[None]:
-    """Turn whatever a decoder raises into a sentence; tifffile's own log lines are kept back."""
-    logger = logging.getLogger("tifffile")
-    disabled, logger.disabled = logger.disabled, True
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(
-            f"{path} is damaged, truncated or not what its name says ({type(error).__name__}: {error}): "
-            "copy or export it again."
-        ) from error
-    finally:
-        logger.disabled = disabled
-
-
 def _checked(plane: np.ndarray, path: Path, alpha: bool) -> np.ndarray:
     if alpha:
         transparency = plane[..., -1]
@@ -409,37 +384,9 @@ def _checked(plane: np.ndarray, path: Path, alpha: bool) -> np.ndarray:
     return plane
 
 
-def _picture_header(path: Path) -> tuple[tuple[int, int, int], np.dtype[Any]]:
-    """Shape (y, x, sample) and type of what `_read_picture` gives, without decoding it."""
-    with _decoding(path), PIL.Image.open(path) as image:
-        mode = PIL.ImageMode.getmode(_resolved_mode(image))
-        dtype = np.dtype(np.uint16 if _is_16_bit_png(path) else mode.typestr)
-        return (image.height, image.width, len(mode.bands)), dtype
-
-
-def _resolved_mode(image: PIL.Image.Image) -> str:
-    """The mode of a picture once its palette, if it has one, is resolved to colours."""
-    if image.mode not in ("P", "PA", "CMYK", "YCbCr"):
-        return image.mode
-    return "RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB"
-
-
-def _read_picture(path: Path) -> np.ndarray:
-    """A PNG or JPEG as (y, x, sample), palettes resolved to colours."""
-    with _decoding(path):
-        if _is_16_bit_png(path):
-            picture = imagecodecs.png_decode(path.read_bytes())
-        else:
-            with PIL.Image.open(path) as image:
-                picture = np.asarray(image.convert(_resolved_mode(image)))
-        if picture.dtype == bool:
-            picture = picture.astype(np.uint8)
-        return picture if picture.ndim == 3 else picture[..., None]
-
-
 def _read_indices(path: Path) -> np.ndarray:
     """The numbers that a mask file stores, palettes not resolved, axes of length one left away."""
-    with _decoding(path):
+    with decoding(path):
         if path.suffix.lower() in TIFF_SUFFIXES:
             with tifffile.TiffFile(path) as file:
                 _check_complete(path, file)
@@ -447,61 +394,7 @@ def _read_indices(path: Path) -> np.ndarray:
             return stored.reshape(_squeezed(file.series[0].axes, stored.shape)[1])
         if path.suffix.lower() != ".png":
             raise UserError(f"{path} is not a mask that can be read: save it as TIFF or PNG.")
-        if _is_16_bit_png(path):
+        if is_16_bit_png(path):
             return imagecodecs.png_decode(path.read_bytes())
-        with PIL.Image.open(path) as image:
+        with open_picture(path) as image:
             return np.asarray(image)
-
-
-def _is_16_bit_png(path: Path) -> bool:
-    """Whether a PNG has 16 bits per sample, which Pillow reduces to 8 in colour pictures."""
-    if path.suffix.lower() != ".png":
-        return False
-    with path.open("rb") as file:
-        header = file.read(26)
-    return header[12:16] == b"IHDR" and header[24] == 16
-
-
-def _calibration(file: tifffile.TiffFile) -> tuple[tuple[float, float] | None, dict[str, Any]]:
-    """Pixel size (y, x) in micrometres and further metadata, of ImageJ and OME files; others state print sizes."""
-    if file.is_imagej:
-        return _imagej_calibration(file)
-    if file.is_ome and file.ome_metadata:
-        return _ome_calibration(file.ome_metadata)
-    return None, {}
-
-
-def _imagej_calibration(file: tifffile.TiffFile) -> tuple[tuple[float, float] | None, dict[str, Any]]:
-    stated = file.imagej_metadata or {}
-    factor = _MICROMETRES.get(str(stated.get("unit", "")))
-    metadata: dict[str, Any] = {}
-    if "finterval" in stated:
-        metadata["finterval"] = float(stated["finterval"])
-    if factor is None:
-        return None, metadata
-    if "spacing" in stated:
-        metadata["spacing"] = float(stated["spacing"]) * factor
-    tags = file.pages.first.tags
-    sizes = []
-    for name in ("YResolution", "XResolution"):
-        numerator, denominator = tags[name].value if name in tags else (0, 1)
-        if not numerator:
-            return None, metadata
-        sizes.append(denominator / numerator * factor)
-    return (sizes[0], sizes[1]), metadata
-
-
-def _ome_calibration(xml: str) -> tuple[tuple[float, float] | None, dict[str, Any]]:
-    image = tifffile.xml2dict(xml).get("OME", {}).get("Image", {})
-    pixels = (image[0] if isinstance(image, list) else image).get("Pixels", {})
-    metadata: dict[str, Any] = {}
-    if "TimeIncrement" in pixels and pixels.get("TimeIncrementUnit", "s") == "s":
-        metadata["finterval"] = float(pixels["TimeIncrement"])
-    sizes = {}
-    for axis in "ZYX":
-        factor = _MICROMETRES.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
-        if f"PhysicalSize{axis}" in pixels and factor:
-            sizes[axis] = float(pixels[f"PhysicalSize{axis}"]) * factor
-    if "Z" in sizes:
-        metadata["spacing"] = sizes["Z"]
-    return ((sizes["Y"], sizes["X"]) if {"Y", "X"} <= set(sizes) else None), metadata

@@ -213,7 +213,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _load(content: bytes, storage_of: Callable[[_Kind, str, int], _Storage] | None = None) -> Any:
-    """What a pickle builds, after a look at its instructions."""
+    """What a pickle builds, judged by its instructions."""
     for instruction, argument, _ in pickletools.genops(content):
         if instruction.name not in _INSTRUCTIONS:
             raise UserError(

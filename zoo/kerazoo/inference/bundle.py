@@ -14,10 +14,9 @@ from bmzpack.measure.geometry import measure
 from bmzpack.settings import read_yaml, validate
 from kerazoo.config import DecodingConfig
 from kerazoo.data.normalise import EPSILON, Normalisation
-from kerazoo.exporting.labels import CHANNELS_FIRST
 from kerazoo.inference.network import load_model
 from kerazoo.models.recipe import Recipe, TileGeometry
-from kerazoo.models.stardist.bundle import FULL_RESOLUTION
+from kerazoo.models.registry import family_of_kind
 
 
 def load_bundle(path: Path) -> tuple[keras.Model, Recipe]:
@@ -48,12 +47,15 @@ def load_bundle(path: Path) -> tuple[keras.Model, Recipe]:
         if weights is None:
             known = ", ".join(described) or "none"
             raise UserError(f"{path} has no keras_v3 weights ({known}): use a bundle of a Keras 3 network.")
-        model = _as_trained(load_model(folder / str(weights["source"])))
+        model = _without_rim(load_model(folder / str(weights["source"])))
     own = (description.get("config") or {}).get("kerazoo")
     if own is None:
         return model, derived_recipe(description, model, str(path))
     # What programs lack is part of the bundle's network; what remains to be done before it is what the bundle declares.
     recipe = validate(Recipe, own, f"{path}, config.kerazoo")
+    model = family_of_kind(recipe.targets).unpacked(model)
+    if len(description["inputs"]) > 1:
+        return model, recipe
     operations = description["inputs"][0].get("preprocessing", [])
     return model, recipe.model_copy(update={"normalisation": _normalisation(operations, recipe.channels, str(path))})
 
@@ -100,15 +102,13 @@ def derived_recipe(description: dict[str, Any], model: keras.Model, name: str) -
     )
 
 
-def _as_trained(model: keras.Model) -> keras.Model:
-    """The network without what the packer puts behind it for other programs.
+def _without_rim(model: keras.Model) -> keras.Model:
+    """The network without zeros around an output that is smaller than the input, which the packer adds.
 
-    That is zeros around an output that is smaller than the input: the tiling here places such an output, and has
-    something better than zeros for the border of an image. And another layout, or the enlargement, of an output.
+    The tiling here places such an output, and has something better than zeros for the border of an image.
     """
     last = model.layers[-1]
-    behind = isinstance(last, keras.layers.ZeroPadding2D) or last.name in (FULL_RESOLUTION, CHANNELS_FIRST)
-    return keras.Model(model.inputs, last.input) if behind else model
+    return keras.Model(model.inputs, last.input) if isinstance(last, keras.layers.ZeroPadding2D) else model
 
 
 def _channel_names(tensor: dict[str, Any], name: str) -> list[str]:

@@ -1,30 +1,59 @@
-"""From a name to what can be applied to images: a trained network by its task, or what needs no training."""
+"""From a name to what can be applied to images: a trained network, or what needs no training."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import Protocol
+
+import numpy as np
 
 from bmzpack.errors import UserError
-from kerazoo.inference.classical import ClassicalPredictor
-from kerazoo.inference.classifier import PatchClassifier
-from kerazoo.inference.objects import OBJECTS, ObjectPredictor
+from kerazoo.inference.patch_predictor import PatchPredictor
 from kerazoo.inference.predictor import Predictor
 from kerazoo.inference.source import open_source
+from kerazoo.inference.without_network import WithoutNetwork, is_without_network
+from kerazoo.models.family import Family
+from kerazoo.models.recipe import Recipe
 from kerazoo.runs.run import Run
 
-AnyPredictor = Predictor | PatchClassifier | ClassicalPredictor
+
+class Applicable(Protocol):
+    """What can be applied to images, whatever it is."""
+
+    recipe: Recipe
+    family: Family
+
+    @property
+    def channels(self) -> int | None:
+        """Channels of the images; None where any number will do."""
+        ...
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Refuse images of a shape (y, x, channel) that cannot be predicted."""
+        ...
+
+    def result(self, image: np.ndarray, probabilities: np.ndarray | None = None) -> np.ndarray:
+        """Labels or class indices, int32 (y, x), of a raw image; of patches, one for each.
+
+        Parameters
+        ----------
+        image
+            Array (y, x, channel) as it was read, of any integer or float dtype.
+        probabilities
+            Gets the network's outputs, float32 (y, x, channel), if it is there.
+        """
+        ...
 
 
 def load_predictor(
     source: Run | str | os.PathLike[str], *, tile: int | None = None, diameter: float | None = None
-) -> AnyPredictor:
+) -> Applicable:
     """Load what a user names.
 
     Parameters
     ----------
     source
-        A run, its folder, a bundle, or `classical2d`, which needs no training.
+        A run, its folder, a bundle, or an entry of the registry that needs no training.
     tile
         Largest side of the tiles in pixels, for networks that give something for every pixel.
     diameter
@@ -33,8 +62,8 @@ def load_predictor(
 
     Returns
     -------
-    Predictor, PatchClassifier or ClassicalPredictor
-        By the task of the recipe.
+    Applicable
+        Of a network that classifies patches, a `PatchPredictor`.
 
     Raises
     ------
@@ -42,8 +71,8 @@ def load_predictor(
         There is no such run or bundle, or the bundle does not say what is needed; or a diameter is given that is not
         above 0, or where images are not rescaled.
     """
-    if is_classical(source):
-        model, recipe = None, ClassicalPredictor().recipe
+    if is_without_network(source):
+        model, recipe = None, WithoutNetwork(str(source)).recipe
     else:
         model, recipe = open_source(source)
     if diameter is not None and recipe.scale is None:
@@ -51,14 +80,7 @@ def load_predictor(
     if diameter is not None and diameter <= 0:
         raise UserError(f"--diameter {diameter:g} is no diameter: give that of the objects, in pixels of the images.")
     if model is None:
-        return ClassicalPredictor()
-    if recipe.task == "classification":
-        return PatchClassifier(model, recipe)
-    if recipe.targets in OBJECTS:
-        return ObjectPredictor(model, recipe, tile=tile, diameter=diameter)
-    return Predictor(model, recipe, tile=tile)
-
-
-def is_classical(source: Run | str | os.PathLike[str]) -> bool:
-    """Whether the registry's method without training is meant, and not a run of that name."""
-    return not isinstance(source, Run) and str(source) == ClassicalPredictor.NAME and not Path(source).exists()
+        return WithoutNetwork(str(source))
+    if recipe.patch is not None:
+        return PatchPredictor(model, recipe)
+    return Predictor(model, recipe, tile=tile, diameter=diameter)

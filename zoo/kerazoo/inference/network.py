@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -28,29 +29,11 @@ def load_model(path: Path) -> keras.Model:
     return model
 
 
-def compiled(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
-    """Turn a network into a function of one tile, see `compiled_batch`.
-
-    Parameters
-    ----------
-    model
-        A network with one input (batch, y, x, channel) and one output (batch, y, x, class).
-
-    Returns
-    -------
-    callable
-        From a tile (y, x, channel), float32, to the output (y, x, class), float32.
-
-    Raises
-    ------
-    UserError
-        The network has several inputs or outputs.
-    """
-    forward = compiled_batch(model, 1)
-    return lambda tile: forward(tile[None])[0]
+Batch = dict[str, np.ndarray]
+"""Arrays (batch, ...), float32, by the id of an input or output."""
 
 
-def compiled_batch(model: keras.Model, size: int | None = None) -> Callable[[np.ndarray], np.ndarray]:
+def compiled(model: keras.Model, size: int | None = None) -> Callable[[Batch], Batch]:
     """Turn a network into a function of a batch.
 
     On TensorFlow the network is traced once for all sizes, and its variables become constants: then the graph optimiser
@@ -60,40 +43,48 @@ def compiled_batch(model: keras.Model, size: int | None = None) -> Callable[[np.
     Parameters
     ----------
     model
-        A network with one input and one output.
+        A network.
     size
         Of the batches; by default any.
 
     Returns
     -------
     callable
-        From an array (batch, ...) to the output (batch, ...), both float32.
-
-    Raises
-    ------
-    UserError
-        The network has several inputs or outputs.
+        From the inputs to the outputs, by their ids. Inputs that the network does not have are not used; that of a
+        network with one input may have any name.
     """
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise UserError(
-            f"The network {model.name} has {len(model.inputs)} inputs and {len(model.outputs)} outputs: "
-            "only networks with one of each can be applied to images."
-        )
+    names, outputs = [tensor.name for tensor in model.inputs], model.output_names
+
+    def arranged(batch: Batch) -> list[np.ndarray]:
+        return list(batch.values()) if len(names) == 1 else [batch[name] for name in names]
+
     if keras.backend.backend() != "tensorflow":
-        return lambda batch: keras.tree.flatten(model.predict_on_batch(batch))[0]
+
+        def predicted(batch: Batch) -> Batch:
+            inputs = arranged(batch)
+            result = model.predict_on_batch(inputs[0] if len(names) == 1 else inputs)
+            return dict(zip(outputs, keras.tree.flatten(result), strict=True))
+
+        return predicted
 
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    signature = tf.TensorSpec((size, *model.inputs[0].shape[1:]), tf.float32)
+    signature = [tf.TensorSpec((size, *tensor.shape[1:]), tf.float32) for tensor in model.inputs]
 
-    @tf.function(input_signature=[signature])
-    def forward(batch):
-        return tf.cast(keras.tree.flatten(model(batch, training=False))[0], tf.float32)
+    @tf.function(input_signature=signature)
+    def forward(*inputs):
+        result = model(inputs[0] if len(names) == 1 else list(inputs), training=False)
+        return [tf.cast(tensor, tf.float32) for tensor in keras.tree.flatten(result)]
 
     frozen = convert_variables_to_constants_v2(forward.get_concrete_function())
-    # the buffer of the result, which numpy() would copy
-    return lambda batch: np.asarray(memoryview(frozen(tf.constant(batch))[0]))
+
+    def computed(batch: Batch) -> Batch:
+        results = frozen(*(tf.constant(array) for array in arranged(batch)))
+        # the buffers of the results, which numpy() would copy
+        return {name: np.asarray(memoryview(tensor)) for name, tensor in zip(outputs, results, strict=True)}
+
+    return computed
 
 
 def memory_per_pixel(model: keras.Model, size: int) -> int:
@@ -121,5 +112,11 @@ def _largest(model: keras.Model, size: int) -> int:
     """Values of the largest tensor, also of networks within the network."""
     within = [layer for layer in model.layers if isinstance(layer, keras.Model)]
     tensors = keras.tree.flatten([layer.output for layer in model.layers if layer not in within])
-    shapes = keras.Model(model.inputs, tensors).compute_output_shape((1, size, size, model.inputs[0].shape[-1]))
+    shapes = keras.Model(model.inputs, tensors).compute_output_shape(_shapes(model, size))
     return max([math.prod(shape) for shape in shapes] + [_largest(network, size) for network in within])
+
+
+def _shapes(model: keras.Model, size: int) -> Any:
+    """Shapes of the inputs for one image with sides of so many pixels."""
+    shapes = [(1, size, size, tensor.shape[-1]) for tensor in model.inputs]
+    return shapes[0] if len(shapes) == 1 else shapes

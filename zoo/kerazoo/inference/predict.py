@@ -11,17 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from bmzpack.errors import UserError
-from bmzpack.files import new_file, refuse_existing
-from kerazoo.files.legend import LEGEND
-from kerazoo.files.pairs import stem_of
 from kerazoo.files.read import Stack, open_stack
-from kerazoo.files.write import create_tiff, fill, label_dtype
-from kerazoo.inference.classical import ClassicalPredictor
-from kerazoo.inference.classifier import PatchClassifier
-from kerazoo.inference.classify import TABLE, classify_stacks, has_map
+from kerazoo.inference.class_results import ClassResults
+from kerazoo.inference.image_results import ImageResults
 from kerazoo.inference.load import load_predictor
-from kerazoo.inference.objects import ObjectPredictor
-from kerazoo.inference.predictor import Predictor
 from kerazoo.runs.run import Run
 
 
@@ -45,8 +38,8 @@ def predict(
     are predicted plane by plane, each plane with labels of its own; axes, pixel size, slice distance and frame
     interval are kept. An 8192 x 8192 image takes less than 2 GB beside the network's weights.
 
-    A classifier of patches gives one table for all images, see `kerazoo.inference.classify`, and a class map with one
-    pixel per patch for every image that is larger than a patch.
+    A classifier of patches gives one table for all images, see `kerazoo.inference.class_results`, and a class map with
+    one pixel per patch for every image that is larger than a patch.
 
     Parameters
     ----------
@@ -88,23 +81,22 @@ def predict(
     """
     output = Path(output)
     images = [Path(image) for image in ([images] if isinstance(images, str | os.PathLike) else images)]
-    targets = _targets(images, output, probabilities)
+    if not images:
+        raise UserError("There are no images to predict: name at least one file.")
     predictor = load_predictor(source, tile=tile, diameter=diameter)
-    classifies = isinstance(predictor, PatchClassifier)
+    classifies = predictor.recipe.task == "classification"
     if stride is not None and not (classifies and stride > 0):
         raise UserError("The stride is a distance in pixels of the patches of a classifier: leave --stride out.")
-    if probabilities and isinstance(predictor, ClassicalPredictor | ObjectPredictor):
+    if probabilities and not predictor.family.shows_probabilities:
         raise UserError(f"{source} gives no probabilities: leave --probabilities out.")
     if classifies:
-        refuse_existing(output / TABLE, overwrite)
+        results = ClassResults(predictor, images, output, probabilities, overwrite, stride)
+    else:
+        results = ImageResults(predictor, images, output, probabilities, overwrite)
     stacks = [open_stack(image, axes, predictor.channels) for image in images]
-    mapped = [not isinstance(predictor, PatchClassifier) or has_map(predictor, stack) for stack in stacks]
-    if classifies and any(mapped):
-        refuse_existing(output / LEGEND, overwrite)
-    _check_targets(images, list(itertools.compress(zip(images, targets, strict=True), mapped)), overwrite)
+    results.check(stacks)
     for stack in stacks:
-        if isinstance(predictor, Predictor):
-            predictor.check(stack.plane_shape)
+        predictor.check(stack.plane_shape)
         if stack.dtype.kind == "f":
             for _ in stack.planes():
                 pass
@@ -112,82 +104,10 @@ def predict(
     made = not output.exists()
     try:
         with _shown(stacks, progress) as planes:
-            if isinstance(predictor, PatchClassifier):
-                return classify_stacks(predictor, stacks, targets, output / TABLE, stride, overwrite, planes)
-            for stack, (labels, *others) in zip(stacks, targets, strict=True):
-                _predict_stack(predictor, stack, labels, others[0] if others else None, overwrite, planes)
+            return results.write(stacks, planes)
     finally:
         if made and output.is_dir() and not any(output.iterdir()):
             output.rmdir()
-    return list(itertools.chain(*targets))
-
-
-def _targets(images: list[Path], output: Path, probabilities: bool) -> list[list[Path]]:
-    """The files for every image."""
-    if not images:
-        raise UserError("There are no images to predict: name at least one file.")
-    suffixes = [".tif", "_probabilities.tif"] if probabilities else [".tif"]
-    return [[output / (stem_of(image) + suffix) for suffix in suffixes] for image in images]
-
-
-def _check_targets(images: list[Path], written: list[tuple[Path, list[Path]]], overwrite: bool) -> None:
-    """Refuse files that exist, or that two images would be written to; of every image that any is written for."""
-    sources = {image.resolve() for image in images}
-    seen: dict[Path, Path] = {}
-    for image, target in ((image, target) for image, files in written for target in files):
-        if target in seen:
-            raise UserError(f"{seen[target]} and {image} would both be written to {target}: predict them separately.")
-        if target.resolve() in sources:
-            raise UserError(f"{target} is an image to be predicted: choose another output folder with -o.")
-        refuse_existing(target, overwrite)
-        seen[target] = image
-
-
-def _predict_stack(
-    predictor: Predictor | ClassicalPredictor,
-    stack: Stack,
-    labels: Path,
-    probabilities: Path | None,
-    overwrite: bool,
-    planes: Iterator[None],
-) -> None:
-    height, width, _ = stack.plane_shape
-    leading = stack.axes[:-3]
-    with contextlib.ExitStack() as files:
-        kept = None
-        if probabilities is not None:
-            kept = create_tiff(
-                files.enter_context(new_file(probabilities, overwrite)),
-                leading + "YXC",
-                (*stack.leading_shape, height, width, len(predictor.recipe.classes)),
-                np.float32,
-                stack.pixel_size,
-                stack.metadata,
-            )
-        path = files.enter_context(new_file(labels, overwrite))
-        written = None
-        for index, plane in zip(np.ndindex(stack.leading_shape), stack.planes(), strict=True):
-            more = () if kept is None else (kept[index],)
-            result = predictor.result(plane, *more)
-            dtype = label_dtype(int(result.max()))
-            if written is None or np.result_type(written.dtype, dtype) != written.dtype:
-                # The first plane, or the first with more objects than the file's type can count.
-                earlier = None if written is None else np.array(written)
-                written = None
-                written = create_tiff(
-                    path,
-                    leading + "YX",
-                    (*stack.leading_shape, height, width),
-                    dtype,
-                    stack.pixel_size,
-                    stack.metadata,
-                    predictor.recipe.classes if predictor.recipe.targets == "classes" else None,
-                )
-                if earlier is not None:
-                    written[...] = earlier
-            fill(written[index], result)
-            next(planes)
-        del kept, written
 
 
 @contextlib.contextmanager

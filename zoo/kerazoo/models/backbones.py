@@ -17,7 +17,7 @@ import numpy as np
 from bmzpack.errors import UserError
 
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's red, green and blue values between 0 and 1."""
+"""Mean and deviation of ImageNet's red, green and blue values between 0 and 1."""
 
 
 @dataclasses.dataclass(frozen=True)

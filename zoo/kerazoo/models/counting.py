@@ -51,7 +51,7 @@ class LayerCount:
 
     name: str
     shape: tuple[int, ...]
-    """Of its output, without the batch."""
+    """Shape of its output, without the batch."""
     parameters: int
     units: int
     connections: int

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from kerazoo.config import DecodingConfig, Section
+from bmzpack.settings import Section
+from kerazoo.config import DecodingConfig
 from kerazoo.data.normalise import Normalisation
+from kerazoo.data.patches import Patch
+from kerazoo.data.rescale import Scale
 
 
 class TileGeometry(Section):
@@ -23,25 +26,10 @@ class TileGeometry(Section):
     grid: int = 1
     """The output has one pixel for so many pixels of the input, along y and x."""
 
-
-class Scale(Section):
-    """To which size images are brought for the network."""
-
-    network: float
-    """Median diameter in pixels of the objects that the network sees."""
-    images: float
-    """Median diameter in pixels of the objects on the training images."""
-
-
-class Patch(Section):
-    """How patches are cut out of images, in pixels."""
-
-    size: int
-    """Side of the patches."""
-    stride: int
-    """Distance of those that are cut out of annotated images."""
-    purity: float
-    """Part of a patch that one class has to cover."""
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Space axes of the network's input, in their order."""
+        return ("y", "x")
 
 
 class Recipe(Section):
@@ -54,11 +42,12 @@ class Recipe(Section):
     channel_names: list[str]
     classes: list[str]
     """Names of the output channels; of classes of pixels the background first."""
-    targets: Literal["classes", "foreground", "border", "stars", "flows", "fields", "patch"]
+    targets: str
+    """What the network learns, ``targets.kind`` of the configuration; names the family that decodes the output."""
     patch: Patch | None = None
-    """How patches are cut, for `patch` targets."""
+    """How patches are cut, of networks that give one class per patch."""
     scale: Scale | None = None
-    """Where images are rescaled, for `flows` and `fields` targets."""
+    """Where images are rescaled."""
     annotation: Literal["labels", "classes", "binary", "image"] = "labels"
     """What the values of the masks mean; those that a bundle is evaluated on are read alike."""
     axes: str | None = None
@@ -67,3 +56,13 @@ class Recipe(Section):
     normalisation: Normalisation
     decoding: DecodingConfig
     geometry: TileGeometry
+
+    @property
+    def binary(self) -> bool:
+        """Whether the result is a foreground (1) on a background (0), and not one of several classes."""
+        return self.targets == "foreground"
+
+    @property
+    def named_classes(self) -> list[str] | None:
+        """Names of the values of a class map; None for labels of objects and for a foreground."""
+        return self.classes if self.task == "semantic" and not self.binary else None

@@ -17,22 +17,22 @@ from matplotlib.figure import Figure
 
 from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
-from kerazoo.reports.figures import BLUE, GREEN, INK, ORANGE, PINK, SKY, VERMILION, save
+from kerazoo.models.family import Task
+from kerazoo.reports.figures import BLUE, GREEN, INK, ORANGE, PINK, SKY, VERMILION, plain, read_history, save
+from kerazoo.reports.settings import differs, flat_settings
+from kerazoo.reports.tasks import PRESENTATIONS
 from kerazoo.runs.run import Run
 
-SEEDS = ("training.seed", "split.seed")
-"""Runs that differ in nothing else are repetitions of each other."""
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PINK, SKY, INK)
 _OF_WEIGHTS = ("model.weights", "training.transfer", "training.freeze_until")
-DEFAULT_SCORES = {"instances": "ap_50", "semantic": "iou", "classification": "balanced_accuracy"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
-    """What is compared of a run."""
+    """A run as it is compared."""
 
     path: Path
-    task: str
+    task: Task
     settings: dict[str, Any]
     """The configuration, flat: `training.epochs` and so on."""
     history: dict[str, np.ndarray]
@@ -104,7 +104,7 @@ def compare(
     _check(finished)
     groups = group_runs(finished)
     names = list(dict.fromkeys(name for run in finished for name in run.scores))
-    score = score or DEFAULT_SCORES[finished[0].task]
+    score = score or PRESENTATIONS[finished[0].task].compared[0]
     if not any(group.values(score) for group in groups):
         raise UserError(f"No run has the score {score!r}: choose one of {', '.join(names)}.")
     result = {
@@ -139,7 +139,7 @@ def group_runs(runs: Sequence[Finished]) -> list[Group]:
     members: dict[str, list[Finished]] = {}
     settings: dict[str, dict[str, Any]] = {}
     for run in runs:
-        kept = {name: value for name, value in run.settings.items() if _matters(name)}
+        kept = {name: value for name, value in run.settings.items() if differs(name)}
         key = repr(sorted(kept.items()))
         members.setdefault(key, []).append(run)
         settings[key] = kept
@@ -151,13 +151,9 @@ def group_runs(runs: Sequence[Finished]) -> list[Group]:
     return [Group(labels[key] or group[0].settings["model.name"], group) for key, group in members.items()]
 
 
-def _matters(name: str) -> bool:
-    return name not in SEEDS and not name.startswith("publication.")
-
-
 def _label(settings: Mapping[str, Any], names: Sequence[str], short: bool) -> str:
-    """Settings in one line; of a path its name only, where a short label is wanted. What would become of pretrained
-    weights is left out where there are none.
+    """Settings in one line, with ``short`` a path by its name only. Settings of pretrained weights are left out where
+    there are none.
     """
 
     def text(value: Any) -> str:
@@ -173,13 +169,10 @@ def _label(settings: Mapping[str, Any], names: Sequence[str], short: bool) -> st
 
 
 def _read(run: Run) -> Finished:
-    scores = run.read("record").get("scores")
+    scores = run.record.scores
     if not scores:
         raise UserError(f"{run.path} has no validation scores yet: finish it with `kerazoo train --resume`.")
-    with (run.path / "history.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    history = {name: np.array([float(row[name] or "nan") for row in rows]) for name in rows[0]}
-    return Finished(run.path, run.recipe.task, _flat(run.config.model_dump(mode="json")), history, scores)
+    return Finished(run.path, run.recipe.task, flat_settings(run.config), read_history(run.history_path), scores)
 
 
 def _check(runs: Sequence[Finished]) -> None:
@@ -195,13 +188,6 @@ def _check(runs: Sequence[Finished]) -> None:
                 f"{run.path} is a run of {run.task}, but {runs[0].path} one of {runs[0].task}: their scores cannot be "
                 "compared."
             )
-
-
-def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    rows = {}
-    for name, value in content.items():
-        rows |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return rows
 
 
 def _statistics(values: Sequence[float]) -> dict[str, float | int | None]:
@@ -250,9 +236,7 @@ def _draw(groups: Sequence[Group], score: str, path: Path) -> None:
     right.set_xlim(-0.6, len(groups) - 0.4)
     right.set_xticks([])
     for ax in (*left, right):
-        ax.grid(axis="y" if ax is right else "both", alpha=0.25, linewidth=0.6)
-        ax.tick_params(labelsize=8)
-        ax.spines[["top", "right"]].set_visible(False)
+        plain(ax, "y" if ax is right else "both")
     handles = [right.plot([], [], "o-", color=colour, markersize=5, linewidth=2)[0] for colour in colours]
     figure.legend(handles, labels, loc="lower left", frameon=False, fontsize=9)
     save(figure, path)

@@ -1,51 +1,26 @@
-"""Figures of a run: learning curves, and predictions beside the truth. Colours are those of Okabe and Ito (2008)."""
+"""What all figures share: colours (Okabe and Ito 2008), displayed images, axes, PNG files; and the learning curves."""
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Literal
 
-import cv2
 import numpy as np
 from matplotlib import ticker
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
-from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
-from skimage.measure import find_contours, regionprops
 
 from bmzpack.files import new_file
-from kerazoo.evaluation.matching import match, overlaps
-from kerazoo.evaluation.scores import count
-from kerazoo.files.legend import CLASS_COLOURS, class_colours
-from kerazoo.models.recipe import Recipe
+from kerazoo.files.legend import CLASS_COLOURS
 
 SKY, ORANGE, GREEN, PINK, BLUE, VERMILION, _ = CLASS_COLOURS
-MATCHED, UNMATCHED = SKY, ORANGE
 INK, PAPER = "#222222", "white"
-WINDOW = 320
-"""Largest side of the part of an image that is shown, in pixels."""
 GAMMA = 0.7
 """Exponent of displayed grey values."""
 RESOLUTION = 125
 """Dots per inch of the figures."""
-
-
-class Example(NamedTuple):
-    """An image with its annotation and its result."""
-
-    id: str
-    image: np.ndarray
-    """(y, x, channel), any dtype."""
-    truth: np.ndarray
-    """As the annotation is read, int (y, x)."""
-    prediction: np.ndarray
-    """The result, int (y, x)."""
 
 
 def draw_curves(history: Path, path: Path) -> None:
@@ -58,9 +33,7 @@ def draw_curves(history: Path, path: Path) -> None:
     path
         PNG file to write.
     """
-    with history.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    columns = {name: np.array([float(row[name] or "nan") for row in rows]) for name in (rows[0] if rows else ())}
+    columns = read_history(history)
     metrics = [name for name in columns if f"val_{name}" in columns]
     if not metrics:
         return
@@ -77,49 +50,18 @@ def draw_curves(history: Path, path: Path) -> None:
         ax.set_title(name.replace("_", " "), fontsize=10, color=INK)
         ax.set_xlabel("epoch", fontsize=9)
         ax.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, nbins=6))
-        ax.tick_params(labelsize=8)
-        ax.grid(alpha=0.25, linewidth=0.6)
-        ax.spines[["top", "right"]].set_visible(False)
+        plain(ax)
         ax.legend(frameon=False, fontsize=8)
     for ax in axes[len(metrics) :]:
         ax.set_axis_off()
     save(figure, path)
 
 
-def draw_examples(examples: Sequence[Example], recipe: Recipe, path: Path) -> None:
-    """Draw image, truth and prediction side by side, one row per example.
-
-    Of a large image the part with the most wrong pixels is shown. Outlines of objects tell whether they are matched at
-    IoU 0.5; classes are laid over the image in colour.
-
-    Parameters
-    ----------
-    examples
-        What to show.
-    recipe
-        Its task, classes and ignored value.
-    path
-        PNG file to write.
-    """
-    views = [_View(example, recipe) for example in examples]
-    side, title, caption, foot, gap = 2.9, 0.27, 0.24, 0.42, 0.04
-    heights = [side * view.aspect for view in views]
-    width, height = 3 * side, title + sum(heights) + caption * len(views) + foot
-    figure = Figure(figsize=(width, height))
-    for column, name in enumerate(("image", "truth", "prediction")):
-        figure.text((column + 0.5) / 3, 1 - 0.06 / height, name, ha="center", va="top", fontsize=10, color=INK)
-    top = height - title
-    for view, row_height in zip(views, heights, strict=True):
-        figure.text(gap / width, (top - caption + 0.05) / height, view.caption, fontsize=8, color=INK)
-        top -= caption + row_height
-        for column, paint in enumerate((view.paint_image, view.paint_truth, view.paint_prediction)):
-            ax = figure.add_axes(
-                ((column * side + gap) / width, top / height, (side - 2 * gap) / width, (row_height - gap) / height)
-            )
-            ax.set_axis_off()
-            paint(ax)
-    figure.legend(handles=_legend(recipe), loc="lower center", ncols=4, frameon=False, fontsize=9)
-    save(figure, path)
+def read_history(path: Path) -> dict[str, np.ndarray]:
+    """The columns of a history.csv by name, float (epoch); NaN where a cell is empty, nothing without any epoch."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return {name: np.array([float(row[name] or "nan") for row in rows]) for name in (rows[0] if rows else ())}
 
 
 def displayed(image: np.ndarray) -> np.ndarray:
@@ -153,114 +95,8 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(written, dpi=RESOLUTION, facecolor=PAPER, metadata={"Software": None})
 
 
-class _View:
-    """What is painted of one example."""
-
-    def __init__(self, example: Example, recipe: Recipe) -> None:
-        self.recipe = recipe
-        self.objects = recipe.task == "instances"
-        valid = example.truth != recipe.ignore
-        truth, prediction = np.where(valid, example.truth, 0), np.where(valid, example.prediction, 0)
-        if self.objects:
-            pairs = overlaps(truth, prediction)
-            found = match(pairs, 0.5)
-            self.true_matches = pairs.truth_labels[pairs.truth[found]]
-            self.predicted_matches = pairs.prediction_labels[pairs.prediction[found]]
-            right = np.isin(truth, [0, *self.true_matches]) & np.isin(prediction, [0, *self.predicted_matches])
-            wrong = ~right | ((truth > 0) != (prediction > 0))
-        else:
-            if recipe.targets == "foreground":
-                truth, prediction = (truth > 0).astype(np.int32), (prediction > 0).astype(np.int32)
-            wrong = truth != prediction
-        part = _window(wrong)
-        self.truth, self.prediction, self.valid = truth[part], prediction[part], valid[part]
-        self.picture = displayed(example.image)[part]
-        self.grey = self.picture if self.picture.ndim == 2 else self.picture.mean(axis=2)
-        self.aspect = self.truth.shape[0] / self.truth.shape[1]
-        scores = count(example.truth, example.prediction, recipe).scores()
-        shown = (
-            ("ap_50", "dice") if self.objects else ("dice",) if recipe.targets == "foreground" else ("iou", "accuracy")
-        )
-        figures = [f"{_NAMES[name]} {scores[name]:.2f}" for name in shown if scores[name] is not None]
-        name = example.id if len(example.id) <= 40 else f"{example.id[:37]}..."
-        whole = truth.shape == self.truth.shape
-        size = f"{truth.shape[1]} x {truth.shape[0]} px"
-        extent = size if whole else f"{self.truth.shape[1]} x {self.truth.shape[0]} px of {size}"
-        self.caption = "   ".join([name, *figures, extent])
-
-    def paint_image(self, ax: Axes) -> None:
-        ax.imshow(self.picture, cmap="gray", **_EXACT)
-
-    def paint_truth(self, ax: Axes) -> None:
-        if self.objects:
-            self._paint_objects(ax, self.truth, self.true_matches)
-        else:
-            self._paint_classes(ax, self.truth)
-
-    def paint_prediction(self, ax: Axes) -> None:
-        if self.objects:
-            self._paint_objects(ax, self.prediction, self.predicted_matches)
-        else:
-            self._paint_classes(ax, self.prediction)
-
-    def _paint_objects(self, ax: Axes, labels: np.ndarray, matched: np.ndarray) -> None:
-        # Coloured outlines need a background without colours, and not a bright one.
-        ax.imshow(self.grey * (1 if self.picture.ndim == 2 else 0.7), cmap="gray", **_EXACT)
-        for kept, colour in ((np.isin(labels, matched), MATCHED), (~np.isin(labels, matched), UNMATCHED)):
-            ax.add_collection(LineCollection(_outlines(np.where(kept, labels, 0)), colors=colour, linewidths=1.1))
-
-    def _paint_classes(self, ax: Axes, classes: np.ndarray) -> None:
-        # On a pale grey the classes keep the colours of the legend.
-        shade = 0.35 + 0.65 * self.grey if self.recipe.targets == "classes" else self.grey
-        ax.imshow(shade, cmap="gray", **_EXACT)
-        colours = np.array([to_rgba(colour, 0.5) for colour in _class_colours(self.recipe)])
-        if self.recipe.targets == "foreground":
-            colours[0, 3] = 0
-        overlay = colours[classes]
-        overlay[~self.valid] = to_rgba(PAPER, 0.8)
-        ax.imshow(overlay, **_EXACT)
-
-
-_EXACT: dict[str, Any] = {"vmin": 0, "vmax": 1, "aspect": "auto", "interpolation": "nearest"}
-_NAMES = {"ap_50": "AP50", "dice": "Dice", "iou": "mean IoU", "accuracy": "accuracy"}
-
-
-def _outlines(labels: np.ndarray) -> list[np.ndarray]:
-    """Outlines of all objects as lines of points (x, y)."""
-    lines = []
-    # numbered anew, for regionprops goes through all numbers up to the largest
-    numbers = np.unique(np.append(labels, 0), return_inverse=True)[1][:-1].reshape(labels.shape)
-    for region in regionprops(numbers):
-        corner = np.array(region.bbox[:2])
-        for line in find_contours(np.pad(region.image, 1).astype(np.float32), 0.5):
-            lines.append((line + corner - 1)[:, ::-1])
-    return lines
-
-
-def _window(wrong: np.ndarray) -> tuple[slice, slice]:
-    """The part of at most `WINDOW` pixels a side, not too slender, with the most wrong pixels."""
-    largest = min(WINDOW, max(1, 3 * min(wrong.shape) // 2))
-    height, width = (min(length, largest) for length in wrong.shape)
-    integral = cv2.integral(wrong.astype(np.uint8))
-    inside = (
-        integral[height:, width:]
-        - integral[:-height, width:]
-        - integral[height:, :-width]
-        + integral[:-height, :-width]
-    )
-    y, x = np.unravel_index(inside.argmax(), inside.shape)
-    return np.s_[y : y + height, x : x + width]
-
-
-def _class_colours(recipe: Recipe) -> list[str]:
-    return [PAPER, SKY] if recipe.targets == "foreground" else class_colours(len(recipe.classes))
-
-
-def _legend(recipe: Recipe) -> list[Line2D | Patch]:
-    if recipe.task == "instances":
-        return [
-            Line2D([], [], color=MATCHED, label="matched (IoU 0.5 or more)"),
-            Line2D([], [], color=UNMATCHED, label="missed in the truth, false in the prediction"),
-        ]
-    entries = list(zip(recipe.classes, _class_colours(recipe), strict=True))
-    return [Patch(color=colour, alpha=0.7, label=name) for name, colour in entries[recipe.targets == "foreground" :]]
+def plain(ax: Axes, grid: Literal["both", "x", "y"] = "both") -> None:
+    """Give axes a faint grid, small numbers and no frame above and on the right."""
+    ax.grid(axis=grid, alpha=0.25, linewidth=0.6)
+    ax.tick_params(labelsize=8)
+    ax.spines[["top", "right"]].set_visible(False)

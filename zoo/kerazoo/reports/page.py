@@ -12,8 +12,6 @@ from typing import Any
 
 from PIL import Image
 
-ROWS = 1000
-"""So many images are listed at most, the worst ones."""
 LARGEST_PNG = 700_000
 """Figures of more bytes are embedded as JPEG."""
 
@@ -80,7 +78,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]], kind: str = "") 
     Parameters
     ----------
     header
-        Of the columns; all empty for none.
+        Headings of the columns; all empty for none.
     rows
         Cells.
     kind

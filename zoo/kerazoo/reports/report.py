@@ -3,77 +3,49 @@
 from __future__ import annotations
 
 import html
-import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bmzpack.files import new_file
 from kerazoo.config import Config
 from kerazoo.models.recipe import Recipe
-from kerazoo.models.registry import get_model
-from kerazoo.reports.class_report import class_sections, class_tiles
+from kerazoo.models.registry import family_of_kind, get_model
 from kerazoo.reports.page import Markup, inline, page, paragraph, table
-from kerazoo.reports.pixel_report import pixel_sections, pixel_tiles
+from kerazoo.reports.tasks import PRESENTATIONS
 from kerazoo.runs.run import Run
 
+CHANNELS = 5
+"""So many output channels are named at most; of more, the first three."""
 
-def report(
-    run: Run | str | os.PathLike[str], output: str | os.PathLike[str] | None = None, *, overwrite: bool = True
-) -> Path:
-    """Write the report of a run.
+
+def render(run: Run, opening: Mapping[str, str]) -> str:
+    """The report as HTML: less than 5 MB that need no other file and no network.
 
     Parameters
     ----------
     run
-        A run or its folder.
-    output
-        The HTML file; by default report.html in the run folder.
-    overwrite
-        Whether the file may be replaced.
-
-    Returns
-    -------
-    Path
-        The file: a page of less than 5 MB that needs no other file and no network.
-
-    Raises
-    ------
-    UserError
-        There is no run, or the file cannot be written.
+        A trained run.
+    opening
+        By program, how it opens the bundle of the run.
     """
-    run = run if isinstance(run, Run) else Run.open(run)
-    path = Path(output) if output is not None else run.path / "report.html"
-    page = render(run)
-    with new_file(path, overwrite=overwrite) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return path
-
-
-def render(run: Run) -> str:
-    """The report as HTML."""
-    config, recipe = run.config, run.recipe
-    record, split = run.read("record"), run.read("split")
-    model = get_model(config.model.name)
+    config, recipe, split = run.config, run.recipe, run.split
+    model, presentation = get_model(config.model.name), PRESENTATIONS[recipe.task]
     title = config.publication.name or f"{model.title}, {run.path.name}"
-    trained, held_out = (len(split.get(part, [])) for part in ("train", "validation"))
     lead = (
         f"{model.title} ({model.paper})"
         + (f" with the encoder {config.model.backbone}" if config.model.backbone else "")
-        + f", trained on {trained} images and validated on {held_out} others."
+        + f", trained on {len(split.train)} images and validated on {len(split.validation)} others."
     )
-    if recipe.task == "classification":
-        tiles, sections = class_tiles(run), class_sections(run)
-    else:
-        tiles, sections = pixel_tiles(run), pixel_sections(run)
-    sections["The bundle"] = [_agreement(run), *_opening(config, recipe)]
-    sections["How it was made"] = [_made(run, config, recipe, record, split), _repeat(run, config)]
-    return page(title, [paragraph(lead), tiles], sections)
+    sections = presentation.sections(run) | {
+        "The bundle": [_agreement(run), *_opening(recipe, opening)],
+        "How it was made": [_made(run, config, recipe), _environment(run), _repeat(run, config)],
+    }
+    return page(title, [paragraph(lead), presentation.tiles(run)], sections)
 
 
 def _agreement(run: Run) -> Markup:
-    agreement = run.read("agreement")
+    agreement = {name: entry.as_json() for name, entry in run.agreement.items()}
     if not agreement:
         return paragraph(f"The run is not packed yet: `kerazoo export {_shell(run.path)} -o model.zip`.")
     columns = list(dict.fromkeys(column for values in agreement.values() for column in values))
@@ -91,53 +63,21 @@ def _agreement(run: Run) -> Markup:
     )
 
 
-def _opening(config: Config, recipe: Recipe) -> list[Markup]:
-    from bmzpack.describe.documentation import OPENING
-    from kerazoo.exporting.export import USES, title
-
-    name = title(config)
-    parts = [Markup("<h3>Opening it</h3><dl>")]
-    for program, text in OPENING.items():
-        parts.append(Markup(f"<dt>{html.escape(program)}</dt><dd>{inline(text.replace('{name}', name))}</dd>"))
-    channels = ", ".join(recipe.classes[:3]) + (
-        ", ..." if len(recipe.classes) > 5 else "".join(f", {name}" for name in recipe.classes[3:])
-    )
-    scores = get_model(recipe.model).output == "score"
-    values = "scores, the highest of which decides" if scores else "probabilities between 0 and 1"
-    after = f"The output has the channels {channels}: {values}."
-    if recipe.targets in USES and get_model(recipe.model).targets:
-        after = f"The output has the channels {channels}. {USES[recipe.targets]}"
-    elif recipe.targets == "border":
-        after += (
-            f" For objects in Fiji, take the channel interior, set *Image > Adjust > Threshold* to "
-            f"{recipe.decoding.seed_threshold:g} and above, and count with *Analyze > Analyze Particles*. The label "
-            "images that are scored here come from `kerazoo predict`, which gives every object its border back and "
-            "separates those that touch."
-        )
-    elif recipe.targets == "foreground":
-        after += f" The foreground is where its channel is above {recipe.decoding.threshold:g}."
-    elif recipe.patch is not None:
-        after += (
-            f" It is a map with one pixel for each patch of {recipe.patch.size} x {recipe.patch.size} pixels, side by "
-            "side over the image; the class of a patch is the channel with the highest value. `kerazoo predict` "
-            "classifies whole images, and draws finer maps. For ilastik export with `--enlarge`: there the map has to "
-            "be as large as the image."
-        )
-    else:
-        after += " The class of a pixel is the channel with the highest value."
-    return [*parts, Markup("</dl>"), paragraph(after)]
+def _opening(recipe: Recipe, opening: Mapping[str, str]) -> list[Markup]:
+    programs = [f"<dt>{html.escape(program)}</dt><dd>{inline(text)}</dd>" for program, text in opening.items()]
+    names = recipe.classes if len(recipe.classes) <= CHANNELS else [*recipe.classes[:3], "..."]
+    use = family_of_kind(recipe.targets).use_in_report(recipe, ", ".join(names))
+    return [*(Markup(part) for part in ("<h3>Opening it</h3><dl>", *programs, "</dl>")), paragraph(use)]
 
 
-def _made(run: Run, config: Config, recipe: Recipe, record: Mapping[str, Any], split: Mapping[str, Any]) -> Markup:
-    training = config.training
+def _made(run: Run, config: Config, recipe: Recipe) -> Markup:
+    training, record, split = config.training, run.record, run.split
     images = config.data.images or config.data.table or config.data.folder
     facts: dict[str, Any] = {
-        "network": f"{config.model.name}, {record['parameters']:,} parameters"
-        if "parameters" in record
-        else config.model.name,
+        "network": config.model.name + (f", {record.parameters:,} parameters" if record.parameters is not None else ""),
         "initial weights": config.model.weights or "random",
         "images": str(images),
-        "training, validation": f"{len(split.get('train', []))}, {len(split.get('validation', []))} images"
+        "training, validation": f"{len(split.train)}, {len(split.validation)} images"
         + (f", divided by {config.split.group}" if config.split.group else f", divided with seed {config.split.seed}"),
         "channels": ", ".join(recipe.channel_names) or recipe.channels,
         "target": f"{recipe.targets}: {', '.join(recipe.classes)}",
@@ -145,8 +85,8 @@ def _made(run: Run, config: Config, recipe: Recipe, record: Mapping[str, Any], s
         "optimizer": f"{training.optimizer}, learning rate {training.learning_rate:g}, {training.schedule}",
         "batch": f"{training.batch_size} patches of {training.patch_size} x {training.patch_size} pixels",
     }
-    if decided := _decoding(recipe):
-        facts["decoding, chosen on the validation images"] = decided
+    if decoding := family_of_kind(recipe.targets).decoding_in_words(recipe):
+        facts["decoding, chosen on the validation images"] = decoding
     if recipe.scale is not None:
         facts["rescaled"] = (
             f"from a median diameter of {recipe.scale.images:.0f} pixels to {recipe.scale.network:g} pixels"
@@ -155,35 +95,15 @@ def _made(run: Run, config: Config, recipe: Recipe, record: Mapping[str, Any], s
         facts["patches"] = f"of {recipe.patch.size} x {recipe.patch.size} pixels, every {recipe.patch.stride} pixels"
         if config.model.backbone is not None:
             facts["transfer"] = training.transfer + (f" {training.freeze_until}" if training.freeze_until else "")
-    for name, value in record.items():
+    for name, value in record.as_json().items():
         if name != "parameters" and isinstance(value, str | int | float):
             facts.setdefault(name.replace("_", " "), f"{value:.4g}" if isinstance(value, float) else value)
-    environment = _flat(run.read("environment"))
-    return Markup(
-        table(["", ""], facts.items(), "facts")
-        + (f"<h3>Environment</h3>{table(['', ''], environment, 'facts')}" if environment else "")
-    )
+    return table(["", ""], facts.items(), "facts")
 
 
-def _decoding(recipe: Recipe) -> str:
-    """The values by which the output becomes a mask or objects, in words."""
-    decoding = recipe.decoding
-    smallest = f"at least {decoding.minimum_size} pixels"
-    match recipe.targets:
-        case "foreground":
-            return f"foreground above {decoding.threshold:g}"
-        case "border":
-            seeds = f"seeds above {decoding.seed_threshold:g}, neck {decoding.neck:g}"
-            return f"foreground above {decoding.threshold:g}, {seeds}, {smallest}"
-        case "stars":
-            return f"object probability above {decoding.threshold:g}, overlap up to {decoding.overlap:g}"
-        case "flows":
-            return (
-                f"cell probability above {decoding.threshold:g}, flow error up to {decoding.flow_error:g}, {smallest}"
-            )
-        case "fields":
-            return f"distance above {decoding.distance:g} pixels, {smallest}"
-    return ""
+def _environment(run: Run) -> Markup:
+    rows = _flat(run.environment.as_json())
+    return Markup(f"<h3>Environment</h3>{table(['', ''], rows, 'facts')}" if rows else "")
 
 
 def _repeat(run: Run, config: Config) -> Markup:

@@ -25,8 +25,11 @@ import yaml
 
 from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
-from kerazoo.config import Config, make_config
+from kerazoo.config import Config
+from kerazoo.files.pairs import Pair
+from kerazoo.models.configure import make_config
 from kerazoo.models.recipe import Recipe
+from kerazoo.runs.records import Agreement, Environment, Record, Split
 
 
 def recipe_beside(weights: str | None) -> Recipe | None:
@@ -86,14 +89,38 @@ class Run:
     @property
     def config(self) -> Config:
         """The configuration of the run."""
-        return make_config(
-            yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8")), str(self.path / "config.yaml")
-        )
+        path = self.path / "config.yaml"
+        return make_config(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
 
     @property
     def recipe(self) -> Recipe:
         """What turns an image into a result, beside the network."""
-        return Recipe.model_validate(self.read("recipe"))
+        return Recipe.model_validate(self._read("recipe"))
+
+    @property
+    def split(self) -> Split:
+        """The images of both sides."""
+        return Split.model_validate(self._read("split"))
+
+    @property
+    def record(self) -> Record:
+        """What became of the training."""
+        return Record.model_validate(self._read("record"))
+
+    @property
+    def environment(self) -> Environment:
+        """Machine, versions and command."""
+        return Environment.model_validate(self._read("environment"))
+
+    @property
+    def agreement(self) -> dict[str, Agreement]:
+        """How well the weights formats agree, by format; empty before the run is exported."""
+        return {name: Agreement.model_validate(entry) for name, entry in self._read("agreement").items()}
+
+    @property
+    def history_path(self) -> Path:
+        """The CSV file with one row per epoch."""
+        return self.path / "history.csv"
 
     @property
     def model_path(self) -> Path:
@@ -102,21 +129,26 @@ class Run:
 
     @property
     def figures(self) -> Path:
-        """The folder of the figures."""
-        folder = self.path / "figures"
-        folder.mkdir(exist_ok=True)
-        return folder
+        """The folder of the figures; whoever writes into it makes it."""
+        return self.path / "figures"
 
-    def read(self, name: str) -> Any:
-        """The content of ``name``.json; an empty dict where it is not written yet."""
-        path = self.path / f"{name}.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    def held_out(self) -> list[Pair]:
+        """The validation pairs."""
+        return [
+            Pair(entry.id, Path(entry.image), Path(entry.mask) if entry.mask else None, category=entry.category)
+            for entry in self.split.validation
+        ]
 
     def write(self, name: str, content: Any) -> None:
         """Write ``name``.json in one piece."""
         with new_file(self.path / f"{name}.json", overwrite=True) as path:
             path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
-    def update(self, name: str, **content: Any) -> None:
-        """Add keys to ``name``.json."""
-        self.write(name, self.read(name) | content)
+    def update_record(self, **content: Any) -> None:
+        """Add entries to record.json."""
+        self.write("record", self._read("record") | content)
+
+    def _read(self, name: str) -> Any:
+        """The content of ``name``.json; an empty dict where it is not written yet."""
+        path = self.path / f"{name}.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

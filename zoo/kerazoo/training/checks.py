@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 from bmzpack.errors import UserError
 from kerazoo.config import Config
+from kerazoo.runs.records import Split
 
 
 def check_ignored(config: Config) -> None:
@@ -47,24 +45,22 @@ def check_normalisation(config: Config) -> None:
         )
 
 
-def check_copies(split: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+def check_copies(split: Split) -> None:
     """Refuse images that are on both sides of the split, under whatever name.
 
     Parameters
     ----------
     split
-        The content of split.json: for `train` and `validation` the entries of the images, with their hashes.
+        Both sides, with hashes.
 
     Raises
     ------
     UserError
         Two files are the same byte by byte.
     """
-    trained = {entry["sha256"]["image"]: entry["image"] for entry in split["train"]}
+    trained = {entry.sha256["image"]: entry.image for entry in split.train}
     copies = [
-        (trained[entry["sha256"]["image"]], entry["image"])
-        for entry in split["validation"]
-        if entry["sha256"]["image"] in trained
+        (trained[entry.sha256["image"]], entry.image) for entry in split.validation if entry.sha256["image"] in trained
     ]
     if copies:
         (first, second), *others = copies

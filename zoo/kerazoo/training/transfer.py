@@ -8,6 +8,7 @@ from typing import Any
 from bmzpack.errors import UserError
 from kerazoo.config import Config
 from kerazoo.models.backbones import encoder_of, freeze_statistics, stages_of
+from kerazoo.models.configure import family_of
 from kerazoo.models.weights import below_head, is_folded
 from kerazoo.runs.run import recipe_beside
 
@@ -100,7 +101,7 @@ def is_same_problem(config: Config) -> bool:
     return source is not None and (source.model, source.targets, source.classes) == (
         config.model.name,
         config.targets.kind,
-        config.class_names,
+        family_of(config).channel_names(config),
     )
 
 

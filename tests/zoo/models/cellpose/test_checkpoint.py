@@ -6,8 +6,9 @@ import pytest
 
 from bmzpack.errors import UserError
 from kerazoo.models.cellpose import checkpoint as converter
-from kerazoo.models.cellpose.checkpoint import load_cellpose, load_omnipose
+from kerazoo.models.cellpose.checkpoint import load_cellpose
 from kerazoo.models.cellpose.network import cellpose
+from kerazoo.models.omnipose.checkpoint import load_by_outputs, load_omnipose
 from kerazoo.models.omnipose.network import omnipose
 from kerazoo.runs.convert import convert
 
@@ -58,7 +59,7 @@ def test_every_tensor_is_used_once(checkpoint):
 def test_outputs_and_channels_are_those_of_the_file(checkpoint):
     tensors = official(channels=1, outputs=4)
     del tensors["diam_mean"], tensors["diam_labels"]
-    model, diameters = load_cellpose(checkpoint(tensors))
+    model, diameters = load_by_outputs(checkpoint(tensors))
     assert (model.name, model.input_shape[-1], model.output_shape[-1]) == ("omnipose", 1, 4)
     assert diameters == {}
     model, _ = load_omnipose(checkpoint(official(channels=1)))

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 
-from kerazoo.evaluation.matching import overlaps
 from kerazoo.models.cellpose.decoding import (
     cluster,
     fill_enclosed,
@@ -16,6 +15,7 @@ from kerazoo.models.cellpose.decoding import (
     remove_inconsistent,
 )
 from kerazoo.models.cellpose.targets import flow_targets
+from kerazoo.models.shared.matching import overlaps
 
 
 def output_of(labels):

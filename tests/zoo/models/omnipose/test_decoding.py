@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from kerazoo.evaluation.matching import overlaps
 from kerazoo.models.omnipose.decoding import cluster, find_field_objects, flow_errors, integrate
 from kerazoo.models.omnipose.targets import FLOW_SCALE, field_targets
+from kerazoo.models.shared.matching import overlaps
 
 
 def output_of(labels):

@@ -4,12 +4,12 @@ import cv2
 import numpy as np
 import pytest
 
+from arrays import decode
 from kerazoo.config import DecodingConfig
 from kerazoo.data.normalise import Normalisation
 from kerazoo.evaluation.scores import count_instances, total
 from kerazoo.files.read import read_image, read_mask
 from kerazoo.models.classical.method import classical
-from kerazoo.models.pixels.decoding import decode
 from kerazoo.models.pixels.targets import border_target
 from kerazoo.models.recipe import Recipe, TileGeometry
 

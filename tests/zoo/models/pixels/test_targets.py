@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from bmzpack.errors import UserError
-from kerazoo.config import make_config
 from kerazoo.files.read import read_mask
+from kerazoo.models.configure import make_config
 from kerazoo.models.pixels.targets import border_target, make_target
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 
-from kerazoo.evaluation.matching import overlaps
+from kerazoo.models.shared.matching import overlaps
 from kerazoo.models.shared.watershed import fill_holes, remove_small, separate
 
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from arrays import decode
 from kerazoo.config import DecodingConfig
 from kerazoo.data.normalise import Normalisation
 from kerazoo.evaluation.scores import count_instances
 from kerazoo.examples.synthetic import nuclei
-from kerazoo.models.pixels.decoding import decode
 from kerazoo.models.recipe import Recipe, TileGeometry
 from kerazoo.models.stardist.strips import find_stars_in_strips
 from kerazoo.models.stardist.targets import star_targets

@@ -4,11 +4,11 @@ import shutil
 
 import pytest
 
-from kerazoo.config import make_config
+from kerazoo.commands import train
 from kerazoo.evaluation.evaluate import evaluate
 from kerazoo.examples.synthetic import write_nuclei
+from kerazoo.models.configure import make_config
 from kerazoo.runs.run import Run
-from kerazoo.training.fit import train
 
 
 @pytest.fixture(scope="session")

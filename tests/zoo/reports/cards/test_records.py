@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from bmzpack.errors import UserError
-from kerazoo.reports.cards.records import Record, mean_and_deviation, read_records, write_record
+from kerazoo.reports.cards.records import CardRecord, mean_and_deviation, read_records, write_record
 
 ABOUT: dict[str, Any] = {
     "dataset": "Synthetic nuclei",
@@ -32,7 +32,7 @@ def written(trained, tmp_path_factory):
 
 def test_content(written, trained):
     (record,) = read_records(written, "unet2d")
-    assert isinstance(record, Record)
+    assert isinstance(record, CardRecord)
     assert [run.seed for run in record.runs] == [1, 2]
     for run in record.runs:
         found = json.loads((trained / f"run{run.seed}" / "record.json").read_text())

@@ -1,26 +1,30 @@
-"""Official weights of Cellpose 1 to 3 and of Omnipose, into the networks of this zoo."""
+"""Official weights of Cellpose 1 to 3, and of Omnipose, whose network has the same layers, into those of this zoo."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+from keras import layers
 
 from bmzpack.errors import UserError
 from kerazoo.files.torch_file import read_torch_file
 from kerazoo.models.cellpose.network import WIDTHS, cellpose
-from kerazoo.models.omnipose.network import omnipose
 
 _NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
 _LINEAR = {"weight": "kernel", "bias": "bias"}
 _DIAMETERS = ("diam_mean", "diam_labels")
+_STEM, _HEAD = "downsample.down.res_down_0.conv.conv_0.2.weight", "output.2.weight"
+OUTPUTS = {"cellpose": 3, "omnipose": 4}
+"""Output channels of the networks that are converted, by name of the package."""
 
 
 def load_cellpose(path: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, float]]:
-    """A network of Cellpose, or of Omnipose where there are four outputs, with the weights of an official file.
+    """A network of Cellpose with the weights of an official file.
 
     Parameters
     ----------
@@ -30,7 +34,7 @@ def load_cellpose(path: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, 
     Returns
     -------
     keras.Model
-        See `kerazoo.models.cellpose.network.cellpose`; channels and outputs are those of the file.
+        See `kerazoo.models.cellpose.network.cellpose`; channels are those of the file.
     dict
         `diam_mean`: the diameter in pixels to which images were rescaled for training; `diam_labels`: the diameter of
         the objects that it was trained with, before that. Files of Cellpose 1 may know neither.
@@ -40,32 +44,76 @@ def load_cellpose(path: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, 
     UserError
         The file cannot be read, or is of another network: the message says what does not fit.
     """
-    return _load(path, {3: cellpose, 4: omnipose})
+    return load_official(path, {3: cellpose})
 
 
-def load_omnipose(path: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, float]]:
-    """A network of Omnipose with the weights of an official file.
-
-    A file does not say whether Cellpose or Omnipose has made it; with three outputs it could be either.
+def convert(
+    kind: str, path: Path, channels: int | None, builder: Callable[..., keras.Model]
+) -> tuple[keras.Model, dict[str, Any], dict[str, float]]:
+    """What a run of an official file of Cellpose or Omnipose is made of.
 
     Parameters
     ----------
+    kind
+        A key of `OUTPUTS`.
     path
-        File of a model of Omnipose (PyTorch).
+        The file.
+    channels
+        Of the images; fewer than the network takes, zeros are put in place of the others, as the official packages do.
+        By default 1.
+    builder
+        Of the network.
 
     Returns
     -------
-    keras.Model
-        See `kerazoo.models.omnipose.network.omnipose`; channels and outputs are those of the file.
-    dict
-        As for `load_cellpose`.
+    tuple
+        The network, the content of its configuration, and the diameters of `load_cellpose`.
 
     Raises
     ------
     UserError
-        The file cannot be read, or is of another network: the message says what does not fit.
+        As for `load_cellpose`, or the file is of the other kind, or not for so many channels.
     """
-    return _load(path, {3: omnipose, 4: omnipose})
+    tensors = _tensors(path)
+    if (found := _outputs(tensors)) != OUTPUTS[kind]:
+        other = next((name for name, outputs in OUTPUTS.items() if outputs == found), "neither of both")
+        raise UserError(
+            f"{path} has {found} outputs; {kind} has {OUTPUTS[kind]} here. By its outputs it is {other} "
+            "(or an Omnipose network without boundaries, which cannot be run)."
+        )
+    network, diameters = _network(path, tensors, builder)
+    taken = network.inputs[0].shape[-1]
+    channels = 1 if channels is None else channels
+    if not 1 <= channels <= taken:
+        raise UserError(f"{path} is for {taken} channels: choose from 1 to {taken}.")
+    if channels < taken:
+        network = _with_zeros(network, channels, taken)
+    content = {
+        "model": {"name": f"{kind}2d", "weights": None},
+        "data": {"channels": channels},
+        "normalisation": {"method": "percentile", "per_channel": channels > 1},
+        "decoding": {"minimum_size": 15},
+    }
+    return network, content, diameters
+
+
+def load_official(
+    path: str | os.PathLike[str], builders: dict[int, Callable[..., keras.Model]]
+) -> tuple[keras.Model, dict[str, float]]:
+    """The network of an official file, by its number of outputs; see `load_cellpose`."""
+    tensors = _tensors(path)
+    if (outputs := _outputs(tensors)) not in builders:
+        raise UserError(f"{path} has {outputs} outputs: this network has {' or '.join(map(str, builders))}.")
+    return _network(path, tensors, builders[outputs])
+
+
+def _with_zeros(network: keras.Model, channels: int, taken: int) -> keras.Model:
+    """The network for fewer channels, with zeros in place of the others."""
+    inputs = keras.Input((None, None, channels), name="raw")
+    zeros = layers.Rescaling(0.0, name="channel_without_image")(inputs)
+    missing = [zeros] * -(-(taken - channels) // channels)
+    together = layers.Concatenate(name="channels")([inputs, *missing])
+    return keras.Model(inputs, network(together), name=f"{network.name}_of_{channels}")
 
 
 def _table() -> dict[str, tuple[str, str]]:
@@ -98,17 +146,24 @@ _UNUSED = "num_batches_tracked"
 """A count of training steps, beside every batch normalisation."""
 
 
-def _load(
-    path: str | os.PathLike[str], builders: dict[int, Callable[..., keras.Model]]
-) -> tuple[keras.Model, dict[str, float]]:
+def _tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     tensors = read_torch_file(path)
     _refuse_others(path, tensors)
-    stem, head = tensors["downsample.down.res_down_0.conv.conv_0.2.weight"], tensors["output.2.weight"]
+    stem, head = tensors[_STEM], tensors[_HEAD]
     if stem.ndim != 4 or head.ndim != 4:
         raise UserError(f"{path} is a network for volumes: only networks for images (2D) can be converted.")
-    outputs = head.shape[0]
-    if outputs not in builders:
+    if (outputs := _outputs(tensors)) not in (3, 4):
         raise UserError(f"{path} has {outputs} outputs: Cellpose has 3, Omnipose 3 or 4.")
+    return tensors
+
+
+def _outputs(tensors: dict[str, np.ndarray]) -> int:
+    return tensors[_HEAD].shape[0]
+
+
+def _network(
+    path: str | os.PathLike[str], tensors: dict[str, np.ndarray], builder: Callable[..., keras.Model]
+) -> tuple[keras.Model, dict[str, float]]:
     diameters = {}
     for name in _DIAMETERS:
         if name in tensors:
@@ -116,10 +171,10 @@ def _load(
                 raise UserError(f"{path}: {name} has the shape {tensors[name].shape}, where one number is expected.")
             diameters[name] = float(tensors[name].reshape(()))
 
-    model = builders[outputs](input_shape=(None, None, stem.shape[1]), outputs=outputs)
+    network = builder(input_shape=(None, None, tensors[_STEM].shape[1]), outputs=_outputs(tensors))
     for tensor, (layer, variable) in _TENSORS.items():
-        _assign(path, tensor, tensors[tensor], model.get_layer(layer), variable)
-    return model, diameters
+        _assign(path, tensor, tensors[tensor], network.get_layer(layer), variable)
+    return network, diameters
 
 
 def _refuse_others(path: str | os.PathLike[str], tensors: dict[str, np.ndarray]) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numba
 import numpy as np
 
-from kerazoo.models.cellpose.targets import extents, flow_at, heat_of
+from kerazoo.models.cellpose.targets import FLOW_SCALE, extents, flow_at, heat_of
 from kerazoo.models.shared.watershed import remove_small
 
-FLOW_SCALE = 5.0
-"""The network's flows are so much longer than those that it is trained with."""
-
+FLOW_ITERATIONS = 200
+"""Steps along the flows, one pixel each at most, at the size of the image that the network sees."""
 LARGEST = 0.4
 """Part of the image beyond which an object is taken for background."""
 
@@ -58,6 +59,13 @@ def find_flow_objects(
         labels = remove_inconsistent(labels, flows, flow_error)
     labels = fill_enclosed(remove_small(labels, minimum_size))
     return remove_small(labels, minimum_size)
+
+
+def logit(probability: float) -> float:
+    """The value whose sigmoid is the probability; infinite for 0 and 1."""
+    if not 0 < probability < 1:
+        return math.copysign(math.inf, probability - 0.5)
+    return math.log(probability / (1 - probability))
 
 
 def integrate(flows: np.ndarray, inside: np.ndarray, iterations: int) -> np.ndarray:

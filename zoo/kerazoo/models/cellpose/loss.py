@@ -6,10 +6,9 @@ from typing import Any
 
 import keras
 
-ops: Any = keras.ops
+from kerazoo.models.cellpose.targets import FLOW_SCALE
 
-FLOW_SCALE = 5.0
-"""The network learns flows that are so much longer than the targets."""
+ops: Any = keras.ops
 
 
 class FlowLoss(keras.losses.Loss):

@@ -1,4 +1,4 @@
-"""The network of Cellpose (Stringer et al. 2021): a residual U-Net that is told the style of the whole image."""
+"""The network of Cellpose (Stringer et al. 2021): a residual U-Net with the whole image's style as an input."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ops: Any = keras.ops
 WIDTHS = (32, 64, 128, 256)
 """Channels at full, half, quarter and eighth resolution."""
 EPSILON = 1e-5
-"""Of the batch normalisation."""
+"""Constants of the batch normalisation."""
 
 
 def cellpose(

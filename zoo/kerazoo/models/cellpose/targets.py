@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numba
 import numpy as np
+
+from kerazoo.data.target import Matrix
+from kerazoo.models.shared.label_image import IGNORED_LABEL, label_image, without_ignored
+
+FLOW_SCALE = 5.0
+"""The network learns flows that are so much longer than the targets."""
 
 
 def flow_targets(labels: np.ndarray) -> np.ndarray:
@@ -140,3 +147,38 @@ def _fill(labels: np.ndarray, boxes: np.ndarray, target: np.ndarray) -> None:
                 if labels[y, x] == label:
                     along_y, along_x = flow_at(heat, y - box[0] + 1, x - box[2] + 1)
                     target[y, x, 0], target[y, x, 1], target[y, x, 2] = along_y, along_x, 1
+
+
+class FlowTarget:
+    """Flows of whole objects and foreground, `flow_targets`; the foreground is -1 where ignored.
+
+    An object that a patch cuts keeps the flows that it has in its image, turned with the patch. What a patch shows
+    beyond its image, which is mirrored there, is ignored.
+    """
+
+    channels, dtype, grid = 3, np.float32, 1
+
+    def __init__(self, ignored: int | None = None) -> None:
+        self._ignored = ignored
+
+    def of_image(self, mask: np.ndarray) -> np.ndarray:
+        labels = label_image(mask, self._ignored)
+        target = flow_targets(without_ignored(labels))
+        target[labels == IGNORED_LABEL, 2] = -1
+        return target
+
+    def of_patch(self, kept: np.ndarray, matrix: Matrix) -> np.ndarray:
+        # From directions (x, y) in the image to those in the patch; the lengths of flows do not change with the scale.
+        turn = np.linalg.inv(matrix) * math.sqrt(abs(np.linalg.det(matrix)))
+        target = np.empty_like(kept)
+        target[..., 1] = turn[0, 0] * kept[..., 1] + turn[0, 1] * kept[..., 0]
+        target[..., 0] = turn[1, 0] * kept[..., 1] + turn[1, 1] * kept[..., 0]
+        target[..., 2] = np.rint(kept[..., 2])
+        target[np.isnan(kept[..., 2])] = 0, 0, -1
+        return target
+
+    def ignore(self, target: np.ndarray, rows: int, columns: int) -> None:
+        target[:rows, :, 2], target[:, :columns, 2] = -1, -1
+
+    def counts(self, kept: Sequence[np.ndarray]) -> np.ndarray:
+        return np.zeros(0, np.int64)

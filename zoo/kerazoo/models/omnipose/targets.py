@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numba
 import numpy as np
 
 from bmzpack.errors import UserError
+from kerazoo.data.target import Matrix
+from kerazoo.models.shared.label_image import IGNORED_LABEL, label_image, without_ignored
 
 FLOW_SCALE = 5.0
 """The network predicts flows as many times as long as they are."""
@@ -223,3 +226,28 @@ def _smooth(gradient: np.ndarray, neighbours: np.ndarray, count: int) -> np.ndar
         if total > 0:
             smooth[pixel, 0], smooth[pixel, 1] = y / total, x / total
     return smooth
+
+
+class FieldTarget:
+    """Flows, distance field, boundary and weight, `field_targets`; the weight is -1 where ignored."""
+
+    channels, dtype, grid = 5, np.float32, 1
+
+    def __init__(self, ignored: int | None = None) -> None:
+        self._ignored = ignored
+
+    def of_image(self, mask: np.ndarray) -> np.ndarray:
+        return label_image(mask, self._ignored)
+
+    def of_patch(self, kept: np.ndarray, matrix: Matrix) -> np.ndarray:
+        target = field_targets(without_ignored(kept))
+        target[kept == IGNORED_LABEL, 4] = -1
+        if kept.min() == kept.max() != 0:  # within one object: how far its boundary is cannot be said
+            target[..., 4] = -1
+        return target
+
+    def ignore(self, target: np.ndarray, rows: int, columns: int) -> None:
+        target[:rows, :, 4], target[:, :columns, 4] = -1, -1
+
+    def counts(self, kept: Sequence[np.ndarray]) -> np.ndarray:
+        return np.zeros(0, np.int64)

@@ -1,12 +1,11 @@
-"""From the network's probabilities to the result: a class map, a foreground mask, or a label image.
+"""From class probabilities to the result: a class map, a foreground mask, or a label image.
 
-It is done in two steps, so that the probabilities of a large image need never be in memory at once: `classify` looks at
-every pixel alone, `find_objects` at the image.
+It is done in two steps, so that the probabilities of a large image need never be in memory at once: `classify` takes
+every pixel alone, `find_objects` the image.
 """
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,65 +16,8 @@ if TYPE_CHECKING:
     from kerazoo.config import DecodingConfig
     from kerazoo.models.recipe import Recipe
 
-FLOW_ITERATIONS = 200
-"""Steps along the flows, one pixel each at most, at the size of the image that the network sees."""
 INTERIOR, RIM = 1, 2
 """Pixel classes of `border` targets: surely inside an object, and elsewhere on one."""
-
-
-def decode(output: np.ndarray, recipe: Recipe, shape: tuple[int, ...] | None = None) -> np.ndarray:
-    """Decode the network's output as the recipe says.
-
-    Parameters
-    ----------
-    output
-        What the network gives for a whole image, float (y, x, channel), in the order of ``recipe.classes``.
-    recipe
-        Its targets and its decoding.
-    shape
-        Height and width of the image, where the output has fewer pixels.
-
-    Returns
-    -------
-    numpy.ndarray
-        int32 (y, x). `classes`: the index of the most probable class. `foreground`: 1 where the foreground's
-        probability is above ``threshold``, else 0. All others: labels 1, 2, ... of the objects, 0 for the background.
-    """
-    decoding = recipe.decoding
-    match recipe.targets:
-        case "border":
-            return find_objects(classify(output, recipe), decoding)
-        case "stars":
-            from kerazoo.models.stardist.decoding import find_stars
-
-            grid = recipe.geometry.grid
-            labels = find_stars(output, (grid, grid), decoding.threshold, decoding.overlap)
-            height, width = shape[:2] if shape else labels.shape
-            return remove_small(labels[:height, :width], decoding.minimum_size)
-        case "flows":
-            from kerazoo.models.cellpose.decoding import find_flow_objects
-
-            # Where the output was enlarged to the size of the image, the way to the centre is longer.
-            enlarged = 1.0 if recipe.scale is None else max(1.0, recipe.scale.images / recipe.scale.network)
-            return find_flow_objects(
-                output,
-                logit(decoding.threshold),
-                decoding.flow_error,
-                max(decoding.minimum_size, 1),
-                iterations=round(FLOW_ITERATIONS * enlarged),
-            )
-        case "fields":
-            from kerazoo.models.omnipose.decoding import find_field_objects
-
-            return find_field_objects(output, decoding.distance, decoding.flow_error, max(decoding.minimum_size, 1))
-    return classify(output, recipe).astype(np.int32)
-
-
-def logit(probability: float) -> float:
-    """The value whose sigmoid is the probability; infinite for 0 and 1."""
-    if not 0 < probability < 1:
-        return math.copysign(math.inf, probability - 0.5)
-    return math.log(probability / (1 - probability))
 
 
 def classify(probabilities: np.ndarray, recipe: Recipe) -> np.ndarray:
@@ -91,7 +33,8 @@ def classify(probabilities: np.ndarray, recipe: Recipe) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        uint8 (y, x). `classes` and `foreground`: as for `decode`. `border`: `INTERIOR` or `RIM` where interior and
+        uint8 (y, x). `classes`: the index of the most probable class. `foreground`: 1
+        where its probability is above ``threshold``, else 0. `border`: `INTERIOR` or `RIM` where interior and
         border together exceed ``threshold``, `INTERIOR` where the interior exceeds ``seed_threshold``; else 0.
     """
     if recipe.targets == "classes":

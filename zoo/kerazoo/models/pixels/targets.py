@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
 from bmzpack.errors import UserError
 from kerazoo.config import Config
+from kerazoo.data.target import Matrix
 
 IGNORED = 255
 """Class index of pixels that are neither trained nor scored."""
@@ -99,3 +102,24 @@ def _near_another(labels: np.ndarray, radius: int) -> np.ndarray:
     y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
     disc = (y**2 + x**2 <= radius**2).astype(np.uint8)
     return cv2.dilate(labels, disc) != cv2.erode(labels, disc)
+
+
+class PixelTarget:
+    """One class index per pixel, `make_target`; 255 where ignored."""
+
+    channels, dtype, grid = 1, np.uint8, 1
+
+    def __init__(self, config: Config, classes: int) -> None:
+        self._config, self._classes = config, classes
+
+    def of_image(self, mask: np.ndarray) -> np.ndarray:
+        return make_target(mask, self._config)
+
+    def of_patch(self, kept: np.ndarray, matrix: Matrix) -> np.ndarray:
+        return kept[..., None]
+
+    def ignore(self, target: np.ndarray, rows: int, columns: int) -> None:
+        target[:rows], target[:, :columns] = IGNORED, IGNORED
+
+    def counts(self, kept: Sequence[np.ndarray]) -> np.ndarray:
+        return np.sum([np.bincount(target.ravel(), minlength=256) for target in kept], axis=0)[: self._classes]

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from bmzpack.errors import UserError
-from kerazoo.config import Config, LossConfig
+from kerazoo.config import LossConfig
 
 ops: Any = keras.ops
 
@@ -132,42 +132,6 @@ class ClassLoss(keras.losses.Loss):
         return loss
 
 
-def loss_of(config: Config, counts: np.ndarray) -> keras.losses.Loss:
-    """The loss of a run: that of the network's paper for single objects, else as configured.
-
-    Parameters
-    ----------
-    config
-        Of the run.
-    counts
-        As for `make_loss`.
-
-    Returns
-    -------
-    keras.losses.Loss
-        Of the targets of `kerazoo.models.target_kinds`.
-
-    Raises
-    ------
-    UserError
-        As for `make_loss`.
-    """
-    match config.targets.kind:
-        case "stars":
-            from kerazoo.models.stardist.loss import StarLoss
-
-            return StarLoss()
-        case "flows":
-            from kerazoo.models.cellpose.loss import FlowLoss
-
-            return FlowLoss()
-        case "fields":
-            from kerazoo.models.omnipose.loss import FieldLoss
-
-            return FieldLoss()
-    return make_loss(config.training.loss, counts)
-
-
 def make_loss(config: LossConfig, counts: np.ndarray) -> ClassLoss:
     """The loss of a configuration.
 
@@ -188,8 +152,7 @@ def make_loss(config: LossConfig, counts: np.ndarray) -> ClassLoss:
     UserError
         No term has a weight, or the class weights are not one per class.
     """
-    terms = config.model_dump(exclude={"class_weights"})
-    if not any(terms[name] for name in ("cross_entropy", "dice", "focal", "tversky", "squared_error")):
+    if not config.terms:
         raise UserError("training.loss: all terms have the weight 0; give at least one of them a weight.")
     weights = config.class_weights
     if weights == "balanced":
@@ -200,4 +163,4 @@ def make_loss(config: LossConfig, counts: np.ndarray) -> ClassLoss:
         )
     elif weights is not None and (min(weights) < 0 or max(weights) == 0):
         raise UserError("training.loss.class_weights: none may be negative, and at least one must be more than 0.")
-    return ClassLoss(**terms, class_weights=weights)
+    return ClassLoss(**config.model_dump(exclude={"class_weights"}), class_weights=weights)

@@ -78,7 +78,7 @@ def fill_holes(labels: np.ndarray) -> np.ndarray:
 
 
 ROWS = 512
-"""Of an image that are looked at together where memory matters."""
+"""Rows of an image that are searched together where memory matters."""
 
 
 def remove_small(labels: np.ndarray, minimum_size: int, out: np.ndarray | None = None) -> np.ndarray:

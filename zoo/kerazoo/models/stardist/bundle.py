@@ -1,4 +1,4 @@
-"""StarDist in Fiji: the network at the resolution of the image, and what StarDist's plugin and deepImageJ look for."""
+"""StarDist in Fiji: the network at the resolution of the image, and what StarDist's plugin needs."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ import keras
 import numpy as np
 from keras import layers
 
+from kerazoo.models.family import LabelsInGraph, LabelsOperation
 from kerazoo.models.recipe import Recipe
+from kerazoo.models.shared.packed import at_network_size, decoded_batch
 
 MACRO = "stardist_postprocessing.ijm"
 """Name of the macro in the bundle."""
 FULL_RESOLUTION = "stars_at_full_resolution"
 """Name of the layer that enlarges the output."""
+
+BORDER = 2
+"""Pixels of a network's output at its edges that StarDist takes for no candidates."""
 
 _MACRO = """\
 // Objects of the output of this network, by the non-maximum suppression of the StarDist plugin for Fiji
@@ -94,3 +99,36 @@ def config(recipe: Recipe) -> dict[str, Any]:
         },
         "postprocessing_macro": MACRO,
     }
+
+
+def operation(recipe: Recipe) -> LabelsOperation:
+    """The zoo's operation ``stardist_postprocessing``, for an output at the resolution of the image."""
+    recipe = at_network_size(recipe)
+    decoding = recipe.decoding
+    kwargs = {
+        "prob_threshold": decoding.threshold,
+        "nms_threshold": decoding.overlap,
+        "n_rays": len(recipe.classes) - 1,
+        "grid": [1, 1],
+        "b": BORDER * recipe.geometry.grid,
+    }
+    plain = recipe.model_copy(update={"decoding": decoding.model_copy(update={"minimum_size": 0})})
+    remark = " The operation has no smallest size: small objects are not removed." if decoding.minimum_size else ""
+    return LabelsOperation(
+        "stardist_postprocessing", kwargs, lambda output: decoded_batch(output, plain, np.int32), remark=remark
+    )
+
+
+def labels_in_graph(recipe: Recipe) -> LabelsInGraph:
+    """TensorFlow operations that make polygons of the output."""
+    recipe = at_network_size(recipe)
+    decoding = recipe.decoding
+    arguments = {
+        "border": BORDER * recipe.geometry.grid,
+        "threshold": decoding.threshold,
+        "overlap": decoding.overlap,
+        "minimum_size": decoding.minimum_size,
+    }
+    return LabelsInGraph(
+        "kerazoo.models.stardist.graph:find_stars", arguments, lambda output: decoded_batch(output, recipe, np.float32)
+    )

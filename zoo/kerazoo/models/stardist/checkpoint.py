@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from bmzpack.errors import UserError
+from kerazoo.models.family import Converted
 from kerazoo.models.stardist.network import stardist
 
 WEIGHTS = ("weights_best.h5", "weights_last.h5", "weights_best.weights.h5", "weights_last.weights.h5")
@@ -41,6 +42,43 @@ HEADS = {"features": "features", "features_class": "class_features"} | {
 
 DEFAULTS = {"prob": 0.5, "nms": 0.4}
 """Thresholds that the official package uses where thresholds.json holds none between 0 and 1."""
+
+
+ARCHITECTURE = ("rays", "filters", "depth", "features")
+"""Arguments of `kerazoo.models.stardist.network.stardist` that an official configuration tells."""
+
+
+def convert(path: Path, channels: int | None) -> Converted:
+    """What a run of the folder of a StarDist model is made of.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    channels
+        Of the images, if they are to be checked.
+
+    Raises
+    ------
+    UserError
+        As for `load_stardist`, or the network is for other channels, also tells classes, or has different grids along
+        y and x.
+    """
+    network, about = load_stardist(path)
+    if channels not in (None, about["channels"]):
+        raise UserError(f"{path} is for {about['channels']} channels: leave --channels out.")
+    if about.get("classes"):
+        raise UserError(f"{path} also tells {about['classes']} classes of objects: only networks without can be run.")
+    grid = list(about["grid"])
+    if len(set(grid)) > 1:
+        raise UserError(f"{path} has the grid {grid}: only networks with one number for y and x can be run.")
+    content = {
+        "model": {"name": "stardist2d", "arguments": {name: about[name] for name in ARCHITECTURE} | {"grid": grid}},
+        "data": {"channels": about["channels"]},
+        "normalisation": {"method": "percentile", "low": 1, "high": 99.8},
+        "decoding": {"threshold": about["threshold"], "overlap": about["overlap"]},
+    }
+    return Converted(network, content, grid=grid[0])
 
 
 def load_stardist(path: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, Any]]:

@@ -16,7 +16,7 @@ from kerazoo.models.shared.label_graph import finished
 from kerazoo.models.stardist.decoding import GREATEST_DISTANCE, LEAST_DISTANCE
 
 ROUNDING = 1e-4
-"""Of an area: what polygons seem to share that do not, in float32."""
+"""Part of an area that polygons seem to share in float32 where they do not."""
 
 
 def find_stars(output: tf.Tensor, *, border: int, threshold: float, overlap: float, minimum_size: int) -> tf.Tensor:

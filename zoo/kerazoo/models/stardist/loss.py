@@ -8,6 +8,9 @@ import keras
 
 ops: Any = keras.ops
 
+WEIGHTS = (1.0, 0.2)
+"""Weights of the probability and of the distances by default, as in stardist 0.9.2."""
+
 
 class StarLoss(keras.losses.Loss):
     """Loss between `kerazoo.models.stardist.targets.star_targets` and the network's output, in float32.
@@ -28,7 +31,7 @@ class StarLoss(keras.losses.Loss):
     """
 
     def __init__(
-        self, weights: tuple[float, float] = (1.0, 0.2), background: float = 1e-4, name: str = "star_loss"
+        self, weights: tuple[float, float] = WEIGHTS, background: float = 1e-4, name: str = "star_loss"
     ) -> None:
         super().__init__(name=name, dtype="float32")
         self.weights = tuple(weights)

@@ -31,7 +31,7 @@ OWN, OTHER = 13, 14
 RING = 15
 """The ring that the edge feeds, or none."""
 POLYGON = 16
-"""Of which polygon the edge is, 0 or 1."""
+"""Polygon that the edge belongs to, 0 or 1."""
 EDGE_FIELDS = 17
 
 FRONT_X, FRONT_Y, BACK_X, BACK_Y, AREA = 0, 1, 2, 3, 4

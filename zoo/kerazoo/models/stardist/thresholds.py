@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bmzpack.errors import UserError
-from kerazoo.evaluation.matching import Overlaps, match, overlaps
+from kerazoo.models.shared.matching import Overlaps, match, overlaps
 from kerazoo.models.stardist.decoding import find_candidates, render, suppress
 
 PROBABILITIES = tuple(np.round(np.arange(0.1, 0.96, 0.01), 2).tolist())

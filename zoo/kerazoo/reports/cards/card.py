@@ -7,11 +7,11 @@ from typing import Any
 
 import keras
 
-from bmzpack.measure.keras_graph import operation_of
-from kerazoo.models.registry import Model
-from kerazoo.reports.cards.facts import Facts
-from kerazoo.reports.cards.records import Record, mean_and_deviation
-from kerazoo.reports.cards.texts import COMMANDS, PYTHON, TASKS, VALUES, WARNINGS
+from kerazoo.models.entry import Model
+from kerazoo.models.registry import family_of_model
+from kerazoo.reports.cards.built import BuiltNetwork
+from kerazoo.reports.cards.records import CardRecord, mean_and_deviation
+from kerazoo.reports.cards.texts import COMMANDS, TASKS, WARNINGS
 from kerazoo.reports.cards.variants import compare_variants
 
 NOTICE = "<!-- Rendered by `kerazoo cards` from the registry and the records: change those, not this file. -->"
@@ -19,15 +19,15 @@ AXES = {2: "batch, {last}", 4: "batch, y, x, channel"}
 """By number of axes."""
 
 
-def render_card(entry: Model, facts: Facts | None, records: Sequence[Record]) -> str:
+def render_card(entry: Model, network: BuiltNetwork | None, records: Sequence[CardRecord]) -> str:
     """Write the card of a model.
 
     Parameters
     ----------
     entry
         The entry of the registry.
-    facts
-        What its network says about itself; None where there is no network.
+    network
+        None where the entry has none.
     records
         Those of the model.
 
@@ -40,11 +40,12 @@ def render_card(entry: Model, facts: Facts | None, records: Sequence[Record]) ->
         f"# {entry.title} (`{entry.name}`)",
         NOTICE,
         entry.purpose,
-        _overview(entry, facts),
+        _overview(entry, network),
         f"![{figure_title(entry)}](figures/{entry.name}.svg)",
-        *(_tensors(entry, facts) if facts else [_without_network()]),
+        "## Input and output",
+        "\n".join(_tensors(entry, network) if network else (f"- {entry.card.input}", f"- {entry.card.output}")),
         "## How to use it",
-        PYTHON.get(entry.name) or _commands(entry),
+        _usage(entry),
         *_arguments(entry),
         "## What was measured",
         *_variants(records),
@@ -60,7 +61,7 @@ def render_card(entry: Model, facts: Facts | None, records: Sequence[Record]) ->
     return "\n\n".join(parts) + "\n"
 
 
-def render_index(entries: Sequence[Model], records: dict[str, list[Record]]) -> str:
+def render_index(entries: Sequence[Model], records: dict[str, list[CardRecord]]) -> str:
     """Write the page that lists all cards.
 
     Parameters
@@ -103,13 +104,13 @@ def figure_title(entry: Model) -> str:
     return f"{entry.title}: its steps" if entry.builder is None else f"{entry.title}: its layers, from input to output"
 
 
-def _overview(entry: Model, facts: Facts | None) -> str:
+def _overview(entry: Model, network: BuiltNetwork | None) -> str:
     rows = [("gives", TASKS[entry.task])]
-    if facts:
-        rows.append(("parameters", f"{facts.count.parameters:,}"))
-        counted = [("units", facts.count.units), ("connections", facts.count.connections)]
-        counted.append(("multiply-adds", facts.count.multiply_adds))
-        rows += [(name, f"{_large(number)} for {_example(facts)}") for name, number in counted]
+    if network:
+        rows.append(("parameters", f"{network.count.parameters:,}"))
+        counted = [("units", network.count.units), ("connections", network.count.connections)]
+        counted.append(("multiply-adds", network.count.multiply_adds))
+        rows += [(name, f"{_large(number)} for {_example(network)}") for name, number in counted]
     if entry.backbones:
         rows.append(("backbones", ", ".join(f"`{name}`" for name in entry.backbones)))
     rows.append(("paper", f"[{entry.paper}](https://doi.org/{entry.doi})"))
@@ -120,52 +121,49 @@ def _large(number: int) -> str:
     return f"{number / 1e6:,.0f} million" if number >= 1e7 else f"{number:,}"
 
 
-def _example(facts: Facts) -> str:
-    shape = facts.model.inputs[0].shape[1:]
+def _example(network: BuiltNetwork) -> str:
+    shape = network.model.inputs[0].shape[1:]
     if len(shape) == 1:
         return f"{shape[0]} numbers"
-    return f"{shape[0]} x {shape[1]} pixels, {_count(shape[2], 'channel')}"
+    return f"{shape[0]} x {shape[1]} pixels, {_counted(shape[2], 'channel')}"
 
 
-def _count(number: int, what: str) -> str:
+def _counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 'es' if what.endswith('s') else 's'}"
 
 
-def _tensors(entry: Model, facts: Facts) -> Iterator[str]:
-    yield "## Input and output"
-    (given,), (made,) = facts.model.inputs, facts.model.outputs
-    lines = [
-        f"- `{given.name}` ({AXES[len(given.shape)].format(last='feature')}; float32): {_input_values(entry, facts)}"
+def _tensors(entry: Model, network: BuiltNetwork) -> list[str]:
+    (source,), (output,) = network.model.inputs, network.model.outputs
+    of_objects = family_of_model(entry.name).learns_objects
+    source_axes, axes = AXES[len(source.shape)].format(last="feature"), AXES[len(output.shape)].format(last="class")
+    if not of_objects:
+        axes = axes.replace("channel", "class")
+    return [
+        f"- `{source.name}` ({source_axes}; float32): {_input_values(entry, network)}",
+        f"- `{network.output_name}` ({axes}; float32): {_output_values(entry, network)}",
+        *([f"- Sizes: {_sizes(network, of_objects)}"] if network.takes_images else []),
     ]
-    axes = AXES[len(made.shape)].format(last="class")
-    axes = axes if entry.targets else axes.replace("channel", "class")
-    name = operation_of(made).name
-    lines.append(f"- `{name}` ({axes}; float32): {_output_values(entry, facts, made.shape[-1])}")
-    if (geometry := facts.geometry) is not None:
-        sizes = f"{geometry.minimum} pixels or any multiple of {geometry.step} more"
-        if geometry.halo is None:
-            seen = "all of the image decides on every pixel" if entry.targets else "all of a patch decides on its class"
-            lines.append(
-                f"- Sizes: {sizes} on each side; {seen}."
-                if entry.targets
-                else f"- Sizes: {geometry.minimum} pixels or more on each side; {seen}."
-            )
-        else:
-            lines.append(
-                f"- Sizes: {sizes} on each side; a pixel's {'values depend' if entry.targets else 'class depends'} on "
-                f"{geometry.halo} pixels around it."
-            )
-            if geometry.margin:
-                lines[-1] += f" The output is {2 * geometry.margin} pixels smaller than the input."
-    elif len(given.shape) == 4:
-        lines.append(f"- Sizes: {given.shape[1]} x {given.shape[2]} pixels only.")
-    yield "\n".join(lines)
 
 
-def _input_values(entry: Model, facts: Facts) -> str:
-    if len(facts.model.inputs[0].shape) == 2:
+def _sizes(network: BuiltNetwork, of_objects: bool) -> str:
+    geometry = network.geometry
+    if geometry is None:
+        _, height, width, _ = network.model.inputs[0].shape
+        return f"{height} x {width} pixels only."
+    sizes = f"{geometry.minimum} pixels or any multiple of {geometry.step} more on each side"
+    if geometry.halo is None and of_objects:
+        return f"{sizes}; all of the image decides on every pixel."
+    if geometry.halo is None:
+        return f"{geometry.minimum} pixels or more on each side; all of a patch decides on its class."
+    values = "values depend" if of_objects else "class depends"
+    text = f"{sizes}; a pixel's {values} on {geometry.halo} pixels around it."
+    return text + (f" The output is {2 * geometry.margin} pixels smaller than the input." if geometry.margin else "")
+
+
+def _input_values(entry: Model, network: BuiltNetwork) -> str:
+    if not network.takes_images:
         return "measurements, any numbers."
-    if any(layer.name == "backbone_scaling" for layer in facts.model.layers):
+    if any(layer.name == "backbone_scaling" for layer in network.model.layers):
         methods = "`scaling`" if entry.task == "classification" else "`scaling` or `percentile`"
         return f"values between 0 and 1 (`normalisation.method` {methods}); the rest is in the graph."
     if entry.task == "classification":
@@ -177,25 +175,17 @@ def _input_values(entry: Model, facts: Facts) -> str:
     return text + ("; with a backbone between 0 and 1 (`scaling` or `percentile`)." if entry.backbones else ".")
 
 
-def _output_values(entry: Model, facts: Facts, classes: int) -> str:
-    if entry.output == "activation":
-        return "0 or 1."
-    if entry.targets is not None:
-        return VALUES[entry.targets]
-    if entry.output == "score":
-        return f"{_count(classes, 'score')} around +1 for the class and -1 for the others; the largest decides."
-    activation = getattr(facts.model.layers[-1], "activation", None)
-    if activation is keras.activations.softmax:
+def _output_values(entry: Model, network: BuiltNetwork) -> str:
+    classes = network.model.outputs[0].shape[-1]
+    if entry.card.output:
+        return entry.card.output.format(classes=classes)
+    if getattr(network.model.layers[-1], "activation", None) is keras.activations.softmax:
         return f"{classes} probabilities between 0 and 1 that add up to 1 (softmax)."
     return "a probability between 0 and 1 (sigmoid)."
 
 
-def _without_network() -> str:
-    return (
-        "## Input and output\n\n"
-        "- an image (y, x) or (y, x, channel) of any numeric type; the mean of its channels is taken\n"
-        "- a label image (y, x; int32): 0 for the background, 1, 2, ... for the objects"
-    )
+def _usage(entry: Model) -> str:
+    return f"```python\n{entry.card.program}\n```" if entry.card.program else _commands(entry)
 
 
 def _commands(entry: Model) -> str:
@@ -206,7 +196,7 @@ def _commands(entry: Model) -> str:
 
 
 def _arguments(entry: Model) -> Iterator[str]:
-    if entry.task in ("segmentation", "instances", "classification"):
+    if entry.builder and not entry.card.program:
         yield f'In Python, `kerazoo.create_model("{entry.name}")` is a plain `keras.Model`.'
     if entry.backbones:
         yield (
@@ -216,53 +206,65 @@ def _arguments(entry: Model) -> Iterator[str]:
         )
 
 
-def _variants(records: Sequence[Record]) -> Iterator[str]:
+def _variants(records: Sequence[CardRecord]) -> Iterator[str]:
     for comparison in compare_variants(records):
         yield f"### {comparison.dataset}: all variants"
         yield _table(comparison.head, comparison.rows)
         yield comparison.remarks
 
 
-def _record(record: Record) -> str:
+def _record(record: CardRecord) -> str:
     source = f", {record.source}" if record.source else ""
-    seeds = ", ".join(str(run.seed) for run in record.runs)
-    chosen = "the best epoch and the thresholds were" if record.tuned else "the best epoch was"
-    machine, first = record.machine, record.runs[0]
     settings = ", ".join(f"`{name}={_value(value)}`" for name, value in record.settings.items()) or "none"
     return "\n\n".join(
         [
             f"### {record.dataset}" + (f": {record.variant}" if record.variant else ""),
             f"Licence of the images: {record.licence}{source}. {_learned(record)}",
             _scores(record),
-            f"Mean ± standard deviation of {_count(len(record.runs), 'run')} (seed {seeds})"
-            if len(record.runs) > 1
-            else f"One run (seed {seeds}); its spread is not known",
+            _how_scored(record),
+            f"```\n{record.command}\n```",
+            f"Settings other than the default: {settings}.",
+            _how_trained(record),
         ]
-    ) + (
-        f", trained on {_count(first.train_images, 'image')}. Validation images were held out of the training, but "
-        f"{chosen} chosen on them."
-        + (" Test images took no part in the training." if first.test else "")
-        + (f" {record.remark}" if record.remark else "")
-        + f"\n\n```\n{record.command}\n```\n\n"
-        f"Settings other than the default: {settings}.\n\n"
-        f"Trained {machine.date} in {_durations(record)} on {_hardware(record)} ({machine.system}, Python "
-        f"{machine.python}, {', '.join(f'{name} {version}' for name, version in machine.packages.items())}, "
-        f"{machine.precision})." + _formats(record)
     )
 
 
-def _learned(record: Record) -> str:
+def _how_scored(record: CardRecord) -> str:
+    first, seeds = record.runs[0], ", ".join(str(run.seed) for run in record.runs)
+    if len(record.runs) > 1:
+        spread = f"Mean ± standard deviation of {_counted(len(record.runs), 'run')} (seed {seeds})"
+    else:
+        spread = f"One run (seed {seeds}); its spread is not known"
+    chosen = "the best epoch and the thresholds were" if record.tuned else "the best epoch was"
+    return (
+        f"{spread}, trained on {_counted(first.train_images, 'image')}. Validation images were held out of the "
+        f"training, but {chosen} chosen on them."
+        + (" Test images took no part in the training." if first.test else "")
+        + (f" {record.remark}" if record.remark else "")
+    )
+
+
+def _how_trained(record: CardRecord) -> str:
+    machine = record.machine
+    packages = ", ".join(f"{name} {version}" for name, version in machine.packages.items())
+    return (
+        f"Trained {machine.date} in {_durations(record)} on {_hardware(record)} ({machine.system}, Python "
+        f"{machine.python}, {packages}, {machine.precision})." + _formats(record)
+    )
+
+
+def _learned(record: CardRecord) -> str:
     """The classes, or the first outputs of a network for single objects."""
-    if record.task == "instances" and record.classes[0] != "background":
+    if family_of_model(record.model).learns_objects:
         return "Objects are learned."
     return f"Classes: {', '.join(record.classes)}."
 
 
-def _scores(record: Record) -> str:
+def _scores(record: CardRecord) -> str:
     first = record.runs[0]
     parts = ["validation", *(["test"] if all(run.test for run in record.runs) else [])]
     names = list(dict.fromkeys(name for run in record.runs for name in run.validation.scores))
-    heads = [f"{part} ({_count(getattr(first, part).images, 'image')})" for part in parts]
+    heads = [f"{part} ({_counted(getattr(first, part).images, 'image')})" for part in parts]
     baseline = [run.baseline for run in record.runs if run.baseline]
     rows = []
     for name in names:
@@ -273,18 +275,18 @@ def _scores(record: Record) -> str:
     return _table(("score", *heads, *(["without training (`classical2d`), validation"] if baseline else [])), rows)
 
 
-def _durations(record: Record) -> str:
+def _durations(record: CardRecord) -> str:
     seconds = [run.seconds for run in record.runs]
     low, high = min(seconds) / 60, max(seconds) / 60
     return f"{low:.1f} minutes" if f"{low:.1f}" == f"{high:.1f}" else f"{low:.1f} to {high:.1f} minutes"
 
 
-def _hardware(record: Record) -> str:
+def _hardware(record: CardRecord) -> str:
     machine = record.machine
-    return ", ".join([*dict.fromkeys(machine.gpus), f"{_count(machine.cores, 'core')} ({machine.processor})"])
+    return ", ".join([*dict.fromkeys(machine.gpus), f"{_counted(machine.cores, 'core')} ({machine.processor})"])
 
 
-def _formats(record: Record) -> str:
+def _formats(record: CardRecord) -> str:
     if not record.formats:
         return ""
     errors = ", ".join(f"{name} {error:.0e}" for name, error in record.formats.items())

@@ -36,7 +36,7 @@ class Block:
     kind: str
     """A key of `KINDS`."""
     name: str
-    """Of its first layer."""
+    """Name of its first layer."""
     shape: tuple[int, ...]
     """(y, x, channel) or (number,)."""
     stage: int

@@ -9,7 +9,7 @@ from kerazoo.reports.cards.graph import Block
 from kerazoo.reports.cards.svg import GREY, Drawing
 
 _MOST = 10
-"""Neurons of a layer that are drawn; of more, the first and the last."""
+"""Neurons of a layer that are drawn at most; of a larger one, the first and the last."""
 _GAP, _RADIUS = 30.0, 9.0
 """Distance and size of the neurons, in pixels."""
 

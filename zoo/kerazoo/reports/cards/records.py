@@ -1,4 +1,4 @@
-"""Records: what a card says about recorded runs, taken from their folders and small enough to be kept with the cards.
+"""Records of runs for the cards: settings, scores and machine, taken from run folders and small enough to be kept.
 
 Runs that differ only by their seeds are one record. Nothing in it names a place on the machine that made it.
 """
@@ -18,13 +18,17 @@ from pydantic import Field
 from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
 from bmzpack.settings import Section, validate
-from kerazoo.config import Config, make_config
+from kerazoo.config import Config
+from kerazoo.models.configure import make_config
+from kerazoo.models.family import Task
 from kerazoo.models.registry import get_model
+from kerazoo.reports.settings import SEEDS, differs, flat_settings
 from kerazoo.runs.run import Run
 
-SEEDS = ("training.seed", "split.seed")
-_ELSEWHERE = ("publication.", "data.images", "data.masks", "data.folder", "data.table")
-"""Settings that are said in other words (data set, licence), or that are places."""
+_ELSEWHERE = ("model.name", "data.images", "data.masks", "data.folder", "data.table")
+"""Settings that the record has in another place, or that are places."""
+PACKAGES = ("kerazoo", "keras", "tensorflow")
+"""Whose versions a record keeps."""
 _PATH = re.compile(r"(?<![\w./:])/+[^\s/]|:/(?!/)|file:|~\w*/|\b[A-Za-z]:\\|\\\\\w")
 """The beginning of an absolute path, which the slashes of an address or of a fraction are not."""
 
@@ -69,7 +73,7 @@ class Machine(Section):
     packages: dict[str, str]
 
 
-class Record(Section):
+class CardRecord(Section):
     """A setting, and the runs that were made with it."""
 
     model: str
@@ -83,10 +87,10 @@ class Record(Section):
     source: str | None = None
     """Where the images can be had: an address or a DOI."""
     licence: str
-    """Of the images; an SPDX identifier where there is one."""
+    """Licence of the images; an SPDX identifier where there is one."""
     command: str
-    """What was typed to train."""
-    task: str
+    """The command line of the training."""
+    task: Task
     classes: list[str]
     tuned: bool
     """Whether thresholds of the decoding were chosen on the validation images."""
@@ -115,7 +119,7 @@ def write_record(
     remark: str | None = None,
     tests: Sequence[str | os.PathLike[str]] = (),
     overwrite: bool = False,
-) -> Record:
+) -> CardRecord:
     """Write a record of finished runs.
 
     Parameters
@@ -129,7 +133,7 @@ def write_record(
     licence
         Licence of the images.
     command
-        What was typed to train, without any absolute path.
+        The command line of the training, without any absolute path.
     source
         Where the images can be had.
     variant
@@ -143,7 +147,7 @@ def write_record(
 
     Returns
     -------
-    Record
+    CardRecord
         What was written.
 
     Raises
@@ -181,9 +185,9 @@ def write_record(
         "settings": settings,
         "runs": [result.model_dump() for result in results],
         "machine": _machine(opened[0]),
-        "formats": {name: entry["max_abs_error"] for name, entry in opened[0].read("agreement").items()},
+        "formats": {name: entry.max_abs_error for name, entry in opened[0].agreement.items()},
     }
-    record = validate(Record, content, "the record")
+    record = validate(CardRecord, content, "the record")
     _check_folder(record, output)
     _refuse_paths(content)
     with new_file(output, overwrite=overwrite) as path:
@@ -191,7 +195,7 @@ def write_record(
     return record
 
 
-def read_records(folder: str | os.PathLike[str], model: str) -> list[Record]:
+def read_records(folder: str | os.PathLike[str], model: str) -> list[CardRecord]:
     """The records of a model.
 
     Parameters
@@ -203,7 +207,7 @@ def read_records(folder: str | os.PathLike[str], model: str) -> list[Record]:
 
     Returns
     -------
-    list of Record
+    list of CardRecord
         In the order of their files' names; empty where there is no folder of this name.
 
     Raises
@@ -217,7 +221,7 @@ def read_records(folder: str | os.PathLike[str], model: str) -> list[Record]:
             content = json.loads(path.read_text(encoding="utf-8"))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise UserError(f"{path} is not a JSON file: write it anew with `kerazoo record`.") from error
-        record = validate(Record, content, str(path))
+        record = validate(CardRecord, content, str(path))
         _check_folder(record, path)
         records.append(record)
     return records
@@ -230,12 +234,9 @@ def mean_and_deviation(values: Sequence[float]) -> str:
 
 
 def _common_settings(runs: Sequence[Run], configs: Sequence[Config]) -> dict[str, Any]:
-    flat = [_flat(config.model_dump(mode="json")) for config in configs]
+    flat = [flat_settings(config) for config in configs]
     differing = {
-        name
-        for settings in flat
-        for name in settings
-        if settings[name] != flat[0].get(name) and name not in SEEDS and not name.startswith("publication.")
+        name for settings in flat for name in settings if settings[name] != flat[0].get(name) and differs(name)
     }
     if differing:
         raise UserError(
@@ -244,40 +245,33 @@ def _common_settings(runs: Sequence[Run], configs: Sequence[Config]) -> dict[str
         )
     config = configs[0]
     # What a configuration of this kind holds where nothing else was chosen: patches have another default loss.
-    given = {"annotation": config.data.annotation}
-    default = _flat(make_config({"model": {"name": config.model.name}, "data": given}).model_dump())
+    content = {"model": {"name": config.model.name}, "data": {"annotation": config.data.annotation}}
+    default = flat_settings(make_config(content))
     changed = {
         name: value
         for name, value in flat[0].items()
-        if value != default.get(name) and name not in (*SEEDS, "model.name") and not name.startswith(_ELSEWHERE)
+        if value != default.get(name) and differs(name) and not name.startswith(_ELSEWHERE)
     }
     if changed.get("model.weights", "imagenet") != "imagenet":
         changed["model.weights"] = Path(changed["model.weights"]).name
     return changed
 
 
-def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """By dotted names; what the user names freely (`model.arguments`) one by one too."""
-    flat: dict[str, Any] = {}
-    for key, value in content.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
-
-
 def _recorded(run: Run, config: Config) -> RecordedRun:
-    record, split = run.read("record"), run.read("split")
-    if not record.get("scores") or not split.get("validation"):
+    record, split = run.record, run.split
+    if not record.scores or not split.validation:
         raise UserError(f"{run.path} holds no scores: finish it with `kerazoo train --resume`.")
-    return RecordedRun(
-        seed=config.training.seed,
-        split_seed=config.split.seed,
-        train_images=len(split["train"]),
-        validation=Scored(images=len(split["validation"]), scores=_defined(record["scores"])),
-        baseline=_defined(record.get("validation", {}).get("baseline", {})),
-        epochs=record["epochs"],
-        best_epoch=record["best_epoch"],
-        seconds=record["seconds"],
-    )
+    content = {
+        "seed": config.training.seed,
+        "split_seed": config.split.seed,
+        "train_images": len(split.train),
+        "validation": Scored(images=len(split.validation), scores=_defined(record.scores)),
+        "baseline": _defined(record.validation.get("baseline", {})),
+        "epochs": record.epochs,
+        "best_epoch": record.best_epoch,
+        "seconds": record.seconds,
+    }
+    return validate(RecordedRun, content, str(run.path / "record.json"))
 
 
 def _defined(scores: dict[str, float | None]) -> dict[str, float]:
@@ -296,23 +290,23 @@ def _read_test(path: Path, run: Run) -> Scored:
 
 
 def _machine(run: Run) -> dict[str, Any]:
-    environment = run.read("environment")
-    try:
-        return {
-            "date": environment["started"][:10],
-            "system": environment["platform"].partition("-")[0],
-            "processor": environment["processor"],
-            "cores": environment["cores"],
-            "gpus": environment["gpus"],
-            "precision": environment["precision"],
-            "python": environment["python"],
-            "packages": {name: environment["packages"][name] for name in ("kerazoo", "keras", "tensorflow")},
-        }
-    except KeyError as error:
-        raise UserError(f"{run.path}: environment.json says nothing of {error}: train anew to record it.") from error
+    environment = run.environment
+    content = {
+        "date": (environment.started or "")[:10],
+        "system": (environment.platform or "").partition("-")[0],
+        "processor": environment.processor,
+        "cores": environment.cores,
+        "precision": environment.precision,
+        "python": environment.python,
+    }
+    packages = {name: environment.packages.get(name) for name in PACKAGES}
+    for name, value in (content | packages).items():
+        if not value:
+            raise UserError(f"{run.path}: environment.json says nothing of '{name}': train anew to record it.")
+    return content | {"gpus": environment.gpus, "packages": packages}
 
 
-def _check_folder(record: Record, path: Path) -> None:
+def _check_folder(record: CardRecord, path: Path) -> None:
     get_model(record.model)
     if path.absolute().parent.name != record.model:
         raise UserError(

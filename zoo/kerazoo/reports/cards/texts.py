@@ -1,28 +1,30 @@
-"""What cards say about every model of a task: what it does, how it is used, and what can make its scores a lie."""
+"""What cards say about every model of a task: what it gives, how it is used, and what can make its scores wrong."""
 
 from __future__ import annotations
 
-TASKS = {
+from kerazoo.models.entry import ModelTask
+
+TASKS: dict[ModelTask, str] = {
     "measurements": "one answer per vector of measurements",
     "classification": "one class per image or patch",
-    "segmentation": "one class per pixel, or single objects from their interior and border",
+    "semantic": "one class per pixel, or single objects from their interior and border",
     "instances": "single objects",
     "objects": "single objects, without any training",
 }
-"""By `kerazoo.models.registry.Model.task`."""
 
-COMMANDS = {
-    "segmentation": (
-        ("kerazoo init {name} --images images --masks masks -o {name}.yaml", "measures your data"),
-        ("kerazoo train {name}.yaml -o run", ""),
-        ("kerazoo evaluate run --images test/images --masks test/masks --json scores.json", ""),
+_WITH_MASKS = (
+    ("kerazoo init {name} --images images --masks masks -o {name}.yaml", "measures your data"),
+    ("kerazoo train {name}.yaml -o run", ""),
+    ("kerazoo evaluate run --images test/images --masks test/masks --json scores.json", ""),
+)
+COMMANDS: dict[ModelTask, tuple[tuple[str, str], ...]] = {
+    "semantic": (
+        *_WITH_MASKS,
         ("kerazoo predict run new/*.tif -o predicted", ""),
         ("kerazoo export run -o {name}.zip", "the bundle for Fiji, ilastik and QuPath"),
     ),
     "instances": (
-        ("kerazoo init {name} --images images --masks masks -o {name}.yaml", "measures your data"),
-        ("kerazoo train {name}.yaml -o run", ""),
-        ("kerazoo evaluate run --images test/images --masks test/masks --json scores.json", ""),
+        *_WITH_MASKS,
         ("kerazoo predict run new/*.tif -o predicted", "label images"),
         ("kerazoo export run -o {name}.zip", "the bundle"),
     ),
@@ -38,44 +40,8 @@ COMMANDS = {
         ("kerazoo evaluate {name} --images test/images --masks test/masks --json scores.json", ""),
     ),
 }
-"""By task: how a model is created, trained and applied, with comments. Those of `measurements` are used in Python."""
-
-VALUES = {
-    "stars": "the object probability between 0 and 1, then the distance to the object's outline along each ray, in "
-    "pixels of the image.",
-    "flows": "the flow along y and x that leads to the centre of the cell, five times a unit vector, and the logit of "
-    "the cell probability.",
-    "fields": "the flow along y and x that leads to the middle of the object, the distance to its outline, and the "
-    "logit of the boundary.",
-}
-"""By `kerazoo.models.registry.Model.targets`: what the output's channels are."""
-
-PYTHON = {
-    "perceptron": """\
-```python
-import numpy as np
-import kerazoo
-
-x, y = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], "float32"), np.array([0, 1, 1, 1])
-model = kerazoo.create_model("perceptron", features=2)
-model.fit(x, y, batch_size=1, shuffle=False, epochs=10, verbose=0)
-model.predict(x, verbose=0)
-```""",
-    "mlp": """\
-```python
-import numpy as np
-import keras
-import kerazoo
-
-x, y = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], "float32"), np.array([0, 1, 1, 0])
-keras.utils.set_random_seed(1)
-model = kerazoo.create_model("mlp", features=2, classes=2)
-model.compile(keras.optimizers.Adam(0.1), "sparse_categorical_crossentropy")
-model.fit(x, y, epochs=50, verbose=0)
-model.predict(x, verbose=0).argmax(axis=1)
-```""",
-}
-"""By name of the model."""
+"""By task: how a model is created, trained and applied, with comments. Those of `measurements` are used in Python, see
+`kerazoo.models.entry.Card.program`."""
 
 _SHIFT = (
     "**Another microscope is another world.** The scores hold for images like those that were scored. With "
@@ -101,8 +67,8 @@ _LEAKS = (
     "classes alike, and look at what is misclassified."
 )
 
-WARNINGS = {
-    "segmentation": (_SHIFT, _GROUPS, _TUNED, _RARE.format(what="pixels")),
+WARNINGS: dict[ModelTask, tuple[str, ...]] = {
+    "semantic": (_SHIFT, _GROUPS, _TUNED, _RARE.format(what="pixels")),
     "instances": (_SHIFT, _GROUPS, _TUNED),
     "classification": (_SHIFT, _GROUPS, _LEAKS, _RARE.format(what="patches"), _TUNED),
     "measurements": (_GROUPS, _LEAKS, _RARE.format(what="samples")),

@@ -7,14 +7,8 @@ import statistics
 from collections.abc import Sequence
 
 from kerazoo.config import AugmentationConfig
-from kerazoo.reports.cards.records import Record, mean_and_deviation
-
-COMPARED = {
-    "classification": ("balanced_accuracy", "accuracy", "macro_f1", "log_loss"),
-    "instances": ("ap_50", "ap_50_95", "dice", "panoptic_quality"),
-    "semantic": ("iou", "dice", "balanced_accuracy", "boundary_f"),
-}
-"""By task: scores of the table; by the first one of them, where more is better, variants are judged."""
+from kerazoo.reports.cards.records import CardRecord, mean_and_deviation
+from kerazoo.reports.tasks import PRESENTATIONS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,28 +22,30 @@ class Comparison:
     """What the numbers do not say, in sentences."""
 
 
-def compare_variants(records: Sequence[Record]) -> list[Comparison]:
+def compare_variants(records: Sequence[CardRecord]) -> list[Comparison]:
     """Compare the records of the same images.
 
     Parameters
     ----------
     records
-        Of one model.
+        All records of one model.
 
     Returns
     -------
     list of Comparison
         One for every set of images with several records.
     """
-    by_dataset: dict[str, list[Record]] = {}
+    by_dataset: dict[str, list[CardRecord]] = {}
     for record in records:
         by_dataset.setdefault(record.dataset, []).append(record)
     return [_comparison(members) for members in by_dataset.values() if len(members) > 1]
 
 
-def _comparison(records: Sequence[Record]) -> Comparison:
+def _comparison(records: Sequence[CardRecord]) -> Comparison:
     part = "test" if all(run.test for record in records for run in record.runs) else "validation"
-    names = [name for name in COMPARED[records[0].task] if any(record.values(part, name) for record in records)]
+    names = [
+        name for name in PRESENTATIONS[records[0].task].compared if any(record.values(part, name) for record in records)
+    ]
     rows = [
         [
             _name(record),
@@ -64,18 +60,18 @@ def _comparison(records: Sequence[Record]) -> Comparison:
     return Comparison(records[0].dataset, head, rows, " ".join(sentences))
 
 
-def _name(record: Record) -> str:
+def _name(record: CardRecord) -> str:
     return record.variant or "without a name"
 
 
-def _augments(record: Record) -> bool:
+def _augments(record: CardRecord) -> bool:
     changed = {name: record.settings.get(f"augmentation.{name}") for name in AugmentationConfig.model_fields}
-    given = {name: value for name, value in changed.items() if value is not None}
-    return any((AugmentationConfig().model_dump() | given).values())
+    known = {name: value for name, value in changed.items() if value is not None}
+    return any((AugmentationConfig().model_dump() | known).values())
 
 
-def _judged(records: Sequence[Record], part: str, score: str) -> list[str]:
-    """Which variants the best one cannot be told from: those of which one run is as good as one of its own."""
+def _judged(records: Sequence[CardRecord], part: str, score: str) -> list[str]:
+    """Which variants overlap with the best one: those of which one run is as good as one of its own."""
     scored = [(record, values) for record in records if (values := record.values(part, score))]
     best, top = max(scored, key=lambda pair: statistics.fmean(pair[1]))
     single = [record for record, values in scored if len(values) == 1]
@@ -96,13 +92,13 @@ def _judged(records: Sequence[Record], part: str, score: str) -> list[str]:
     return sentences
 
 
-def _confounded(records: Sequence[Record]) -> list[str]:
+def _confounded(records: Sequence[CardRecord]) -> list[str]:
     without = [record for record in records if not _augments(record)]
     if not without or len(without) == len(records):
         return []
     return [f"{_quoted(without)} had no augmentation: that may be the difference, not what the name says."]
 
 
-def _quoted(records: Sequence[Record]) -> str:
+def _quoted(records: Sequence[CardRecord]) -> str:
     names = [f'"{_name(record)}"' for record in records]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from bmzpack.errors import UserError
 from bmzpack.files import new_file
-from bmzpack.measure.keras_graph import operation_of
-from kerazoo.models.registry import Model, list_models
+from kerazoo.models.entry import Model
+from kerazoo.models.registry import list_models
 from kerazoo.reports.cards.architecture import draw_architecture
+from kerazoo.reports.cards.built import BuiltNetwork, build_network
 from kerazoo.reports.cards.card import figure_title, render_card, render_index
-from kerazoo.reports.cards.facts import Facts, read_facts
 from kerazoo.reports.cards.graph import read_blocks, summarise
 from kerazoo.reports.cards.neurons import draw_neurons
 from kerazoo.reports.cards.records import read_records
@@ -24,7 +24,7 @@ def render_all(folder: str | os.PathLike[str]) -> dict[str, str]:
     Parameters
     ----------
     folder
-        The folder of the cards; the runs that they tell of are in its folder `records`.
+        The folder of the cards; their records are in its folder `records`.
 
     Returns
     -------
@@ -43,9 +43,9 @@ def render_all(folder: str | os.PathLike[str]) -> dict[str, str]:
             raise UserError(f"{path} holds records of a model that is not in the registry: rename or remove it.")
     records = {entry.name: read_records(Path(folder, "records"), entry.name) for entry in entries}
     for entry in entries:
-        facts = read_facts(entry) if entry.builder else None
-        texts[f"{entry.name}.md"] = render_card(entry, facts, records[entry.name])
-        texts[f"figures/{entry.name}.svg"] = _draw(entry, facts)
+        network = build_network(entry) if entry.builder else None
+        texts[f"{entry.name}.md"] = render_card(entry, network, records[entry.name])
+        texts[f"figures/{entry.name}.svg"] = _draw(entry, network)
     texts["README.md"] = render_index(entries, records)
     return texts
 
@@ -111,11 +111,9 @@ def _read(path: Path) -> str:
     return path.read_bytes().decode("utf-8", "replace")
 
 
-def _draw(entry: Model, facts: Facts | None) -> str:
+def _draw(entry: Model, network: BuiltNetwork | None) -> str:
     title = figure_title(entry)
-    if facts is None:
+    if network is None:
         return draw_steps(title)
-    blocks = summarise(read_blocks(facts.model))
-    output = operation_of(facts.model.outputs[0]).name
-    is_image = len(facts.model.inputs[0].shape) == 4
-    return (draw_architecture if is_image else draw_neurons)(blocks, title, output)
+    draw = draw_architecture if network.takes_images else draw_neurons
+    return draw(summarise(read_blocks(network.model)), title, network.output_name)

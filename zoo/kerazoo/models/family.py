@@ -1,0 +1,484 @@
+"""What the rooms ask of a family of networks. A family is a folder beside this file and one line of the registry.
+
+Every room sees this protocol only: what a network learns, how its output becomes a result, and what is said about it
+stands in the family's folder. A family's `family.py` imports no framework; methods import what they need.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+from bmzpack.errors import UserError
+from kerazoo.models.entry import Model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import keras
+
+    from kerazoo.config import Config, ModelConfig
+    from kerazoo.data.feed import Feed
+    from kerazoo.data.normalise import Normalisation
+    from kerazoo.data.rescale import Scale
+    from kerazoo.data.survey import Survey
+    from kerazoo.data.target import Target
+    from kerazoo.files.pairs import Sample
+    from kerazoo.models.proposal import Proposal
+    from kerazoo.models.recipe import Recipe, TileGeometry
+
+Task = Literal["instances", "semantic", "classification"]
+Outputs = dict[str, np.ndarray]
+"""Arrays (y, x, channel), float32, by the id of the network's output."""
+
+
+class ImageOutputs(Protocol):
+    """What a network gives for one image of any size, computed part by part as it is asked for."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the image in pixels."""
+        ...
+
+    def bands(self) -> Iterator[tuple[slice, Outputs]]:
+        """Rows of the output one after the other, and the outputs (y, x, channel) of these rows."""
+        ...
+
+    def part(self, rows: slice, columns: slice) -> Outputs:
+        """The outputs of a part of the image, at the size of the image where that was rescaled."""
+        ...
+
+    def in_blocks(self, objects: Callable[[slice, slice], np.ndarray]) -> np.ndarray:
+        """Join the label images that a function gives for blocks of the image: labels without gaps, int32 (y, x)."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Converted:
+    """What a run of an official checkpoint is made of."""
+
+    network: keras.Model
+    content: dict[str, Any]
+    """Content of the configuration, by section and key."""
+    scale: Scale | None = None
+    """Where images are rescaled."""
+    grid: int = 1
+    """As in `kerazoo.models.recipe.TileGeometry`."""
+
+
+class Family:
+    """A family of networks. The methods of this class are right for networks with a class index per pixel."""
+
+    name: str
+    """Name of the folder."""
+    models: tuple[Model, ...] = ()
+    """Its entries of the registry."""
+    kinds: tuple[str, ...] = ()
+    """Values of ``targets.kind`` that its networks learn; no two families have the same."""
+    learns_objects = False
+    """Whether every target is single objects: then binary masks are taken apart into their connected parts, half of
+    the patches are cut around objects, and the number of output channels follows from the target."""
+
+    # Configuration
+
+    def defaults(self, config: Config, model: Model) -> dict[str, dict[str, Any]]:
+        """Values of settings that the configuration leaves out, by section and key; set ones win."""
+        values: dict[str, dict[str, Any]] = {"targets": {"kind": self.kinds[0]}}
+        if self.learns_objects:
+            values["training"] = {"foreground": 0.5}
+        return values
+
+    def default_backbone(self, model: Model) -> str | None:
+        """The backbone of a configuration that names none."""
+        return None
+
+    def propose(self, start: ModelConfig, model: Model, survey: Survey, source: Recipe | None) -> Proposal:
+        """What `kerazoo init` writes for a data set, beside what was measured.
+
+        Parameters
+        ----------
+        start
+            The network, its backbone and its weights.
+        model
+            Its entry of the registry.
+        survey
+            The data set.
+        source
+            The recipe of the run that the weights are from; None where they are from elsewhere.
+
+        Raises
+        ------
+        UserError
+            The network cannot learn from such data.
+        """
+        raise NotImplementedError
+
+    def check(self, config: Config, model: Model) -> None:
+        """Refuse a configuration that its networks cannot learn.
+
+        Raises
+        ------
+        ValueError
+            With a sentence on what to set.
+        """
+        if self.learns_objects and config.data.annotation == "classes":
+            raise ValueError(
+                f"{model.name} learns single objects, but data.annotation is classes: set it to labels or binary"
+            )
+        if config.targets.kind not in self.kinds:
+            listed = " or ".join(filter(None, [", ".join(self.kinds[:-1]), self.kinds[-1]]))
+            raise ValueError(f"targets.kind {config.targets.kind} is not what {model.name} learns: set it to {listed}")
+        if config.targets.diameter is not None and not self.rescales:
+            rescaling = " and ".join(kind for family in _families() if family.rescales for kind in family.kinds)
+            raise ValueError(f"targets.diameter is for {rescaling}, not for {config.targets.kind}: leave it out")
+
+    rescales = False
+    """Whether images can be brought to one diameter of their objects, ``targets.diameter``."""
+
+    def task(self, kind: str) -> Task:
+        """What the output becomes: a label image (`instances`), a class map (`semantic`), one class per patch
+        (`classification`)."""
+        return "instances"
+
+    def channel_names(self, config: Config) -> list[str]:
+        """Names of the network's output channels, those of all outputs one after the other."""
+        return list(config.data.classes)
+
+    # Network
+
+    def build(self, config: Config) -> keras.Model:
+        """The network of a configuration, with random or its pretrained weights.
+
+        Raises
+        ------
+        UserError
+            A key of ``model.arguments`` is one that other keys decide, or the builder refuses an argument.
+        """
+        from kerazoo.models.registry import create_model
+
+        arguments = self.arguments(config)
+        for key in arguments:
+            if key in config.model.arguments:
+                raise UserError(f"model.arguments.{key} is set by the configuration's other keys: leave it out.")
+        decided = {key: value for key, value in arguments.items() if value is not None}
+        return create_model(config.model.name, **decided, **config.model.arguments)
+
+    def arguments(self, config: Config) -> dict[str, Any]:
+        """Arguments of the builder that follow from the configuration's other keys; None where there is none."""
+        return {
+            "input_shape": (None, None, config.data.channels),
+            "classes": None if self.learns_objects else len(self.channel_names(config)),
+            "backbone": config.model.backbone,
+            "weights": config.model.weights,
+        }
+
+    def geometry(self, network: keras.Model, config: Config) -> TileGeometry:
+        """How a network may be fed, measured from it.
+
+        Raises
+        ------
+        UserError
+            ``training.patch_size`` is none of the sizes that the network takes.
+        """
+        from bmzpack.measure.geometry import measure
+        from kerazoo.models.recipe import TileGeometry
+
+        geometry = TileGeometry(**dataclasses.asdict(measure(network)), grid=self.target(config).grid)
+        size, minimum, step = config.training.patch_size, geometry.minimum, geometry.step
+        if size < minimum or (size - minimum) % step:
+            below = minimum + max(0, size - minimum) // step * step
+            raise UserError(
+                f"training.patch_size {size} does not fit the network, which takes {minimum} + {step} n pixels: choose "
+                f"{below} or {below + step}."
+            )
+        return geometry
+
+    def inputs(self, image: Any) -> dict[str, Any]:
+        """The network's inputs by id, made of an image or a batch of images.
+
+        Parameters
+        ----------
+        image
+            (..., y, x, channel), float32: normalised pixels; a NumPy array or a tensor.
+        """
+        return {"raw": image}
+
+    def targets(self, target: Any, names: Sequence[str]) -> dict[str, Any]:
+        """The targets by the id of the output that is compared with them.
+
+        Parameters
+        ----------
+        target
+            Of `target`, a batch (batch, y, x, channel); a NumPy array or a tensor.
+        names
+            Ids of the network's outputs, in its order.
+        """
+        return {names[0]: target}
+
+    def outputs(self, recipe: Recipe, model: Model) -> dict[str | None, list[str]]:
+        """Channel names of the network's outputs, in its order; the id of an only output may be left to the packer."""
+        return {model.output if self.learns_objects else None: recipe.classes}
+
+    # Training
+
+    features_layer: str | None = None
+    """Name of the layer behind which the head lies: with all before it fixed, its output is computed only once."""
+
+    def target(self, config: Config) -> Target:
+        """What is kept of an annotation, and the target that a patch has."""
+        raise NotImplementedError
+
+    def feed(
+        self,
+        train: Sequence[Sample],
+        validation: Sequence[Sample],
+        config: Config,
+        normalisation: Normalisation,
+        margin: int,
+        outputs: Sequence[str],
+    ) -> Feed:
+        """The batches of a training; everything that can be wrong with samples is found here.
+
+        Parameters
+        ----------
+        train, validation
+            The two sides.
+        config
+            Of the run.
+        normalisation
+            As fitted on the training images.
+        margin
+            The network's output is smaller than its input by so many pixels on each side.
+        outputs
+            Ids of the network's outputs, in its order.
+
+        Raises
+        ------
+        UserError
+            An image does not fit.
+        """
+        from kerazoo.data.pixel_feed import PixelFeed
+
+        target = self.target(config)
+        targets = functools.partial(self.targets, names=outputs)
+        return PixelFeed(train, validation, config, normalisation, margin, target, self.inputs, targets)
+
+    def loss(self, config: Config, counts: np.ndarray) -> keras.losses.Loss | dict[str, keras.losses.Loss]:
+        """The loss between `target` and output; of several outputs, one by the id of each.
+
+        Parameters
+        ----------
+        config
+            Of the run.
+        counts
+            Training pixels (or patches) of each class; none where single objects are learned.
+        """
+        raise NotImplementedError
+
+    def loss_terms(self, config: Config) -> dict[str, float]:
+        """Terms of the loss and their weights, for people."""
+        raise NotImplementedError
+
+    def metrics(self, config: Config) -> list[keras.metrics.Metric]:
+        """Metrics of an epoch beside the loss."""
+        return []
+
+    # Results
+
+    def decode(self, outputs: Outputs, recipe: Recipe, shape: tuple[int, ...] | None = None) -> np.ndarray:
+        """The result for a whole image.
+
+        Parameters
+        ----------
+        outputs
+            What the network gives for it.
+        recipe
+            Its targets, geometry and decoding.
+        shape
+            Height and width of the image, where the output has fewer pixels.
+
+        Returns
+        -------
+        numpy.ndarray
+            int32 (y, x): labels 1, 2, ... and 0 for the background (`instances`), or class indices (`semantic`).
+        """
+        raise NotImplementedError
+
+    def decode_large(self, image: ImageOutputs, recipe: Recipe) -> np.ndarray:
+        """The same as `decode` for an image of any size, with the memory of a part of it."""
+        return image.in_blocks(lambda rows, columns: self.decode(image.part(rows, columns), recipe))
+
+    in_blocks = True
+    """Whether `decode_large` asks for blocks only, so that no larger part of an image goes through the network."""
+    shows_probabilities = False
+    """Whether the outputs are maps that `predict --probabilities` writes."""
+
+    def apply(self, image: np.ndarray) -> np.ndarray:
+        """The label image, int32 (y, x), of a raw image (y, x, channel): of entries without a network."""
+        raise NotImplementedError
+
+    def tuning(self, recipe: Recipe, median_area: float | None) -> tuple[str, dict[str, Sequence[float]]] | None:
+        """The score by which the decoding is chosen on validation images, and the values that are tried.
+
+        Parameters
+        ----------
+        recipe
+            Its decoding is the start.
+        median_area
+            Of the annotated objects in pixels; None without any.
+
+        Returns
+        -------
+        tuple of str and dict, or None
+            A name of `kerazoo.evaluation.scores`, and for keys of `kerazoo.config.DecodingConfig` the values in the
+            order in which they are preferred where they are equally good; None where there is nothing to choose.
+        """
+        return None
+
+    def tune(
+        self, outputs: Sequence[Outputs], truths: Sequence[np.ndarray], ignored: Sequence[np.ndarray], recipe: Recipe
+    ) -> dict[str, float] | None:
+        """Values of the decoding that are best on validation images, for a family with a faster way than `tuning`.
+
+        Parameters
+        ----------
+        outputs, truths, ignored
+            The network's outputs, the label images, and where these are ignored, bool (y, x).
+        recipe
+            Its geometry.
+
+        Returns
+        -------
+        dict or None
+            None where `tuning` has it.
+        """
+        return None
+
+    # Official weights
+
+    converts = False
+    """Whether `convert` is there."""
+
+    def convert(self, checkpoint: Path, channels: int | None) -> Converted:
+        """Read an official checkpoint.
+
+        Parameters
+        ----------
+        checkpoint
+            A file, or the folder of a model.
+        channels
+            Of the images; None for what the family takes by default.
+
+        Raises
+        ------
+        UserError
+            The checkpoint is of another network, or does not fit tensor by tensor.
+        """
+        raise NotImplementedError
+
+    # Bundle
+
+    def packed(self, network: keras.Model, recipe: Recipe, *, enlarge: bool = False) -> keras.Model:
+        """The network as its ordinary bundle has it."""
+        return network
+
+    def unpacked(self, network: keras.Model) -> keras.Model:
+        """The network of a bundle without what `packed` put behind it for other programs."""
+        return network
+
+    def bundle_name(self, name: str) -> str:
+        """The name of an ordinary bundle that a user has given a name."""
+        return name
+
+    def bundle_extras(self, recipe: Recipe) -> tuple[dict[str, Any], dict[str, str]]:
+        """What an ordinary bundle holds for the programs' own plugins: entries of ``config``, and texts of files."""
+        return {}, {}
+
+    def operation(self, recipe: Recipe) -> LabelsOperation | None:
+        """The operation of the zoo that makes labels of the output; None where there is none."""
+        return None
+
+    def labels_in_graph(self, recipe: Recipe) -> LabelsInGraph | None:
+        """TensorFlow operations that make labels of the output; None where there are none."""
+        return None
+
+    # Texts
+
+    def use(self, recipe: Recipe) -> str:
+        """What a pixel of the output is, and how objects or classes are found with it: for bundle and report."""
+        raise NotImplementedError
+
+    def output_description(self, recipe: Recipe, model: Model) -> str:
+        """The output in a few words, for rdf.yaml."""
+        return f"{model.output.capitalize()} of {', '.join(recipe.classes)}"[:128]
+
+    def use_in_report(self, recipe: Recipe, channels: str) -> str:
+        """How the output is used in another program, for the report.
+
+        Parameters
+        ----------
+        recipe
+            Of the run.
+        channels
+            Names of the first channels.
+        """
+        return f"The output has the channels {channels}. {self.use(recipe)}"
+
+    def decoding_in_words(self, recipe: Recipe) -> str:
+        """The values by which the output becomes a result; empty where there are none."""
+        return ""
+
+
+class LabelsOperation:
+    """An operation of the BioImage Model Zoo that ends in a label image.
+
+    Parameters
+    ----------
+    id, kwargs
+        As in rdf.yaml.
+    labels
+        What the operation computes: from outputs (batch, ...) to label images.
+    channels_first
+        Whether it takes (batch, channel, y, x).
+    remark
+        A sentence on how it differs from `kerazoo predict`.
+    """
+
+    def __init__(
+        self,
+        id: str,
+        kwargs: dict[str, Any],
+        labels: Callable[[np.ndarray], np.ndarray],
+        *,
+        channels_first: bool = False,
+        remark: str = "",
+    ) -> None:
+        self.id, self.kwargs, self.labels = id, kwargs, labels
+        self.channels_first, self.remark = channels_first, remark
+
+
+class LabelsInGraph:
+    """TensorFlow operations behind a network, that end in a label image.
+
+    Parameters
+    ----------
+    function
+        `module:function` of TensorFlow operations.
+    arguments
+        Of the function, beside the output.
+    labels
+        The same in NumPy: from outputs (batch, y, x, channel) to label images (batch, y, x, 1), float32.
+    """
+
+    def __init__(self, function: str, arguments: dict[str, Any], labels: Callable[[np.ndarray], np.ndarray]) -> None:
+        self.function, self.arguments, self.labels = function, arguments, labels
+
+
+def _families() -> list[Family]:
+    from kerazoo.models.registry import families
+
+    return families()

@@ -1,0 +1,123 @@
+"""Networks with a class index per pixel: classes, a foreground, or the interior and border of objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kerazoo.models.family import Family, ImageOutputs, Outputs, Task
+from kerazoo.models.pixels.about import MODELS, USES
+from kerazoo.models.shared.tuning import THRESHOLDS, minimum_sizes
+
+if TYPE_CHECKING:
+    import keras
+
+    from kerazoo.config import Config, ModelConfig
+    from kerazoo.data.survey import Survey
+    from kerazoo.data.target import Target
+    from kerazoo.models.entry import Model
+    from kerazoo.models.proposal import Proposal
+    from kerazoo.models.recipe import Recipe
+
+CHANNELS = {"border": ("background", "interior", "border"), "foreground": ("background", "foreground")}
+"""By kind of target; of `classes` they are those of the configuration."""
+NECKS = (0.8, 0.85, 0.75, 0.7, 0.6, 0.0)
+
+
+class Pixels(Family):
+    """U-Nets. `border`: objects are found from their interior and border by a watershed."""
+
+    name = "pixels"
+    models = MODELS
+    kinds = ("classes", "foreground", "border")
+    shows_probabilities = True
+    in_blocks = False
+
+    def defaults(self, config: Config, model: Model) -> dict[str, dict[str, Any]]:
+        return {"targets": {"kind": "border"}}
+
+    def propose(self, start: ModelConfig, model: Model, survey: Survey, source: Recipe | None) -> Proposal:
+        from kerazoo.models.pixels.proposal import propose
+
+        return propose(start, model, survey)
+
+    def task(self, kind: str) -> Task:
+        return "instances" if kind == "border" else "semantic"
+
+    def channel_names(self, config: Config) -> list[str]:
+        return list(CHANNELS.get(str(config.targets.kind), config.data.classes))
+
+    def target(self, config: Config) -> Target:
+        from kerazoo.models.pixels.targets import PixelTarget
+
+        return PixelTarget(config, len(self.channel_names(config)))
+
+    def loss(self, config: Config, counts: np.ndarray) -> keras.losses.Loss:
+        from kerazoo.models.shared.class_loss import make_loss
+
+        return make_loss(config.training.loss, counts)
+
+    def loss_terms(self, config: Config) -> dict[str, float]:
+        return config.training.loss.terms
+
+    def metrics(self, config: Config) -> list[keras.metrics.Metric]:
+        from kerazoo.models.shared.metrics import ConfusionMetrics
+
+        return [ConfusionMetrics(len(self.channel_names(config)), config.targets.kind in CHANNELS)]
+
+    def decode(self, outputs: Outputs, recipe: Recipe, shape: tuple[int, ...] | None = None) -> np.ndarray:
+        from kerazoo.models.pixels.decoding import classify, find_objects
+
+        (probabilities,) = outputs.values()
+        regions = classify(probabilities, recipe)
+        return find_objects(regions, recipe.decoding) if recipe.targets == "border" else regions.astype(np.int32)
+
+    def decode_large(self, image: ImageOutputs, recipe: Recipe) -> np.ndarray:
+        """See `Family`; a byte per pixel is kept."""
+        from kerazoo.models.pixels.decoding import classify, find_objects
+
+        regions = np.empty(image.shape, np.uint8)
+        for rows, band in image.bands():
+            (probabilities,) = band.values()
+            regions[rows] = classify(probabilities, recipe)
+        if recipe.targets != "border":
+            return regions.astype(np.int32)
+        return image.in_blocks(lambda rows, columns: find_objects(regions[rows, columns], recipe.decoding))
+
+    def tuning(self, recipe: Recipe, median_area: float | None) -> tuple[str, dict[str, Sequence[float]]] | None:
+        if recipe.targets == "classes":
+            return None
+        if recipe.targets == "foreground":
+            return "dice", {"threshold": THRESHOLDS}
+        grid: dict[str, Sequence[float]] = {"threshold": THRESHOLDS, "seed_threshold": THRESHOLDS, "neck": NECKS}
+        return "ap_50_95", grid | minimum_sizes(median_area)
+
+    def use(self, recipe: Recipe) -> str:
+        return USES[recipe.targets]
+
+    def use_in_report(self, recipe: Recipe, channels: str) -> str:
+        text = f"The output has the channels {channels}: probabilities between 0 and 1."
+        if recipe.targets == "border":
+            return (
+                f"{text} For objects in Fiji, take the channel interior, set *Image > Adjust > Threshold* to "
+                f"{recipe.decoding.seed_threshold:g} and above, and count with *Analyze > Analyze Particles*. The "
+                "label images that are scored here come from `kerazoo predict`, which gives every object its border "
+                "back and separates those that touch."
+            )
+        if recipe.targets == "foreground":
+            return f"{text} The foreground is where its channel is above {recipe.decoding.threshold:g}."
+        return f"{text} The class of a pixel is the channel with the highest value."
+
+    def decoding_in_words(self, recipe: Recipe) -> str:
+        decoding = recipe.decoding
+        if recipe.targets == "classes":
+            return ""
+        text = f"foreground above {decoding.threshold:g}"
+        if recipe.targets == "foreground":
+            return text
+        return (
+            f"{text}, seeds above {decoding.seed_threshold:g}, neck {decoding.neck:g}, at least "
+            f"{decoding.minimum_size} pixels"
+        )

@@ -1,0 +1,65 @@
+"""A built network, and what is measured of it: tensors, sizes, what it consists of."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+
+import keras
+
+from bmzpack.measure.geometry import Geometry, measure
+from bmzpack.measure.keras_graph import operation_of
+from kerazoo.models.counting import Count, count
+from kerazoo.models.entry import Model
+
+
+@dataclasses.dataclass(frozen=True)
+class BuiltNetwork:
+    """A network, built for one size of images."""
+
+    model: keras.Model
+    count: Count
+    """For one image or vector."""
+    geometry: Geometry | None
+    """How it may be fed; None where the size is fixed, or there is no image."""
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether its input is (batch, y, x, channel)."""
+        return len(self.model.inputs[0].shape) == 4
+
+    @property
+    def output_name(self) -> str:
+        """The id of its output."""
+        return operation_of(self.model.outputs[0]).name
+
+
+def build_network(entry: Model) -> BuiltNetwork:
+    """Build the network of an entry and count.
+
+    Parameters
+    ----------
+    entry
+        An entry of the registry that has a network.
+
+    Returns
+    -------
+    BuiltNetwork
+        At the size of ``entry.card``.
+    """
+    shape = _default_shape(entry)
+    if shape is None:
+        model = entry.build()
+        return BuiltNetwork(model, count(model), None)
+    # 31 million random numbers would not change what is counted.
+    with keras.StatelessScope(initialize_variables=False):
+        model = entry.build(input_shape=tuple(side or entry.card.size for side in shape))
+        geometry = measure(entry.build()) if None in shape else None
+        return BuiltNetwork(model, count(model), geometry)
+
+
+def _default_shape(entry: Model) -> tuple[int | None, ...] | None:
+    module, function = (entry.builder or "").split(":")
+    parameter = inspect.signature(getattr(importlib.import_module(module), function)).parameters.get("input_shape")
+    return None if parameter is None else parameter.default
