@@ -84,7 +84,7 @@ def some_axes_of_many_channels(facts: Facts) -> Iterator[Occurrence]:
         whole = [axis for axis in ("channel", "z", "y", "x") if axis in tensor.ids]
         left_out = [axis for axis in whole if axis not in axes and (axis != "channel" or tensor.channels > 1)]
         if left_out:
-            error = _error(facts, tensor, operation, Known.in_fiji)
+            error = _error(facts, tensor, operation, _in_fiji)
             yield Occurrence(
                 operation.place,
                 f"Mean and deviation are asked for over {', '.join(axes) or 'no axes'}, for each {left_out[0]} by "
@@ -115,7 +115,7 @@ def rough_percentiles(facts: Facts) -> Iterator[Occurrence]:
                 remedy="Put the scaling into the network, or leave it out.",
             )
         else:
-            error = _error(facts, tensor, operation, Known.in_fiji)
+            error = _error(facts, tensor, operation, _in_fiji)
             if error is None or error > EXACT:
                 yield Occurrence(operation.place, f"Percentiles decide the scaling{_amount(error)}.")
 
@@ -132,7 +132,7 @@ def per_channel(name: str) -> Look:
             if name == "scale_linear":
                 if all(value[1:] == value[:-1] for value in lists):
                     continue  # the first number is that of all
-                error = _error(facts, tensor, operation, Known.in_fiji)
+                error = _error(facts, tensor, operation, _in_fiji)
             yield Occurrence(operation.place, f"{name} has one number per channel{_amount(error)}.")
 
     return look
@@ -150,6 +150,10 @@ def open_clip(facts: Facts) -> Iterator[Occurrence]:
 
 def _left_out(operation: Known, image: np.ndarray, axes: list[str]) -> np.ndarray:
     return image
+
+
+def _in_fiji(operation: Known, image: np.ndarray, axes: list[str]) -> np.ndarray | None:
+    return operation.in_fiji(image, axes)
 
 
 def _amount(error: float | None) -> str:
