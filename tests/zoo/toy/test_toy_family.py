@@ -20,8 +20,6 @@ from kerazoo.examples.synthetic import write_nuclei
 from kerazoo.models import registry
 from kerazoo.runs.run import Run
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

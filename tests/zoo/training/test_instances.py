@@ -15,7 +15,8 @@ from kerazoo.configuration.write import write_config
 from kerazoo.examples.synthetic import write_nuclei
 from kerazoo.inference.load import load_predictor
 from kerazoo.models.configure import family_of, make_config
-from kerazoo.training import fit
+from kerazoo.training.distribute import Workers
+from kerazoo.training.job import prepare
 
 ARGUMENTS = {"stardist2d": {"filters": 8, "features": 16, "rays": 16, "grid": [2, 2]}}
 
@@ -115,7 +116,7 @@ def test_parts_of_a_binary_mask_are_the_objects_that_are_learned(data, tmp_path)
     scales = []
     for masks, annotation in ((data / "masks", "labels"), (tmp_path / "masks", "binary")):
         given = {"images": data / "images", "masks": masks, "annotation": annotation}
-        job = fit._prepare(make_config(content | {"data": given}), fit.Workers())
+        job = prepare(make_config(content | {"data": given}), Workers())
         scales.append(job.scale.images)
     assert scales[0] <= scales[1] < 2 * scales[0], "nuclei that touch count as one, but not all nuclei of an image"
 
@@ -133,7 +134,7 @@ def test_networks_that_cannot_be_trained(model, arguments, message, data):
     content = {"model": {"name": model, "arguments": arguments}}
     content["data"] = {"images": data / "images", "masks": data / "masks"}
     with pytest.raises(UserError, match=message):
-        fit._prepare(make_config(content), fit.Workers())
+        prepare(make_config(content), Workers())
 
 
 def test_classes_are_no_objects(data):

@@ -132,16 +132,18 @@ class Axis:
 class Tiling:
     """The tiles of one image size: all of one shape, chosen so that the least is computed twice.
 
+    Tiles are chosen along the space axes of the geometry, however many there are; `apply` takes images with two.
+
     Parameters
     ----------
     shape
-        Height and width of the image in pixels.
+        Pixels of the image along the space axes of the geometry: height and width.
     geometry
         How the network may be fed.
     area
         Largest number of input pixels of a tile; exceeded only where the halo leaves no smaller tile.
     side
-        Largest height and width of a tile in pixels, if any.
+        Largest side of a tile in pixels, if any.
 
     Raises
     ------
@@ -150,36 +152,35 @@ class Tiling:
     """
 
     def __init__(
-        self, shape: tuple[int, int], geometry: TileGeometry, area: int = 2**21, side: int | None = None
+        self, shape: tuple[int, ...], geometry: TileGeometry, area: int = 2**21, side: int | None = None
     ) -> None:
         self.shape = shape
         self.geometry = geometry
-        self._axes = Axis(shape[0], geometry), Axis(shape[1], geometry)
+        self._axes = {name: Axis(length, geometry) for name, length in zip(geometry.axes, shape, strict=True)}
         choices = [
             [(count, size) for count, size in axis.choices.items() if side is None or size <= side]
-            for axis in self._axes
+            for axis in self._axes.values()
         ]
         if not all(choices):
-            needed = max(min(axis.choices.values()) for axis in self._axes)
+            needed = max(min(axis.choices.values()) for axis in self._axes.values())
             raise UserError(f"A tile of {side} pixels is too small for this network: use --tile {needed} or more.")
         tilings = [
-            (rows * height * columns * width, height, width)
-            for (rows, height), (columns, width) in itertools.product(*choices)
+            (math.prod(count * size for count, size in tiling), tuple(size for _, size in tiling))
+            for tiling in itertools.product(*choices)
         ]
-        fitting = [tiling for tiling in tilings if tiling[1] * tiling[2] <= area]
-        _, height, width = min(fitting or [min(tilings, key=lambda tiling: tiling[1] * tiling[2])])
-        self.tile_shape = height, width
-        """Height and width of every tile, in input pixels."""
+        fitting = [tiling for tiling in tilings if math.prod(tiling[1]) <= area]
+        _, self.tile_shape = min(fitting or [min(tilings, key=lambda tiling: math.prod(tiling[1]))])
+        """Sides of every tile, in input pixels."""
 
     @property
     def rows(self) -> list[Span]:
         """The tiles' extents along y."""
-        return self._axes[0].spans(self.tile_shape[0])
+        return self._axes["y"].spans(self.tile_shape[0])
 
     @property
     def columns(self) -> list[Span]:
         """The tiles' extents along x."""
-        return self._axes[1].spans(self.tile_shape[1])
+        return self._axes["x"].spans(self.tile_shape[1])
 
     def apply(
         self, network: Callable[[np.ndarray], np.ndarray], image: np.ndarray
@@ -216,7 +217,7 @@ class Tiling:
         grid = self.geometry.grid
         row, width = None, -(-self.shape[1] // grid)
         for x in self.columns:
-            result = network(image[self._axes[0].pixels(y)][:, self._axes[1].pixels(x)])
+            result = network(image[self._axes["y"].pixels(y)][:, self._axes["x"].pixels(x)])
             part = result[self._output(y)][:, self._output(x)]
             if part.shape[1] == width:
                 return part

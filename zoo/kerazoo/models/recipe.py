@@ -28,7 +28,7 @@ class TileGeometry(Section):
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """Space axes of the network's input, in their order."""
+        """Space axes of the network's input, in their order: volumes would have z before them."""
         return ("y", "x")
 
 
