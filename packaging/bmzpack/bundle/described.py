@@ -6,7 +6,7 @@ Descriptions of format 0.4 and 0.5 become the same tensors and axes.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bmzpack.bundle.values import integer, mapping, number, sequence, source_of, text
@@ -88,6 +88,11 @@ class DescribedTensor:
         """Length of the channel axis; 1 where there is none or it is not described."""
         axis = self.channel
         return 1 if axis is None else len(axis.channel_names or ()) or axis.size or 1
+
+
+def every_axis(tensors: Iterable[DescribedTensor]) -> Iterator[tuple[DescribedTensor, DescribedAxis]]:
+    """All axes of tensors, each with its tensor."""
+    return ((tensor, axis) for tensor in tensors for axis in tensor.axes)
 
 
 @dataclasses.dataclass(frozen=True)

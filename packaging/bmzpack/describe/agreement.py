@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,7 @@ def agreement_of(written: Sequence[Written], test_inputs: Sequence[Mapping[str, 
     for tensors in test_inputs:
         for name, array in tensors.items():
             digest.update(f"{name} {array.shape}\n".encode() + array.tobytes())
-    path = cache() / f"{digest.hexdigest()}.json"
+    path = cache_folder("agreement") / f"{digest.hexdigest()}.json"
     if path.is_file():
         with contextlib.suppress(ValueError):
             return json.loads(path.read_text(encoding="utf-8"))
@@ -42,8 +41,3 @@ def agreement_of(written: Sequence[Written], test_inputs: Sequence[Mapping[str, 
     with contextlib.suppress(OSError, ValueError), new_file(path, overwrite=True) as temporary:
         temporary.write_text(json.dumps(measured), encoding="utf-8")
     return measured
-
-
-def cache() -> Path:
-    """The folder of remembered measurements."""
-    return cache_folder("agreement")

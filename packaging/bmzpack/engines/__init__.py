@@ -1,6 +1,6 @@
 """Running a weights file in the engines of its consumers, each in a process of its own."""
 
-from bmzpack.engines.jobs import attempt_files, run, run_files, run_worker
+from bmzpack.engines.jobs import attempt_files, run_worker
 from bmzpack.engines.registry import ENGINES, Engine
 from bmzpack.engines.tensors import Attempt, Result, TensorNames, relative_error
 
@@ -12,7 +12,5 @@ __all__ = [
     "TensorNames",
     "attempt_files",
     "relative_error",
-    "run",
-    "run_files",
     "run_worker",
 ]

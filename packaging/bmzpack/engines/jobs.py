@@ -20,63 +20,8 @@ from bmzpack.bundle.archive import extract
 from bmzpack.engines import old, worker
 from bmzpack.engines.process import run_python
 from bmzpack.engines.registry import ENGINES
-from bmzpack.engines.tensors import Attempt, Result, TensorNames
+from bmzpack.engines.tensors import Attempt, TensorNames
 from bmzpack.errors import UserError
-
-
-def run(engine: str, weights: Path, inputs: Sequence[dict[str, np.ndarray]], names: TensorNames) -> Result:
-    """Run a weights file on every entry of ``inputs``, on the CPU.
-
-    Parameters
-    ----------
-    engine
-        A key of `ENGINES`; an engine with a version is set up first where it is missing (see `bmzpack.engines.old`).
-    weights
-        A file of a format that the engine runs.
-    inputs
-        Tensors by tensor id, batch axis included.
-    names
-        Tensor ids of the model.
-
-    Returns
-    -------
-    Result
-        The outputs and the time of one call.
-
-    Raises
-    ------
-    UserError
-        The engine is not installed, or it cannot run the file.
-    """
-    result = run_files([(engine, weights)], inputs, names)[0]
-    if isinstance(result, UserError):
-        raise result
-    return result
-
-
-def run_files(
-    files: Sequence[tuple[str, Path]], inputs: Sequence[dict[str, np.ndarray]], names: TensorNames
-) -> list[Result | UserError]:
-    """Run several weights files as `run` does, all in one process: importing TensorFlow takes its time.
-
-    Parameters
-    ----------
-    files
-        Engines and weights files; the engines must share a process: `keras` with `tensorflow`, or one engine alone.
-    inputs, names
-        As for `run`.
-
-    Returns
-    -------
-    list
-        One per file: its result, or why the engine cannot run it.
-
-    Raises
-    ------
-    UserError
-        The engine is not installed.
-    """
-    return [attempt.result() for attempt in attempt_files(files, inputs, names)]
 
 
 def attempt_files(
@@ -87,12 +32,20 @@ def attempt_files(
     trust: bool = False,
     seconds: float | None = None,
 ) -> list[Attempt]:
-    """Run several weights files as `run_files` does, and say for every entry of the inputs what came of it.
+    """Run weights files on every entry of ``inputs``, on the CPU.
+
+    All run in one process: importing TensorFlow takes its time.
 
     Parameters
     ----------
-    files, inputs, names
-        As for `run_files`.
+    files
+        Keys of `ENGINES`, and files of formats that these engines run; the engines must share a process: `keras` with
+        `tensorflow`, or one engine alone. One with a version is set up first where it is missing (see
+        `bmzpack.engines.old`).
+    inputs
+        Tensors by tensor id, batch axis included.
+    names
+        Tensor ids of the model.
     trust
         Whether Keras may execute Python code that is in a file.
     seconds
@@ -101,7 +54,7 @@ def attempt_files(
     Returns
     -------
     list of Attempt
-        One per file.
+        One per file: for every entry of the inputs what came of it, and the time of one call.
 
     Raises
     ------
@@ -152,7 +105,7 @@ def run_worker(
     jobs
         One per weights file, as the worker knows them.
     inputs, names
-        As for `run`.
+        As for `attempt_files`.
     """
     for number, tensors in enumerate(inputs):
         np.savez(folder / f"input{number}.npz", allow_pickle=False, **tensors)

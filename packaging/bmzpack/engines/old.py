@@ -30,16 +30,11 @@ def python(engine: str, version: str) -> Path:
     UserError
         There is no Python 3.10, or the environment cannot be made.
     """
-    environment = cache() / f"{engine}-{version}"
+    environment = cache_folder("engines") / f"{engine}-{version}"
     interpreter = environment / "bin" / "python"
     if not interpreter.exists():
         _make(environment, REQUIREMENTS[engine, version])
     return interpreter
-
-
-def cache() -> Path:
-    """The folder of the environments."""
-    return cache_folder("engines")
 
 
 def python310() -> Path | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,6 @@ from bmzpack.files import new_file, refuse_existing
 from bmzpack.operations import processing
 from bmzpack.operations.labels import REPRODUCED, LabelsPostprocessing
 from bmzpack.packing.match import described_tensors, tensor_ids
-from bmzpack.packing.source import model_file
 from bmzpack.settings import validate
 from bmzpack.weights import FORMATS, TensorNames, choose_formats, write_all
 from bmzpack.weights.source import check_source
@@ -103,7 +103,7 @@ def pack(
     with new_file(output, overwrite) as path:
         folder = path.with_name("bundle")
         folder.mkdir()
-        with model_file(model) as model_path:
+        with _model_file(model) as model_path:
             packed = _write_folder(model_path, description, folder, formats, labels)
         rdf.check(folder)
         archive.write(folder, path)
@@ -170,6 +170,32 @@ def _write_folder(
     (folder / "README.md").write_text(text, encoding="utf-8")
     consumers = _able(report)
     return Packed(folder, agreement, [CONSUMERS[name].name for name in consumers], _missing(description, consumers))
+
+
+@contextlib.contextmanager
+def _model_file(model: keras.Model | str | os.PathLike[str]) -> Iterator[Path]:
+    """The ``.keras`` file of a model; of one in memory a temporary one."""
+    if isinstance(model, str | os.PathLike):
+        yield Path(model)
+        return
+    with tempfile.TemporaryDirectory(prefix="bmzpack-") as scratch:
+        path = Path(scratch, f"{model.name}.keras")
+        _network_of(model).save(path)
+        try:
+            yield path
+        except UserError as error:
+            raise UserError(str(error).replace(str(path), f"the model {model.name}")) from error
+
+
+def _network_of(model: keras.Model) -> keras.Model:
+    """The network of a model whose class adds to training only, such as a `train_step` of its own."""
+    import keras
+
+    from bmzpack.measure.keras_graph import is_built_of_layers
+
+    if not is_built_of_layers(model) or type(model).__module__.split(".")[0] == "keras":
+        return model
+    return keras.Model(model.inputs, model.outputs, name=model.name)
 
 
 def _with_tolerance(description: Description, names: TensorNames, model_path: Path) -> Description:

@@ -184,7 +184,7 @@ class Record:
         digest = hashlib.sha256(server.encode())
         for name in sorted(files):
             digest.update(f"\n{sha256(files[name])} {name}".encode())
-        path = cache() / f"{digest.hexdigest()}.json"
+        path = cache_folder("uploads") / f"{digest.hexdigest()}.json"
         if not path.exists():
             return cls(path)
         with contextlib.suppress(ValueError, TypeError):
@@ -233,11 +233,6 @@ class Record:
                 f"How far the upload came cannot be recorded in {self.path} ({error}), without which it could be "
                 f"uploaded twice: make room there, or set XDG_CACHE_HOME.{entry}"
             ) from error
-
-
-def cache() -> Path:
-    """The folder of the records."""
-    return cache_folder("uploads")
 
 
 def _create(hypha: Hypha, record: Record, manifest: dict[str, Any], bundle: Path) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from bmzpack import engines
 from bmzpack.bundle.contents import Contents
+from bmzpack.bundle.described import every_axis
 from bmzpack.bundle.protobuf import OnnxFile, SavedModel
 from bmzpack.bundle.specification import silent
 from bmzpack.engines import TensorNames
@@ -220,11 +221,10 @@ def _resized(contents: Contents, tensors: Mapping[str, np.ndarray], number: int)
         for axis, length in zip(tensor.axes, tensors[tensor.id].shape, strict=True):
             more = number * (axis.step or 0) if axis in opened[-1:] else 0
             sizes[tensor.id, axis.id] = (axis.minimum or 1) + more if axis.step and axis.id != "batch" else length
-    for tensor in contents.inputs:
-        for axis in tensor.axes:
-            if other := contents.referred(axis):
-                size = sizes[other[0].id, other[1].id]
-                sizes[tensor.id, axis.id] = round(size * contents.ratio(axis) + axis.offset)
+    for tensor, axis in every_axis(contents.inputs):
+        if other := contents.referred(axis):
+            size = sizes[other[0].id, other[1].id]
+            sizes[tensor.id, axis.id] = round(size * contents.ratio(axis) + axis.offset)
     resized = {}
     for tensor in contents.inputs:
         array = tensors[tensor.id]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from bmzpack.bundle.described import DescribedAxis
+from bmzpack.bundle.described import DescribedAxis, every_axis
 from bmzpack.bundle.values import text
 from bmzpack.consumers.conditions.tensor_data import unfit_test_tensors
 from bmzpack.consumers.conditions.tensor_sizes import sizes_misread_by_jdll
@@ -28,10 +28,9 @@ def scales(work: Work) -> None:
         return
     misread = {occurrence.where for occurrence in sizes_misread_by_jdll(work.contents)}
     groups: dict[str, tuple[DescribedAxis, list[DescribedAxis]]] = {}
-    for tensor in work.contents.tensors:
-        for axis in tensor.axes:
-            if found := work.contents.referred(axis):
-                groups.setdefault(found[1].place, (found[1], []))[1].append(axis)
+    for _, axis in every_axis(work.contents.tensors):
+        if found := work.contents.referred(axis):
+            groups.setdefault(found[1].place, (found[1], []))[1].append(axis)
     for source, followers in groups.values():
         places = [axis.place for axis in followers if axis.place in misread]
         if not places or any(axis.offset for axis in followers):

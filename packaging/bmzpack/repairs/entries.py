@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bmzpack.bundle.described import every_axis
 from bmzpack.bundle.values import source_of
 from bmzpack.consumers.conditions import metadata, tensor_data, weights_files
 from bmzpack.consumers.registry import CONSUMERS
@@ -96,12 +97,11 @@ def axis_ids(work: Work) -> None:
     """R5: ids that the specification fills in, and JDLL (AxisV05) does not."""
     if work.contents.is_old:
         return
-    for tensor in work.contents.tensors:
-        for axis in tensor.axes:
-            entry = work.at(axis.place)
-            if isinstance(entry, dict) and entry.get("type") == "space" and "id" not in entry:
-                entry["id"] = axis.id
-                work.changed("R5", axis.place, f"The axis without an id is {axis.id}, as the specification has it.")
+    for _, axis in every_axis(work.contents.tensors):
+        entry = work.at(axis.place)
+        if isinstance(entry, dict) and entry.get("type") == "space" and "id" not in entry:
+            entry["id"] = axis.id
+            work.changed("R5", axis.place, f"The axis without an id is {axis.id}, as the specification has it.")
 
 
 def channel_names(work: Work) -> None:

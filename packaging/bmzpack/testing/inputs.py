@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from bmzpack.bundle.contents import Contents
-from bmzpack.bundle.described import DescribedTensor
+from bmzpack.bundle.described import DescribedTensor, every_axis
 from bmzpack.bundle.input_sizes import STEPS, Sizes, sizes_at
 from bmzpack.engines import relative_error
 
@@ -156,31 +156,23 @@ def _tiling(
 def _cut_off(contents: Contents) -> dict[tuple[str, str], int]:
     """What is cut off a tile on each side, in pixels of the input, by tensor and axis that can be tiled."""
     cut: dict[tuple[str, str], int] = {}
-    for tensor in contents.outputs:
-        for axis in tensor.axes:
-            found = contents.referred(axis)
-            if (
-                found
-                and axis.id in ("z", "y", "x")
-                and found[0] in contents.inputs
-                and found[1].minimum
-                and found[1].step
-            ):
-                ratio = contents.ratio(axis) or 1.0
-                side = math.ceil((axis.halo + max(0.0, -axis.offset / 2)) / ratio)
-                key = (found[0].id, found[1].id)
-                cut[key] = max(cut.get(key, 0), side)
+    for _, axis in every_axis(contents.outputs):
+        found = contents.referred(axis)
+        if found and axis.id in ("z", "y", "x") and found[0] in contents.inputs and found[1].minimum and found[1].step:
+            ratio = contents.ratio(axis) or 1.0
+            side = math.ceil((axis.halo + max(0.0, -axis.offset / 2)) / ratio)
+            key = (found[0].id, found[1].id)
+            cut[key] = max(cut.get(key, 0), side)
     return cut
 
 
 def _along(contents: Contents, tile: Sizes, starts: dict[tuple[str, str], int]) -> dict[tuple[str, str], int]:
     """The other inputs' tiles begin at the same place of the scene."""
     found = dict(starts)
-    for tensor in contents.inputs:
-        for axis in tensor.axes:
-            same_axis = next((key for key in starts if key[1] == axis.id), None)
-            if same_axis and (tensor.id, axis.id) not in found and (axis.step or axis.reference):
-                found[tensor.id, axis.id] = round(starts[same_axis] * tile[tensor.id, axis.id] / tile[same_axis])
+    for tensor, axis in every_axis(contents.inputs):
+        same_axis = next((key for key in starts if key[1] == axis.id), None)
+        if same_axis and (tensor.id, axis.id) not in found and (axis.step or axis.reference):
+            found[tensor.id, axis.id] = round(starts[same_axis] * tile[tensor.id, axis.id] / tile[same_axis])
     return found
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bmzpack.bundle.contents import Contents
-    from bmzpack.weights.network import Network
+    from bmzpack.weights.model import Network
 
 Versions = dict[str, str | int]
 """``keras_version``, ``tensorflow_version``, ``pytorch_version`` and ``opset_version``, as a format has them."""

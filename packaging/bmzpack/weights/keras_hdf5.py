@@ -14,7 +14,7 @@ from bmzpack.weights.keras_code import code_in
 
 if TYPE_CHECKING:
     from bmzpack.bundle.contents import Contents
-    from bmzpack.weights.network import Network
+    from bmzpack.weights.model import Network
 
 
 def write(network: Network, path: Path) -> Versions:

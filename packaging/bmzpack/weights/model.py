@@ -1,14 +1,48 @@
-"""Loading the model that is packed, so that it computes in float32 and exports well."""
+"""The model that is packed: loaded so that it computes in float32 and exports well, and what formats are made from."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
+from bmzpack.engines import TensorNames
 from bmzpack.errors import UserError
 from bmzpack.measure.keras_graph import all_layers
+
+if TYPE_CHECKING:
+    from bmzpack.weights.frozen import Frozen
+
+
+class Network:
+    """A model in the process that writes it.
+
+    Parameters
+    ----------
+    model
+        Computes in float32.
+    names
+        Tensor ids.
+    labels
+        A function that makes labels of the output, see `bmzpack.operations.labels.LabelsPostprocessing.in_graph`.
+    """
+
+    def __init__(self, model: keras.Model, names: TensorNames, labels: Mapping[str, Any] | None = None) -> None:
+        self.model = model
+        self.names = names
+        self.labels = labels
+
+    @functools.cached_property
+    def frozen(self) -> Frozen:
+        """The TensorFlow graph, which ends in labels where there is a function that makes them."""
+        from bmzpack.weights.frozen import freeze, freeze_with_labels
+
+        if self.labels:
+            return freeze_with_labels(self.model, self.names.inputs[0], self.labels)
+        return freeze(self.model, self.names.inputs)
 
 
 def load(path: Path) -> keras.Model:

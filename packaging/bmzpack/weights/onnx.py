@@ -15,7 +15,7 @@ from bmzpack.weights.format import Format, Versions
 if TYPE_CHECKING:
     from bmzpack.bundle.contents import Contents
     from bmzpack.weights.frozen import Frozen
-    from bmzpack.weights.network import Network
+    from bmzpack.weights.model import Network
 
 OPSET = 15
 DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}

@@ -19,7 +19,7 @@ from bmzpack.weights.format import TRUST, Format, Versions, version
 if TYPE_CHECKING:
     from bmzpack.bundle.contents import Contents
     from bmzpack.weights.frozen import Frozen
-    from bmzpack.weights.network import Network
+    from bmzpack.weights.model import Network
 
 REACHES = {
     r".*PyFunc.*|.*CustomCall.*": "calls code outside the graph",

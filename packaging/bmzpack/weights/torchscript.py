@@ -13,7 +13,7 @@ from bmzpack.weights.format import TRUST, Format, Versions, version
 
 if TYPE_CHECKING:
     from bmzpack.bundle.contents import Contents
-    from bmzpack.weights.network import Network
+    from bmzpack.weights.model import Network
 
 REACHES = re.compile(r"\b(save|from_file|rpc_async|rpc_sync|rpc_remote)\b")
 """Operators of TorchScript that write or map files, or use the network: as any word of the program, for no spelling of

@@ -182,7 +182,8 @@ def _run(
         groups.setdefault(form.process, {})[name] = (form.engine, folder / form.file)
     results = {}
     for files in groups.values():
-        results |= zip(files, engines.run_files(list(files.values()), inputs, names), strict=True)
+        attempts = engines.attempt_files(list(files.values()), inputs, names)
+        results |= zip(files, (attempt.result() for attempt in attempts), strict=True)
     return results
 
 

@@ -8,15 +8,13 @@ from pathlib import Path
 
 from bmzpack.engines import TensorNames
 from bmzpack.errors import UserError
-from bmzpack.weights.network import Network
+from bmzpack.weights.model import Network, load, one_line
 from bmzpack.weights.references import resolved
 
 
 def main(task_path: Path) -> None:
     """Write every file of a task; their versions, or what went wrong, go into ``versions.json`` beside it."""
     task = json.loads(task_path.read_text())
-    from bmzpack.weights.model import load, one_line
-
     network = Network(load(Path(task["model"])), TensorNames(task["inputs"], task["outputs"]), task["labels"])
     versions = {}
     for name, file in task["files"].items():

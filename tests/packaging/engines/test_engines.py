@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from keras import layers
 
-from bmzpack import engines
 from bmzpack.engines import TensorNames, old
 from bmzpack.errors import UserError
 from bmzpack.weights import write_all
+from running import run
 
 NAMES = TensorNames(["raw"], ["probability"])
 
@@ -50,7 +50,7 @@ def test_files_run_inside_fiji(tmp_path, padding):
     formats = ["keras_v3", "tensorflow_saved_model_bundle", "onnx"]
     original, saved_model, onnx = write_all(tmp_path / "model.keras", tmp_path, NAMES, inputs, formats)
     for engine, entry in (("tensorflow-2.10.1", saved_model), ("onnxruntime-1.13.1", onnx)):
-        result = engines.run(engine, entry.path, inputs, NAMES)
+        result = run(engine, entry.path, inputs, NAMES)
         for got, expected in zip(result.outputs, original.outputs, strict=True):
             np.testing.assert_allclose(got["probability"], expected["probability"], atol=1e-5)
 
@@ -59,7 +59,7 @@ def test_broken_file_is_explained(tmp_path):
     path = tmp_path / "weights.onnx"
     path.write_bytes(b"nothing")
     with pytest.raises(UserError, match=r"onnxruntime cannot run weights\.onnx: "):
-        engines.run("onnxruntime", path, [{"raw": np.zeros((1, 4, 4, 1), np.float32)}], NAMES)
+        run("onnxruntime", path, [{"raw": np.zeros((1, 4, 4, 1), np.float32)}], NAMES)
 
 
 def test_python310_is_one_that_runs(monkeypatch, tmp_path):

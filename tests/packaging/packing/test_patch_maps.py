@@ -32,7 +32,7 @@ from bmzpack.measure.scales import both_scales
 from bmzpack.repairs.axis_scales import scales
 from bmzpack.repairs.work import Work
 from bmzpack.weights import FORMATS, onnx
-from bmzpack.weights.network import Network
+from bmzpack.weights.model import Network
 
 PATCH, SIDE = 16, 4
 

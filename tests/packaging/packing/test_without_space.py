@@ -15,7 +15,7 @@ from bmzpack.engines import TensorNames
 from bmzpack.errors import UserError
 from bmzpack.packing import pack as packing
 from bmzpack.weights import FORMATS, keras_hdf5
-from bmzpack.weights.network import Network
+from bmzpack.weights.model import Network
 
 
 def perceptron():

@@ -20,7 +20,8 @@ import yaml
 import bmzpack.publish.upload
 from bmzpack.consumers.findings import Finding, Report, Severity, Verdict
 from bmzpack.errors import UserError
-from bmzpack.publish.upload import Uploaded, ask, cache, upload
+from bmzpack.files import cache_folder
+from bmzpack.publish.upload import Uploaded, ask, upload
 
 TOKEN = "eyJ.secret-of-ada.42"
 ID = "bioimage-io/lucky-newt"
@@ -276,7 +277,7 @@ def test_shows_what_becomes_public_and_asks(zoo, bundle, monkeypatch):
         f"{zoo.root}/bioimage-io/artifacts/",
     ]:
         assert part in user.text
-    assert not cache().exists()
+    assert not cache_folder("uploads").exists()
 
 
 def test_text_of_a_bundle_cannot_drive_the_terminal(zoo, tmp_path):
@@ -293,7 +294,7 @@ def test_dry_run_makes_no_call_and_needs_no_token(zoo, bundle, monkeypatch):
     assert zoo.calls == []
     assert user.questions == []
     assert "Ada Lovelace" in user.text
-    assert not cache().exists()
+    assert not cache_folder("uploads").exists()
 
 
 @pytest.mark.parametrize("token", [None, "", "  "])
@@ -427,7 +428,7 @@ def test_server_that_is_not_there(zoo, bundle, monkeypatch):
     assert "made no entry" in message
     assert user.waits == [1, 2, 4, 8]
     assert "trying again in 8 s" in user.text
-    assert list(cache().iterdir()) == []
+    assert list(cache_folder("uploads").iterdir()) == []
 
 
 @pytest.mark.parametrize("call", ["put_file in.npy", "PUT in.npy", "edit"])
@@ -564,7 +565,7 @@ def test_another_content_or_server_is_another_upload(zoo, bundle, tmp_path, monk
 def test_a_damaged_record_is_a_doubt(zoo, bundle, content):
     zoo.answers["PUT in.npy"] = [403]
     refused(bundle)
-    (record,) = cache().iterdir()
+    (record,) = cache_folder("uploads").iterdir()
     record.write_text(content)
     assert "--again" in refused(bundle)
 
@@ -598,7 +599,7 @@ def test_the_token_is_never_shown(zoo, bundle, caplog, capsys):
         messages += [refused(bundle, user), user.text]
     user = User()
     user.upload(bundle)
-    records = "".join(path.read_text() for path in cache().iterdir())
+    records = "".join(path.read_text() for path in cache_folder("uploads").iterdir())
     said = "\n".join([*messages, user.text, caplog.text, records, *capsys.readouterr()])
     assert "Bearer *** is not allowed" in said
     assert TOKEN not in said
@@ -606,7 +607,7 @@ def test_the_token_is_never_shown(zoo, bundle, caplog, capsys):
 
 def test_the_name_of_a_record_is_of_the_content(zoo, bundle):
     User().upload(bundle)
-    (record,) = cache().iterdir()
+    (record,) = cache_folder("uploads").iterdir()
     assert len(record.stem) == len(hashlib.sha256().hexdigest())
     assert json.loads(record.read_text()) == {"artifact": ID, "files": sorted(NAMES), "done": True}
 

@@ -16,12 +16,13 @@ from onnx import TensorProto, helper
 from rich.console import Console
 
 import bmzpack
-from bmzpack import check, engines
+from bmzpack import check
 from bmzpack.bundle import archive as bundle
 from bmzpack.describe.rdf import sha256
 from bmzpack.engines import TensorNames, old
 from bmzpack.errors import UserError
 from bmzpack.repairs.repair import repair, show
+from running import run
 
 # without torch there is one more thing to be mended in every bundle: TorchScript for ilastik
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs torch")
@@ -447,7 +448,7 @@ def reproduces(folder, engine, name):
     """Error of a weights file on the test tensors, relative to their range."""
     raw = np.load(folder / "test_raw.npy")
     given = ((raw - raw.mean()) / (raw.std() + 1e-6)).astype(np.float32)
-    result = engines.run(engine, folder / name, [{"raw": given}], NAMES)
+    result = run(engine, folder / name, [{"raw": given}], NAMES)
     expected = np.load(folder / "test_probability.npy")
     return np.abs(result.outputs[0]["probability"] - expected).max() / np.ptp(expected)
 
@@ -558,6 +559,6 @@ def test_example_runs_in_the_runtime_of_fiji(example):
 def example_error(folder, engine):
     raw, expected = (np.load(folder / f"test_{name}.npy") for name in ("input", "output"))
     given = ((raw - raw.mean()) / (raw.std() + 1e-6)).astype(np.float32)
-    result = engines.run(engine, folder / "weights.onnx", [{"raw": given}], NAMES)
+    result = run(engine, folder / "weights.onnx", [{"raw": given}], NAMES)
     logits = result.outputs[0]["probability"]
     return np.abs(1 / (1 + np.exp(-logits)) - expected).max() / np.ptp(expected)

@@ -25,6 +25,7 @@ from bmzpack.errors import UserError
 from bmzpack.repairs import weights_conversion
 from bmzpack.repairs.opset import lowered
 from bmzpack.repairs.repair import repair
+from running import run
 
 MENDED = {
     "axes": "channels_without_names",
@@ -229,7 +230,7 @@ def test_saved_model_of_tensorflow_1_in_a_nested_zip(tmp_path):
 def error(folder, engine, name):
     raw, expected = (np.load(folder / f"test_{name}.npy") for name in ("raw", "probability"))
     given = ((raw - raw.mean()) / (raw.std() + 1e-6)).astype(np.float32)
-    result = engines.run(engine, folder / name, [{"raw": given}], TensorNames(["raw"], ["probability"]))
+    result = run(engine, folder / name, [{"raw": given}], TensorNames(["raw"], ["probability"]))
     return np.abs(result.outputs[0]["probability"] - expected).max() / np.ptp(expected)
 
 
@@ -367,8 +368,8 @@ def test_operators_in_the_runtime_of_fiji(name, tmp_path):
     model.ir_version = 8
     (tmp_path / "old.onnx").write_bytes(model.SerializeToString())
     names = TensorNames(["x"], outputs)
-    new = engines.run("onnxruntime", tmp_path / "new.onnx", [{"x": IMAGE}], names)
-    old = engines.run("onnxruntime-1.13.1", tmp_path / "old.onnx", [{"x": IMAGE}], names)
+    new = run("onnxruntime", tmp_path / "new.onnx", [{"x": IMAGE}], names)
+    old = run("onnxruntime-1.13.1", tmp_path / "old.onnx", [{"x": IMAGE}], names)
     for output in outputs:
         np.testing.assert_allclose(new.outputs[0][output], old.outputs[0][output], atol=1e-6)
 

@@ -331,8 +331,8 @@ def test_engines_do_not_unpack_what_leads_out(bundle, tmp_path):
     path = tmp_path / "evil.zip"
     path.write_bytes(zipped({"saved_model.pb": b"", "../mark": b"done"}))
     names = engines.TensorNames(["raw"], ["probability"])
-    (result,) = engines.run_files([("tensorflow", path)], [{"raw": np.zeros((1, 4, 4, 1), np.float32)}], names)
-    assert "leads out of it" in str(result)
+    (attempt,) = engines.attempt_files([("tensorflow", path)], [{"raw": np.zeros((1, 4, 4, 1), np.float32)}], names)
+    assert "leads out of it" in str(attempt.result())
 
 
 # torch

@@ -9,7 +9,7 @@ from PIL import Image
 
 import kerazoo
 from answers import answer, labels_of, network_of, packed, recipe_of
-from bmzpack import check, engines
+from bmzpack import check
 from bmzpack.bundle.archive import unpacked
 from bmzpack.engines import TensorNames, old
 from bmzpack.errors import UserError
@@ -22,6 +22,7 @@ from kerazoo.exporting.labels import graph_ending, operation_ending
 from kerazoo.models.configure import make_config
 from kerazoo.models.shared.packed import channels_first
 from kerazoo.models.stardist.bundle import full_resolution
+from running import run
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ def test_a_graph_of_labels_passes_the_test_of_the_zoo(graph_bundle):
 
 def run_saved_model(engine, folder, outputs):
     inputs = [{"raw": output[None]} for output in outputs]
-    result = engines.run(engine, folder / "saved_model.zip", inputs, TensorNames(["raw"], ["labels"]))
+    result = run(engine, folder / "saved_model.zip", inputs, TensorNames(["raw"], ["labels"]))
     return [tensors["labels"][0, ..., 0].astype(np.int32) for tensors in result.outputs]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Sequence
 
 from bmzpack.bundle.contents import Contents
-from bmzpack.bundle.described import DescribedTensor
+from bmzpack.bundle.described import DescribedTensor, every_axis
 from bmzpack.consumers.findings import Occurrence
 from bmzpack.consumers.rules import Condition
 from bmzpack.operations.labels import CHANNEL_NAMES
@@ -45,22 +45,18 @@ def axes_other_than(known: Container[str]) -> Condition:
     """Axes of other ids."""
 
     def condition(contents: Contents) -> Iterator[Occurrence]:
-        for tensor in contents.tensors:
-            for axis in tensor.axes:
-                if axis.id not in known and not axis.by_data:
-                    yield Occurrence(axis.place, f"{tensor.id} has an axis {axis.id!r}.")
+        for tensor, axis in every_axis(contents.tensors):
+            if axis.id not in known and not axis.by_data:
+                yield Occurrence(axis.place, f"{tensor.id} has an axis {axis.id!r}.")
 
     return condition
 
 
 def axes_without_id(contents: Contents) -> Iterator[Occurrence]:
     """Axes of an image whose id is left to the specification."""
-    for tensor in contents.tensors:
-        for axis in tensor.axes:
-            if axis.kind == "space" and not axis.named:
-                yield Occurrence(
-                    axis.place, f"An axis of {tensor.id} has no id.", remedy=f"Write its id, {axis.id}, down."
-                )
+    for tensor, axis in every_axis(contents.tensors):
+        if axis.kind == "space" and not axis.named:
+            yield Occurrence(axis.place, f"An axis of {tensor.id} has no id.", remedy=f"Write its id, {axis.id}, down.")
 
 
 def channels_without_names(contents: Contents) -> Iterator[Occurrence]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from bmzpack.bundle.contents import SPACE, Contents
-from bmzpack.bundle.described import DescribedAxis, DescribedTensor
+from bmzpack.bundle.described import DescribedAxis, DescribedTensor, every_axis
 from bmzpack.bundle.protobuf import OnnxFile
 from bmzpack.consumers import jdll
 from bmzpack.consumers.findings import Occurrence, Severity
@@ -19,27 +19,25 @@ SAME_RATIO = 1e-5
 
 def sizes_known_after_run(contents: Contents) -> Iterator[Occurrence]:
     """Outputs whose size is known only after the run."""
-    for tensor in contents.outputs:
-        for axis in tensor.axes:
-            if axis.by_data:
-                yield Occurrence(axis.place, f"The size of {axis.id} of {tensor.id} depends on the data.")
+    for tensor, axis in every_axis(contents.outputs):
+        if axis.by_data:
+            yield Occurrence(axis.place, f"The size of {axis.id} of {tensor.id} depends on the data.")
 
 
 def sizes_that_cannot_be_tiled(contents: Contents) -> Iterator[Occurrence]:
     """Sizes that JDLL's tiling refuses."""
-    for tensor in contents.inputs:
-        for axis in tensor.axes:
-            if axis.minimum is None or not axis.step:
-                continue
-            if axis.minimum % axis.step:
-                raised = -(-axis.minimum // axis.step) * axis.step
-                yield Occurrence(
-                    axis.place,
-                    f"The smallest size {axis.minimum} is no multiple of the step {axis.step}: every image is refused.",
-                    remedy=f"Set min to {raised}, if the network takes it.",
-                )
-                continue
-            yield from _refused_sizes(contents, tensor, axis)
+    for tensor, axis in every_axis(contents.inputs):
+        if axis.minimum is None or not axis.step:
+            continue
+        if axis.minimum % axis.step:
+            raised = -(-axis.minimum // axis.step) * axis.step
+            yield Occurrence(
+                axis.place,
+                f"The smallest size {axis.minimum} is no multiple of the step {axis.step}: every image is refused.",
+                remedy=f"Set min to {raised}, if the network takes it.",
+            )
+            continue
+        yield from _refused_sizes(contents, tensor, axis)
 
 
 def _refused_sizes(contents: Contents, tensor: DescribedTensor, axis: DescribedAxis) -> Iterator[Occurrence]:
@@ -67,53 +65,49 @@ def _around(contents: Contents, tensor: DescribedTensor, axis: DescribedAxis) ->
 
 def fixed_output_sizes(contents: Contents) -> Iterator[Occurrence]:
     """Output images of a fixed size, from inputs of any size."""
-    for tensor in contents.outputs:
-        for axis in tensor.axes:
-            free = [other for entry in contents.inputs for other in entry.axes if other.id == axis.id and other.step]
-            if axis.id in ("z", "y", "x") and axis.reference is None and axis.size and axis.size > 1 and free:
-                yield Occurrence(axis.place, f"{axis.id} of {tensor.id} is always {axis.size}, whatever the input is.")
+    for tensor, axis in every_axis(contents.outputs):
+        free = [other for entry in contents.inputs for other in entry.axes if other.id == axis.id and other.step]
+        if axis.id in ("z", "y", "x") and axis.reference is None and axis.size and axis.size > 1 and free:
+            yield Occurrence(axis.place, f"{axis.id} of {tensor.id} is always {axis.size}, whatever the input is.")
 
 
 def references_to_missing_axes(contents: Contents) -> Iterator[Occurrence]:
     """Sizes that follow an axis which is not there."""
-    for tensor in contents.tensors:
-        for axis in tensor.axes:
-            if axis.reference is not None and contents.referred(axis) is None:
-                yield Occurrence(
-                    axis.place,
-                    f"{axis.id} of {tensor.id} follows the axis {axis.reference[1]} of {axis.reference[0]}, which is "
-                    "not there.",
-                )
+    for tensor, axis in every_axis(contents.tensors):
+        if axis.reference is not None and contents.referred(axis) is None:
+            yield Occurrence(
+                axis.place,
+                f"{axis.id} of {tensor.id} follows the axis {axis.reference[1]} of {axis.reference[0]}, which is "
+                "not there.",
+            )
 
 
 def outputs_of_another_scale(contents: Contents) -> Iterator[Occurrence]:
     """Outputs whose pixels are not those of the input."""
-    for tensor in contents.outputs:
-        for axis in tensor.axes:
-            ratio = contents.ratio(axis)
-            if axis.id in SPACE and contents.referred(axis) and abs(ratio - 1) > 1e-6:
-                many = f"{ratio:g} pixels per pixel" if ratio > 1 else f"one pixel for {1 / ratio:g}"
-                yield Occurrence(axis.place, f"{axis.id} of {tensor.id} has {many} of the input.")
+    for tensor, axis in every_axis(contents.outputs):
+        ratio = contents.ratio(axis)
+        if axis.id in SPACE and contents.referred(axis) and abs(ratio - 1) > 1e-6:
+            many = f"{ratio:g} pixels per pixel" if ratio > 1 else f"one pixel for {1 / ratio:g}"
+            yield Occurrence(axis.place, f"{axis.id} of {tensor.id} has {many} of the input.")
 
 
 def sizes_misread_by_jdll(contents: Contents) -> Iterator[Occurrence]:
     """Outputs for which JDLL expects another size than the specification gives."""
-    for tensor in contents.outputs if not contents.is_old else ():
-        for axis in tensor.axes:
-            found = contents.referred(axis)
-            if axis.id not in SPACE or found is None or found[1].smallest is None:
-                continue
-            sizes = _possible(found[1].smallest, found[1].step or 0)
-            with np.errstate(all="ignore"):  # of scales that nobody means
-                right = np.trunc(sizes * found[1].pixel / axis.pixel + axis.offset)
-                whole, tile = jdll.output_sizes(sizes, axis.pixel, axis.offset)
-            for n in np.flatnonzero((whole != right) | (tile != right))[:1]:
-                yield Occurrence(
-                    axis.place,
-                    f"{axis.id} of {tensor.id} has {right[n]:.0f} pixels for {sizes[n]} of the input; by its scale of "
-                    f"{axis.pixel:g} and its offset of {axis.offset:g} Fiji expects {tile[n]:.0f}.",
-                    remedy=_remedy(axis, contents.ratio(axis)),
-                )
+    for tensor, axis in every_axis(contents.outputs if not contents.is_old else ()):
+        found = contents.referred(axis)
+        if axis.id not in SPACE or found is None or found[1].smallest is None:
+            continue
+        sizes = _possible(found[1].smallest, found[1].step or 0)
+        with np.errstate(all="ignore"):  # of scales that nobody means
+            right = np.trunc(sizes * found[1].pixel / axis.pixel + axis.offset)
+            whole, tile = jdll.output_sizes(sizes, axis.pixel, axis.offset)
+        for n in np.flatnonzero((whole != right) | (tile != right))[:1]:
+            yield Occurrence(
+                axis.place,
+                f"{axis.id} of {tensor.id} has {right[n]:.0f} pixels for {sizes[n]} of the input; by its scale of "
+                f"{axis.pixel:g} and its offset of {axis.offset:g} Fiji expects {tile[n]:.0f}.",
+                remedy=_remedy(axis, contents.ratio(axis)),
+            )
 
 
 def _possible(smallest: int, step: int) -> np.ndarray:
@@ -137,40 +131,38 @@ def _remedy(axis: DescribedAxis, ratio: float) -> str | None:
 
 def halo_covers_whole_output(contents: Contents) -> Iterator[Occurrence]:
     """A halo that leaves nothing of the smallest output."""
-    for tensor in contents.outputs:
-        for axis in tensor.axes:
-            found = contents.referred(axis)
-            size = found[1].smallest if found else None
-            if size is not None and size * contents.ratio(axis) + axis.offset - 2 * axis.halo < 1:
-                yield Occurrence(
-                    axis.place,
-                    f"Nothing is left of the smallest output along {axis.id} when its halo of {axis.halo} pixels is "
-                    "cut off on both sides.",
-                )
+    for _, axis in every_axis(contents.outputs):
+        found = contents.referred(axis)
+        size = found[1].smallest if found else None
+        if size is not None and size * contents.ratio(axis) + axis.offset - 2 * axis.halo < 1:
+            yield Occurrence(
+                axis.place,
+                f"Nothing is left of the smallest output along {axis.id} when its halo of {axis.halo} pixels is "
+                "cut off on both sides.",
+            )
 
 
 def halo_smaller_than_receptive_field(contents: Contents) -> Iterator[Occurrence]:
     """A halo that is smaller than the radius of the receptive field."""
-    for tensor in contents.outputs:
-        for axis in tensor.axes:
-            if axis.id not in SPACE or axis.reference is None or axis.offset < 0:
-                continue
-            radius = _radius(contents, tensor, axis)
-            if radius is not None and axis.halo < radius:
-                have = f"a halo of {axis.halo}" if axis.halo else "no halo"
-                yield Occurrence(
-                    axis.place,
-                    f"{axis.id} of {tensor.id} has {have}, but the network looks {radius} pixels around: tiles may "
-                    "show seams.",
-                    # the influence of far pixels is small
-                    Severity.ADVICE if axis.halo else None,
-                )
-            elif radius is None and not axis.halo and (window := _largest_window(contents)) > 1:
-                yield Occurrence(
-                    axis.place,
-                    f"{axis.id} of {tensor.id} has no halo, but the network has windows of {window} pixels: tiles will "
-                    "show seams.",
-                )
+    for tensor, axis in every_axis(contents.outputs):
+        if axis.id not in SPACE or axis.reference is None or axis.offset < 0:
+            continue
+        radius = _radius(contents, tensor, axis)
+        if radius is not None and axis.halo < radius:
+            have = f"a halo of {axis.halo}" if axis.halo else "no halo"
+            yield Occurrence(
+                axis.place,
+                f"{axis.id} of {tensor.id} has {have}, but the network looks {radius} pixels around: tiles may "
+                "show seams.",
+                # the influence of far pixels is small
+                Severity.ADVICE if axis.halo else None,
+            )
+        elif radius is None and not axis.halo and (window := _largest_window(contents)) > 1:
+            yield Occurrence(
+                axis.place,
+                f"{axis.id} of {tensor.id} has no halo, but the network has windows of {window} pixels: tiles will "
+                "show seams.",
+            )
 
 
 def _radius(contents: Contents, tensor: DescribedTensor, axis: DescribedAxis) -> int | None:
