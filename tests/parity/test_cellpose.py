@@ -11,7 +11,7 @@ import scipy.ndimage
 from answers import answer, labels_of, network_of, packed, recipe_of
 from bmzpack.errors import UserError
 from kerazoo.data.rescale import diameter
-from kerazoo.exporting.labels import operation_ending
+from kerazoo.exporting.labels import labels_postprocessing
 from kerazoo.files.read import read_mask
 from kerazoo.models.cellpose.checkpoint import load_cellpose
 from kerazoo.models.cellpose.decoding import cluster, find_flow_objects, flow_errors, integrate, remove_inconsistent
@@ -206,7 +206,7 @@ def test_the_operation_of_the_zoo_gives_our_labels(peer, field, tmp_path):
     path = tmp_path / "raw.zip"
     formats = ["keras_v3", "onnx"]
     model = channels_first(network_of(recipe))
-    packed(recipe, images[0], path, operation_ending(recipe), model, "bcyx", formats=formats)
+    packed(recipe, images[0], path, labels_postprocessing(recipe, "raw"), model, "bcyx", formats=formats)
     for image in images:
         found = peer("cellpose", "core_bundle")("labels_of", bundle=path, image=image)
         assert found["status"] == "passed", found["problems"]
@@ -229,7 +229,7 @@ def test_the_operation_also_where_objects_are_removed(peer, tmp_path):
     turned = output[wrong, :2] @ np.float32([[0.5, 0.87], [-0.87, 0.5]])  # a spiral into the centre
     output[wrong, :2] = turned
     path = tmp_path / "raw.zip"
-    ending = operation_ending(recipe)
+    ending = labels_postprocessing(recipe, "raw")
     packed(recipe, output, path, ending, channels_first(network_of(recipe)), "bcyx", formats=["keras_v3", "onnx"])
     found = peer("cellpose", "core_bundle")("labels_of", bundle=path, image=output)
     assert found["status"] == "passed", found["problems"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from answers import answer, labels_of, network_of, packed, recipe_of
-from kerazoo.exporting.labels import operation_ending
+from kerazoo.exporting.labels import labels_postprocessing
 from kerazoo.models.stardist.bundle import full_resolution
 from kerazoo.models.stardist.checkpoint import load_stardist
 from kerazoo.models.stardist.decoding import Candidates, find_candidates, find_stars, render, suppress
@@ -165,7 +165,7 @@ def test_the_operation_of_the_zoo_gives_our_labels(peer, tmp_path):
     images = [answer(random_labels(rng, 160), recipe) for _ in range(2)]
     model = full_resolution(network_of(recipe), recipe.geometry.grid)
     path = tmp_path / "raw.zip"
-    packed(recipe, images[0], path, operation_ending(recipe), model, formats=["keras_v3", "onnx"])
+    packed(recipe, images[0], path, labels_postprocessing(recipe, "raw"), model, formats=["keras_v3", "onnx"])
     for image in images:
         found = peer("stardist", "core_bundle")("labels_of", bundle=path, image=image)
         assert found["status"] == "passed", found["problems"]

@@ -56,7 +56,6 @@ def train(
     All workers of a `TF_CONFIG` call this alike, on a shared file system; ``training.batch_size`` is divided among
     them, and worker 0 writes and validates.
     """
-    from kerazoo.training.distribute import join_workers
     from kerazoo.training.fit import fit
 
     if not isinstance(config, Config):
@@ -66,8 +65,7 @@ def train(
     else:  # a run folder keeps absolute paths
         config = make_config(config.model_dump(exclude_unset=True), folder=Path.cwd())
     folder = run or Path("runs") / config.model.name
-    workers = join_workers()
-    return fit(config, folder, workers, resume=resume, overwrite=overwrite, progress=progress, finish=finish)
+    return fit(config, folder, resume=resume, overwrite=overwrite, progress=progress, finish=finish)
 
 
 def finish(run: Run) -> None:

@@ -18,7 +18,7 @@ from bmzpack.settings import read_yaml
 from bmzpack.testing.test import test as prove
 from kerazoo.config import DecodingConfig
 from kerazoo.examples.synthetic import write_nuclei
-from kerazoo.exporting.labels import graph_ending, operation_ending
+from kerazoo.exporting.labels import labels_postprocessing
 from kerazoo.models.configure import make_config
 from kerazoo.models.shared.packed import channels_first
 from kerazoo.models.stardist.bundle import full_resolution
@@ -40,7 +40,7 @@ def graph_bundle(request, masks, tmp_path_factory):
     recipe = recipe_of(request.param)
     model = full_resolution(network_of(recipe), recipe.geometry.grid)
     path = tmp_path_factory.mktemp("graph") / "labels.zip"
-    result = packed(recipe, answer(masks[0], recipe), path, graph_ending(recipe), model)
+    result = packed(recipe, answer(masks[0], recipe), path, labels_postprocessing(recipe, "labels"), model)
     assert list(result.agreement) == ["tensorflow_saved_model_bundle"]
     return path, recipe
 
@@ -111,7 +111,7 @@ def test_an_operation_is_declared(targets, masks, tmp_path):
     model = full_resolution(network_of(recipe), recipe.geometry.grid)
     model = channels_first(model) if targets == "flows" else model
     axes, dtype = ("bcyx", "uint16") if targets == "flows" else ("byxc", "int32")
-    ending = operation_ending(recipe)
+    ending = labels_postprocessing(recipe, "raw")
     path = tmp_path / "raw.zip"
     packed(recipe, answer(masks[0], recipe), path, ending, model, axes, formats=["keras_v3"])
     with unpacked(path) as folder:
@@ -143,17 +143,24 @@ def test_what_cannot_hold_labels_is_refused(masks, tmp_path):
     recipe = recipe_of("flows")
     image = answer(masks[0], recipe)
     with pytest.raises(UserError, match="onnx cannot hold the TensorFlow operations"):
-        packed(recipe, image, tmp_path / "a.zip", graph_ending(recipe), network_of(recipe), formats=["onnx"])
+        packed(
+            recipe,
+            image,
+            tmp_path / "a.zip",
+            labels_postprocessing(recipe, "labels"),
+            network_of(recipe),
+            formats=["onnx"],
+        )
     assert not list(tmp_path.iterdir())
-    for ending in (graph_ending, operation_ending):
+    for form in ("labels", "raw"):
         with pytest.raises(UserError, match="StarDist and Cellpose, but not of fields: leave --form out"):
-            ending(recipe_of("fields"))
+            labels_postprocessing(recipe_of("fields"), form)
 
 
 @pytest.mark.slow
 def test_a_graph_that_disagrees_is_refused(masks, tmp_path):
     recipe = recipe_of("flows")
-    ending = graph_ending(recipe)
+    ending = labels_postprocessing(recipe, "labels")
     ending.arguments["minimum_size"] = 500
     with pytest.raises(UserError, match="of the objects' pixels"):
         packed(recipe, answer(masks[0], recipe), tmp_path / "a.zip", ending, network_of(recipe))
@@ -165,7 +172,7 @@ def test_an_image_without_objects_is_no_test_image(masks, tmp_path):
     recipe = recipe_of("flows")
     image = answer(masks[0], recipe) - np.float32([0, 0, 20])
     with pytest.raises(UserError, match="zero everywhere"):
-        packed(recipe, image, tmp_path / "a.zip", graph_ending(recipe), network_of(recipe))
+        packed(recipe, image, tmp_path / "a.zip", labels_postprocessing(recipe, "labels"), network_of(recipe))
 
 
 @pytest.mark.slow

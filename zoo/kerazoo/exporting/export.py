@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from bmzpack.errors import UserError
 from bmzpack.files import refuse_existing
@@ -78,7 +79,9 @@ def export(
     if image is not None and maps_patches:
         raise UserError("The test tensors of a classifier are made of its validation patches: leave --image out.")
     description = describe(run, image)
-    network = family.packed(load_model(run.model_path), recipe, enlarge=enlarge)
+    network: Any = run.model_path  # packed as it was saved, unless something has to be put behind it
+    if form != "friendly" or family.changes_network:
+        network = family.packed(load_model(run.model_path), recipe, enlarge=enlarge)
     ending = None
     if form == "friendly":
         config, attachments = family.bundle_extras(recipe)

@@ -9,7 +9,7 @@ from bmzpack.errors import UserError
 from bmzpack.operations.labels import LabelsPostprocessing
 from bmzpack.settings import validate
 from kerazoo.exporting.texts import LABELS, allowed, data_set_name, seen_size
-from kerazoo.models.family import LabelsOperation
+from kerazoo.models.family import LabelsEnding
 from kerazoo.models.recipe import Recipe
 from kerazoo.models.registry import family_of_kind
 from kerazoo.models.shared.packed import channels_first
@@ -38,60 +38,49 @@ def with_labels(
         The network has no such form.
     """
     recipe, axes = run.recipe, "byxc"
+    found = _ending(recipe, form)
     if form == "labels":
-        ending = graph_ending(recipe)
         description.documentation = LABELS + seen_size(recipe)
         # a name that says StarDist would have deepImageJ search for what its plugin needs
         description.name = run.config.publication.name or allowed(
             f"Instance segmentation of {data_set_name(run.config)} (label images)"
         )
     else:
-        ending, operation = operation_ending(recipe), _operation(recipe)
-        if operation.channels_first:
+        if found.channels_first:
             network, axes = channels_first(network), "bcyx"
         channels = f" The channels are {', '.join(recipe.classes)}."
         use = family_of_kind(recipe.targets).use(recipe)
-        description.documentation = use + seen_size(recipe) + channels + operation.remark
+        description.documentation = use + seen_size(recipe) + channels + found.remark
     about = "Labels 1, 2, ... of the objects, 0 for the background"
     description.outputs = [Output(id="labels", axes=axes, description=about)]
-    return network, ending
+    return network, labels_postprocessing(recipe, form)
 
 
-def operation_ending(recipe: Recipe) -> LabelsPostprocessing:
-    """The operation of the zoo that makes labels of the output.
+def labels_postprocessing(recipe: Recipe, form: str) -> LabelsPostprocessing:
+    """What makes labels of the output of a network.
+
+    Parameters
+    ----------
+    recipe
+        Of the network.
+    form
+        As for `with_labels`.
 
     Raises
     ------
     UserError
         There is none for the network.
     """
-    operation = _operation(recipe)
-    processing = validate(Processing, {"id": operation.id, "kwargs": operation.kwargs}, recipe.model)
-    return LabelsPostprocessing(operation.labels, processing)
+    found = _ending(recipe, form)
+    operation = validate(Processing, found.operation, recipe.model) if found.operation else None
+    return LabelsPostprocessing(found.labels, operation, found.function, found.arguments)
 
 
-def graph_ending(recipe: Recipe) -> LabelsPostprocessing:
-    """The TensorFlow operations that make labels of the output.
-
-    Raises
-    ------
-    UserError
-        There are none for the network.
-    """
-    found = family_of_kind(recipe.targets).labels_in_graph(recipe)
+def _ending(recipe: Recipe, form: str) -> LabelsEnding:
+    family = family_of_kind(recipe.targets)
+    found = family.labels_in_graph(recipe) if form == "labels" else family.operation(recipe)
     if found is None:
-        raise _none_for(recipe)
-    return LabelsPostprocessing(found.labels, function=found.function, arguments=found.arguments)
-
-
-def _operation(recipe: Recipe) -> LabelsOperation:
-    found = family_of_kind(recipe.targets).operation(recipe)
-    if found is None:
-        raise _none_for(recipe)
+        raise UserError(
+            f"Labels can be made in bundles of StarDist and Cellpose, but not of {recipe.model}: leave --form out."
+        )
     return found
-
-
-def _none_for(recipe: Recipe) -> UserError:
-    return UserError(
-        f"Labels can be made in bundles of StarDist and Cellpose, but not of {recipe.model}: leave --form out."
-    )

@@ -12,6 +12,7 @@ from kerazoo.config import Config, DataConfig
 from kerazoo.data.patches import Patch, patches_of_mask
 from kerazoo.files.pairs import load_pair
 from kerazoo.files.read import open_stack, read_image, read_mask
+from kerazoo.models.registry import family_of_kind
 from kerazoo.runs.run import Run
 
 
@@ -51,9 +52,7 @@ def pixel_size_of(image: str | os.PathLike[str], data: DataConfig) -> dict[str, 
 
 def _mosaic(run: Run, patch: Patch) -> np.ndarray:
     """Validation patches of all classes in turns, side by side, as large as the packed network's input."""
-    from kerazoo.models.patches.map import grid_of
-
-    config, grid = run.config, grid_of(patch.size)
+    config, grid = run.config, family_of_kind(run.recipe.targets).patches_per_side(run.recipe)
     by_class: dict[int, list[np.ndarray]] = {}
     for pair in run.held_out():
         sample = load_pair(pair, config.data)

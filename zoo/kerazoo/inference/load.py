@@ -72,15 +72,17 @@ def load_predictor(
         above 0, or where images are not rescaled.
     """
     if is_without_network(source):
-        model, recipe = None, WithoutNetwork(str(source)).recipe
+        method = WithoutNetwork(str(source))
+        model, recipe = None, method.recipe
     else:
+        method = None
         model, recipe = open_source(source)
     if diameter is not None and recipe.scale is None:
         raise UserError(f"{source} takes images as they are, without a diameter: leave --diameter out.")
     if diameter is not None and diameter <= 0:
         raise UserError(f"--diameter {diameter:g} is no diameter: give that of the objects, in pixels of the images.")
-    if model is None:
-        return WithoutNetwork(str(source))
+    if method is not None:
+        return method
     if recipe.patch is not None:
         return PatchPredictor(model, recipe)
     return Predictor(model, recipe, tile=tile, diameter=diameter)

@@ -184,7 +184,7 @@ class Predictor:
         """
         check_factor(self.factor)
         sides = shape[:2]
-        if self.family.in_blocks:
+        if self.family.blocks_only:
             sides = (min(side, self.block + 2 * self.context) for side in sides)
         self.tiling((*rescaled_size(tuple(sides), self.factor), shape[2]))
 

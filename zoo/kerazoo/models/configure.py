@@ -121,6 +121,9 @@ def _completed(config: Config) -> Config:
         config = _with_defaults(config, ["normalisation"], {"scope": "dataset"})
     if name in known:
         family.check(config, model)
+        if config.targets.diameter is not None and not family.rescales:
+            kinds = " and ".join(kind for other in families() if other.rescales for kind in other.kinds)
+            raise ValueError(f"targets.diameter is for {kinds}, not for {config.targets.kind}: leave it out")
         if config.data.annotation == "image" and family.task(str(config.targets.kind)) != "classification":
             raise ValueError(
                 "data.annotation image is for networks that classify patches: set it to what the masks are"

@@ -70,8 +70,26 @@ class Converted:
     """As in `kerazoo.models.recipe.TileGeometry`."""
 
 
+@dataclasses.dataclass(frozen=True)
+class LabelsEnding:
+    """What makes a label image of a network's output in a bundle: an operation of the zoo, or TensorFlow operations."""
+
+    labels: Callable[[np.ndarray], np.ndarray]
+    """The same in NumPy: from outputs (batch, ...) to label images with the same axes and one channel."""
+    operation: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """`id` and `kwargs` as in rdf.yaml."""
+    function: str | None = None
+    """`module:function` of TensorFlow operations behind the output."""
+    arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Arguments of the function."""
+    channels_first: bool = False
+    """Whether the operation takes (batch, channel, y, x)."""
+    remark: str = ""
+    """A sentence on how it differs from `kerazoo predict`."""
+
+
 class Family:
-    """A family of networks. The methods of this class are right for networks with a class index per pixel."""
+    """A family of networks. Where there is something to inherit, it is right for most families."""
 
     name: str
     """Name of the folder."""
@@ -132,9 +150,6 @@ class Family:
         if config.targets.kind not in self.kinds:
             listed = " or ".join(filter(None, [", ".join(self.kinds[:-1]), self.kinds[-1]]))
             raise ValueError(f"targets.kind {config.targets.kind} is not what {model.name} learns: set it to {listed}")
-        if config.targets.diameter is not None and not self.rescales:
-            rescaling = " and ".join(kind for family in _families() if family.rescales for kind in family.kinds)
-            raise ValueError(f"targets.diameter is for {rescaling}, not for {config.targets.kind}: leave it out")
 
     rescales = False
     """Whether images can be brought to one diameter of their objects, ``targets.diameter``."""
@@ -277,11 +292,13 @@ class Family:
         counts
             Training pixels (or patches) of each class; none where single objects are learned.
         """
-        raise NotImplementedError
+        from kerazoo.models.shared.class_loss import make_loss
+
+        return make_loss(config.training.loss, counts)
 
     def loss_terms(self, config: Config) -> dict[str, float]:
         """Terms of the loss and their weights, for people."""
-        raise NotImplementedError
+        return config.training.loss.terms
 
     def metrics(self, config: Config) -> list[keras.metrics.Metric]:
         """Metrics of an epoch beside the loss."""
@@ -312,7 +329,7 @@ class Family:
         """The same as `decode` for an image of any size, with the memory of a part of it."""
         return image.in_blocks(lambda rows, columns: self.decode(image.part(rows, columns), recipe))
 
-    in_blocks = True
+    blocks_only = True
     """Whether `decode_large` asks for blocks only, so that no larger part of an image goes through the network."""
     shows_probabilities = False
     """Whether the outputs are maps that `predict --probabilities` writes."""
@@ -382,9 +399,16 @@ class Family:
 
     # Bundle
 
+    changes_network = False
+    """Whether `packed` puts something behind the network."""
+
     def packed(self, network: keras.Model, recipe: Recipe, *, enlarge: bool = False) -> keras.Model:
         """The network as its ordinary bundle has it."""
         return network
+
+    def patches_per_side(self, recipe: Recipe) -> int:
+        """Patches along each side of the packed network's input, where that is cut into patches."""
+        return 1
 
     def unpacked(self, network: keras.Model) -> keras.Model:
         """The network of a bundle without what `packed` put behind it for other programs."""
@@ -398,23 +422,28 @@ class Family:
         """What an ordinary bundle holds for the programs' own plugins: entries of ``config``, and texts of files."""
         return {}, {}
 
-    def operation(self, recipe: Recipe) -> LabelsOperation | None:
+    def operation(self, recipe: Recipe) -> LabelsEnding | None:
         """The operation of the zoo that makes labels of the output; None where there is none."""
         return None
 
-    def labels_in_graph(self, recipe: Recipe) -> LabelsInGraph | None:
+    def labels_in_graph(self, recipe: Recipe) -> LabelsEnding | None:
         """TensorFlow operations that make labels of the output; None where there are none."""
         return None
 
     # Texts
 
+    use_text = ""
+    """What a pixel of the output is, and how objects or classes are found with it."""
+    output_text = ""
+    """The output in a few words; empty where its channels are classes."""
+
     def use(self, recipe: Recipe) -> str:
-        """What a pixel of the output is, and how objects or classes are found with it: for bundle and report."""
-        raise NotImplementedError
+        """`use_text` for a recipe: for bundle and report."""
+        return self.use_text
 
     def output_description(self, recipe: Recipe, model: Model) -> str:
         """The output in a few words, for rdf.yaml."""
-        return f"{model.output.capitalize()} of {', '.join(recipe.classes)}"[:128]
+        return self.output_text or f"{model.output.capitalize()} of {', '.join(recipe.classes)}"[:128]
 
     def use_in_report(self, recipe: Recipe, channels: str) -> str:
         """How the output is used in another program, for the report.
@@ -431,54 +460,3 @@ class Family:
     def decoding_in_words(self, recipe: Recipe) -> str:
         """The values by which the output becomes a result; empty where there are none."""
         return ""
-
-
-class LabelsOperation:
-    """An operation of the BioImage Model Zoo that ends in a label image.
-
-    Parameters
-    ----------
-    id, kwargs
-        As in rdf.yaml.
-    labels
-        What the operation computes: from outputs (batch, ...) to label images.
-    channels_first
-        Whether it takes (batch, channel, y, x).
-    remark
-        A sentence on how it differs from `kerazoo predict`.
-    """
-
-    def __init__(
-        self,
-        id: str,
-        kwargs: dict[str, Any],
-        labels: Callable[[np.ndarray], np.ndarray],
-        *,
-        channels_first: bool = False,
-        remark: str = "",
-    ) -> None:
-        self.id, self.kwargs, self.labels = id, kwargs, labels
-        self.channels_first, self.remark = channels_first, remark
-
-
-class LabelsInGraph:
-    """TensorFlow operations behind a network, that end in a label image.
-
-    Parameters
-    ----------
-    function
-        `module:function` of TensorFlow operations.
-    arguments
-        Of the function, beside the output.
-    labels
-        The same in NumPy: from outputs (batch, y, x, channel) to label images (batch, y, x, 1), float32.
-    """
-
-    def __init__(self, function: str, arguments: dict[str, Any], labels: Callable[[np.ndarray], np.ndarray]) -> None:
-        self.function, self.arguments, self.labels = function, arguments, labels
-
-
-def _families() -> list[Family]:
-    from kerazoo.models.registry import families
-
-    return families()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 FAMILIES = [
     "kerazoo.models.neurons.family:Neurons",
-    "kerazoo.models.patches.family:Patches",
+    "kerazoo.models.patches.family:PatchClassifiers",
     "kerazoo.models.classical.family:Classical",
     "kerazoo.models.pixels.family:Pixels",
     "kerazoo.models.stardist.family:StarDist",

@@ -12,7 +12,7 @@ from kerazoo.models.recipe import Recipe
 from kerazoo.reports.page import Markup, figure, paragraph, points, table, tiles
 from kerazoo.reports.score_texts import PATCH_SCORES, ScoreText
 from kerazoo.reports.tables import classes_table, images_table
-from kerazoo.runs.records import Split
+from kerazoo.runs.records import SplitRecord
 from kerazoo.runs.run import Run
 
 COLUMNS = {"support": "patches", "f1": "F1", "auc": "area under the ROC curve"}
@@ -151,7 +151,7 @@ def cautions(run: Run) -> list[str]:
     ]
 
 
-def _about_split(config: Config, split: Split) -> Iterator[str]:
+def _about_split(config: Config, split: SplitRecord) -> Iterator[str]:
     sides = [{entry.group for entry in side} - {None} for side in (split.train, split.validation)]
     if config.split.column is not None:
         yield (

@@ -28,7 +28,7 @@ class SplitEntry(_Content):
     """Hashes of `image` and `mask`."""
 
 
-class Split(_Content):
+class SplitRecord(_Content):
     """split.json: which images were trained on, and which were held out; none of a converted run."""
 
     train: list[SplitEntry] = []

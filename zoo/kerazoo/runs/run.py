@@ -29,7 +29,7 @@ from kerazoo.config import Config
 from kerazoo.files.pairs import Pair
 from kerazoo.models.configure import make_config
 from kerazoo.models.recipe import Recipe
-from kerazoo.runs.records import Agreement, Environment, Record, Split
+from kerazoo.runs.records import Agreement, Environment, Record, SplitRecord
 
 
 def recipe_beside(weights: str | None) -> Recipe | None:
@@ -98,9 +98,9 @@ class Run:
         return Recipe.model_validate(self._read("recipe"))
 
     @property
-    def split(self) -> Split:
+    def split(self) -> SplitRecord:
         """The images of both sides."""
-        return Split.model_validate(self._read("split"))
+        return SplitRecord.model_validate(self._read("split"))
 
     @property
     def record(self) -> Record:

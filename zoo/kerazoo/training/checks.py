@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bmzpack.errors import UserError
 from kerazoo.config import Config
-from kerazoo.runs.records import Split
+from kerazoo.runs.records import SplitRecord
 
 
 def check_ignored(config: Config) -> None:
@@ -45,7 +45,7 @@ def check_normalisation(config: Config) -> None:
         )
 
 
-def check_copies(split: Split) -> None:
+def check_copies(split: SplitRecord) -> None:
     """Refuse images that are on both sides of the split, under whatever name.
 
     Parameters

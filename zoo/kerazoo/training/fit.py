@@ -21,7 +21,7 @@ from kerazoo.files.pairs import pairs_of
 from kerazoo.runs.run import Run
 from kerazoo.training.callbacks import EndOfEpoch, LearningRate
 from kerazoo.training.checkpoint import Checkpoint
-from kerazoo.training.distribute import Workers
+from kerazoo.training.distribute import join_workers
 from kerazoo.training.fixed_features import head_of
 from kerazoo.training.folder import check_folder, open_folder
 from kerazoo.training.job import Job, prepare
@@ -34,7 +34,6 @@ from kerazoo.training.transfer import WHOLE, Phase, choose_trainable, phases_of
 def fit(
     config: Config,
     run: str | os.PathLike[str],
-    workers: Workers,
     *,
     resume: bool = False,
     overwrite: bool = False,
@@ -49,8 +48,6 @@ def fit(
         With absolute paths.
     run
         The run folder.
-    workers
-        The processes that train together, of which this is one.
     resume
         Whether to continue an interrupted run after its last complete epoch. Its history becomes the same as if it had
         not been interrupted.
@@ -76,8 +73,10 @@ def fit(
     if keras.backend.backend() != "tensorflow":
         raise UserError(f"Training needs KERAS_BACKEND=tensorflow, but it is {keras.backend.backend()}: set it.")
     if config.data.annotation == "image" and not config.data.classes:
+        config = config.model_copy(deep=True)
         config.data.classes = sorted({str(pair.category) for pair in pairs_of(config.data)})
     folder = Run(run)
+    workers = join_workers()
     if workers.chief or resume:
         check_folder(folder, config, resume, overwrite)
 

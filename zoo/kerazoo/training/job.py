@@ -20,7 +20,7 @@ from kerazoo.models.configure import family_of
 from kerazoo.models.family import Family
 from kerazoo.models.recipe import Recipe, TileGeometry
 from kerazoo.models.weights import load_head
-from kerazoo.runs.records import Split, SplitEntry
+from kerazoo.runs.records import SplitEntry, SplitRecord
 from kerazoo.training.checks import check_copies, check_ignored, check_normalisation
 from kerazoo.training.distribute import Workers, replicas
 from kerazoo.training.precision import dtype_policy, policy
@@ -34,7 +34,7 @@ class Job:
     config: Config
     workers: Workers
     family: Family
-    split: Split
+    split: SplitRecord
     feed: Feed
     normalisation: Normalisation
     loss: Any
@@ -105,7 +105,9 @@ def prepare(config: Config, workers: Workers) -> Job:
         raise UserError("training.precision float16 is not supported with several workers: choose bfloat16.")
 
     pairs = split_pairs(pairs_of(config.data), config.split)
-    split = Split(train=[_entry(pair) for pair in pairs.train], validation=[_entry(pair) for pair in pairs.validation])
+    split = SplitRecord(
+        train=[_entry(pair) for pair in pairs.train], validation=[_entry(pair) for pair in pairs.validation]
+    )
     check_copies(split)
     train = [load_pair(pair, config.data) for pair in pairs.train]
     validation = [load_pair(pair, config.data) for pair in pairs.validation]

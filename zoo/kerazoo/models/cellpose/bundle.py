@@ -14,7 +14,7 @@ from kerazoo.models.cellpose.decoding import (
     logit,
     remove_inconsistent,
 )
-from kerazoo.models.family import LabelsInGraph, LabelsOperation
+from kerazoo.models.family import LabelsEnding
 from kerazoo.models.recipe import Recipe
 from kerazoo.models.shared.packed import at_network_size, decoded_batch
 
@@ -22,7 +22,7 @@ CELLPOSE_MINIMUM = 15
 """Pixels of the smallest object by default, which the operation applies before its own minimum."""
 
 
-def operation(recipe: Recipe) -> LabelsOperation:
+def operation(recipe: Recipe) -> LabelsEnding:
     """The zoo's operation ``cellpose_flow_dynamics``, which takes outputs (batch, channel, y, x)."""
     decoding = at_network_size(recipe).decoding
     kwargs = {
@@ -37,10 +37,10 @@ def operation(recipe: Recipe) -> LabelsOperation:
         found = [_as_cellpose(image.transpose(1, 2, 0), kwargs) for image in output]
         return np.stack(found)[:, None].astype(np.uint16)
 
-    return LabelsOperation("cellpose_flow_dynamics", kwargs, labels, channels_first=True)
+    return LabelsEnding(labels, {"id": "cellpose_flow_dynamics", "kwargs": kwargs}, channels_first=True)
 
 
-def labels_in_graph(recipe: Recipe) -> LabelsInGraph:
+def labels_in_graph(recipe: Recipe) -> LabelsEnding:
     """TensorFlow operations that make cells of the output."""
     recipe = at_network_size(recipe)
     decoding = recipe.decoding
@@ -50,10 +50,9 @@ def labels_in_graph(recipe: Recipe) -> LabelsInGraph:
         "minimum_size": decoding.minimum_size,
         "iterations": FLOW_ITERATIONS,
     }
-    return LabelsInGraph(
-        "kerazoo.models.cellpose.graph:find_flow_objects",
-        arguments,
-        lambda output: decoded_batch(output, recipe, np.float32),
+    function = "kerazoo.models.cellpose.graph:find_flow_objects"
+    return LabelsEnding(
+        lambda output: decoded_batch(output, recipe, np.float32), function=function, arguments=arguments
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kerazoo.models.cellpose.about import MODELS, OUTPUT, USE
-from kerazoo.models.family import Converted, Family, LabelsInGraph, LabelsOperation, Outputs
+from kerazoo.models.family import Converted, Family, LabelsEnding, Outputs
 from kerazoo.models.shared.packed import without_last
 from kerazoo.models.shared.tuning import THRESHOLDS, minimum_sizes
 
@@ -34,6 +34,7 @@ class Cellpose(Family):
 
     name = "cellpose"
     models = MODELS
+    use_text, output_text = USE, OUTPUT
     kinds = ("flows",)
     learns_objects = True
     converts = True
@@ -108,21 +109,15 @@ class Cellpose(Family):
 
         return without_last(network, CHANNELS_FIRST)
 
-    def operation(self, recipe: Recipe) -> LabelsOperation:
+    def operation(self, recipe: Recipe) -> LabelsEnding:
         from kerazoo.models.cellpose.bundle import operation
 
         return operation(recipe)
 
-    def labels_in_graph(self, recipe: Recipe) -> LabelsInGraph:
+    def labels_in_graph(self, recipe: Recipe) -> LabelsEnding:
         from kerazoo.models.cellpose.bundle import labels_in_graph
 
         return labels_in_graph(recipe)
-
-    def use(self, recipe: Recipe) -> str:
-        return USE
-
-    def output_description(self, recipe: Recipe, model: Model) -> str:
-        return OUTPUT
 
     def decoding_in_words(self, recipe: Recipe) -> str:
         decoding = recipe.decoding

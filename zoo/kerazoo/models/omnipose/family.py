@@ -32,6 +32,7 @@ class Omnipose(Family):
 
     name = "omnipose"
     models = MODELS
+    use_text, output_text = USE, OUTPUT
     kinds = ("fields",)
     learns_objects = True
     converts = True
@@ -77,12 +78,6 @@ class Omnipose(Family):
         network, content, _ = convert("omnipose", checkpoint, channels, omnipose)
         content["normalisation"] |= {"low": 0.01, "high": 99.99}  # what the official package scales images to
         return Converted(network, content)
-
-    def use(self, recipe: Recipe) -> str:
-        return USE
-
-    def output_description(self, recipe: Recipe, model: Model) -> str:
-        return OUTPUT
 
     def decoding_in_words(self, recipe: Recipe) -> str:
         return f"distance above {recipe.decoding.distance:g} pixels, at least {recipe.decoding.minimum_size} pixels"

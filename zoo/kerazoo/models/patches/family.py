@@ -6,8 +6,6 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from kerazoo.models.family import Family, Task
 from kerazoo.models.patches.about import MODELS, USE
 
@@ -24,11 +22,12 @@ if TYPE_CHECKING:
     from kerazoo.models.recipe import Recipe, TileGeometry
 
 
-class Patches(Family):
+class PatchClassifiers(Family):
     """Classifiers of patches; a bundle holds a network that gives a map with one pixel per patch."""
 
     name = "patches"
     models = MODELS
+    use_text = USE
     kinds = ("patch",)
     shows_probabilities = True
     features_layer = "features"
@@ -87,18 +86,12 @@ class Patches(Family):
         targets = functools.partial(self.targets, names=outputs)
         return PatchFeed(train, validation, config, normalisation, self.inputs, targets)
 
-    def loss(self, config: Config, counts: np.ndarray) -> keras.losses.Loss:
-        from kerazoo.models.shared.class_loss import make_loss
-
-        return make_loss(config.training.loss, counts)
-
-    def loss_terms(self, config: Config) -> dict[str, float]:
-        return config.training.loss.terms
-
     def metrics(self, config: Config) -> list[keras.metrics.Metric]:
         from kerazoo.models.shared.metrics import ConfusionMetrics
 
         return [ConfusionMetrics(len(config.data.classes), foreground=False, patches=True)]
+
+    changes_network = True
 
     def packed(self, network: keras.Model, recipe: Recipe, *, enlarge: bool = False) -> keras.Model:
         """See `Family`: the map of the patches."""
@@ -106,8 +99,11 @@ class Patches(Family):
 
         return patch_map(network, enlarge)
 
-    def use(self, recipe: Recipe) -> str:
-        return USE
+    def patches_per_side(self, recipe: Recipe) -> int:
+        from kerazoo.models.patches.map import grid_of
+
+        assert recipe.patch is not None
+        return grid_of(recipe.patch.size)
 
     def use_in_report(self, recipe: Recipe, channels: str) -> str:
         assert recipe.patch is not None

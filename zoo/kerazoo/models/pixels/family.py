@@ -33,7 +33,7 @@ class Pixels(Family):
     models = MODELS
     kinds = ("classes", "foreground", "border")
     shows_probabilities = True
-    in_blocks = False
+    blocks_only = False
 
     def defaults(self, config: Config, model: Model) -> dict[str, dict[str, Any]]:
         return {"targets": {"kind": "border"}}
@@ -53,14 +53,6 @@ class Pixels(Family):
         from kerazoo.models.pixels.targets import PixelTarget
 
         return PixelTarget(config, len(self.channel_names(config)))
-
-    def loss(self, config: Config, counts: np.ndarray) -> keras.losses.Loss:
-        from kerazoo.models.shared.class_loss import make_loss
-
-        return make_loss(config.training.loss, counts)
-
-    def loss_terms(self, config: Config) -> dict[str, float]:
-        return config.training.loss.terms
 
     def metrics(self, config: Config) -> list[keras.metrics.Metric]:
         from kerazoo.models.shared.metrics import ConfusionMetrics

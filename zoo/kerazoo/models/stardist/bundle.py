@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from kerazoo.models.family import LabelsInGraph, LabelsOperation
+from kerazoo.models.family import LabelsEnding
 from kerazoo.models.recipe import Recipe
 from kerazoo.models.shared.packed import at_network_size, decoded_batch
 
@@ -101,7 +101,7 @@ def config(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def operation(recipe: Recipe) -> LabelsOperation:
+def operation(recipe: Recipe) -> LabelsEnding:
     """The zoo's operation ``stardist_postprocessing``, for an output at the resolution of the image."""
     recipe = at_network_size(recipe)
     decoding = recipe.decoding
@@ -114,12 +114,11 @@ def operation(recipe: Recipe) -> LabelsOperation:
     }
     plain = recipe.model_copy(update={"decoding": decoding.model_copy(update={"minimum_size": 0})})
     remark = " The operation has no smallest size: small objects are not removed." if decoding.minimum_size else ""
-    return LabelsOperation(
-        "stardist_postprocessing", kwargs, lambda output: decoded_batch(output, plain, np.int32), remark=remark
-    )
+    operation = {"id": "stardist_postprocessing", "kwargs": kwargs}
+    return LabelsEnding(lambda output: decoded_batch(output, plain, np.int32), operation, remark=remark)
 
 
-def labels_in_graph(recipe: Recipe) -> LabelsInGraph:
+def labels_in_graph(recipe: Recipe) -> LabelsEnding:
     """TensorFlow operations that make polygons of the output."""
     recipe = at_network_size(recipe)
     decoding = recipe.decoding
@@ -129,6 +128,7 @@ def labels_in_graph(recipe: Recipe) -> LabelsInGraph:
         "overlap": decoding.overlap,
         "minimum_size": decoding.minimum_size,
     }
-    return LabelsInGraph(
-        "kerazoo.models.stardist.graph:find_stars", arguments, lambda output: decoded_batch(output, recipe, np.float32)
+    function = "kerazoo.models.stardist.graph:find_stars"
+    return LabelsEnding(
+        lambda output: decoded_batch(output, recipe, np.float32), function=function, arguments=arguments
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerazoo.models.family import Converted, Family, ImageOutputs, LabelsInGraph, LabelsOperation, Outputs
+from kerazoo.models.family import Converted, Family, ImageOutputs, LabelsEnding, Outputs
 from kerazoo.models.stardist.about import MODELS, OUTPUT, USE
 
 if TYPE_CHECKING:
@@ -34,10 +34,11 @@ class StarDist(Family):
 
     name = "stardist"
     models = MODELS
+    use_text, output_text = USE, OUTPUT
     kinds = ("stars",)
     learns_objects = True
     converts = True
-    in_blocks = False
+    blocks_only = False
 
     def propose(self, start: ModelConfig, model: Model, survey: Survey, source: Recipe | None) -> Proposal:
         from kerazoo.models.shared.proposal import objects_of, propose_pixels
@@ -113,6 +114,8 @@ class StarDist(Family):
         found = optimise_thresholds(stars, truths, (grid, grid), ignored)
         return dict(zip(("threshold", "overlap"), found, strict=True))
 
+    changes_network = True
+
     def packed(self, network: keras.Model, recipe: Recipe, *, enlarge: bool = False) -> keras.Model:
         from kerazoo.models.stardist.bundle import full_resolution
 
@@ -140,21 +143,15 @@ class StarDist(Family):
 
         return {"stardist": bundle.config(recipe)}, {bundle.MACRO: bundle.macro(recipe)}
 
-    def operation(self, recipe: Recipe) -> LabelsOperation:
+    def operation(self, recipe: Recipe) -> LabelsEnding:
         from kerazoo.models.stardist.bundle import operation
 
         return operation(recipe)
 
-    def labels_in_graph(self, recipe: Recipe) -> LabelsInGraph:
+    def labels_in_graph(self, recipe: Recipe) -> LabelsEnding:
         from kerazoo.models.stardist.bundle import labels_in_graph
 
         return labels_in_graph(recipe)
-
-    def use(self, recipe: Recipe) -> str:
-        return USE
-
-    def output_description(self, recipe: Recipe, model: Model) -> str:
-        return OUTPUT
 
     def decoding_in_words(self, recipe: Recipe) -> str:
         decoding = recipe.decoding
