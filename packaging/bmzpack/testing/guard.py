@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bmzpack.bundle.contents import Contents
-from bmzpack.bundle.input_sizes import STEPS, sizes_at
+from bmzpack.testing.inputs import STEPS, sizes_at
 from bmzpack.weights import find_format
 from bmzpack.weights.format import TRUST
 
