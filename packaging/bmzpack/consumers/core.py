@@ -46,8 +46,10 @@ ORDER = (
 CANNOT_OPEN, WRONG_RESULT, DEGRADED, ADVICE = Severity
 
 
-def obstacle(name: str, inputs: int, outputs: int) -> str | None:
-    """What keeps bioimageio.core 0.11 from running a weights format, given the numbers of inputs and outputs."""
+def _obstacle(name: str, inputs: int, outputs: int) -> str | None:
+    """What keeps bioimageio.core 0.11 from running a weights format with these numbers of inputs and outputs."""
+    if name not in ORDER:
+        return f"bioimageio.core does not run {name}."
     if inputs > 1 and name in ("keras_v3", "keras_hdf5", "tensorflow_saved_model_bundle"):
         return f"bioimageio.core runs {name} with one input only."  # it calls model.predict(*inputs)
     if outputs > 1 and name == "tensorflow_saved_model_bundle":
@@ -223,6 +225,7 @@ CORE = Consumer(
     name="Python (bioimageio.core)",
     versions={"bioimageio.core": "0.11.0", "bioimageio.spec": "0.5.12.0"},
     order=ORDER,
+    obstacle=_obstacle,
     tries_next=True,
     engines=dict.fromkeys(ORDER, (rows.CORE,)),
     rules=RULES,

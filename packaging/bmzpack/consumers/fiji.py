@@ -18,12 +18,20 @@ from bmzpack.consumers.consumer import Consumer, link_rule
 from bmzpack.consumers.findings import Severity
 from bmzpack.consumers.rules import Rule
 from bmzpack.engines import rows
-from bmzpack.operations.registry import computed_in
 
 LINK = "deepimagej/deepimagej"
 SAVED_MODEL = "tensorflow_saved_model_bundle"
 ORDER = (SAVED_MODEL, "onnx", "torchscript")
-OPERATIONS = computed_in("fiji")
+OPERATIONS = {
+    "binarize",
+    "clip",
+    "fixed_zero_mean_unit_variance",
+    "scale_linear",
+    "scale_range",
+    "sigmoid",
+    "zero_mean_unit_variance",
+}
+"""Those that JDLL computes, at least for some arguments."""
 
 CANNOT_OPEN, WRONG_RESULT, DEGRADED, ADVICE = Severity
 

@@ -1,12 +1,18 @@
-"""The tiles of JDLL, the library in Fiji and Icy, where they differ from the specification.
+"""The tiles and transforms of JDLL, the library in Fiji and Icy, where they differ from the specification.
 
-Read in its source (98d3be2, 2026-07): TileCalculator and TileMaker. Its transforms are in `bmzpack.operations`; their
-results were compared with NumPy's on images of three channels.
+Read in its source (98d3be2, 2026-07): TileCalculator and TileMaker. The results of its transforms were compared
+with NumPy's on images of three channels.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+
+from bmzpack.operations.operation import Operation
+from bmzpack.operations.scaling import ScaleLinear
+from bmzpack.operations.statistics import ScaleRange, ZeroMeanUnitVariance
 
 LARGEST_IMAGE = 4096
 """Sides up to this one are tried, in pixels."""
@@ -75,3 +81,23 @@ def output_sizes(size: np.ndarray, scale: float, offset: float) -> tuple[np.ndar
         Of the whole output, if the input is an image, and of the output of a tile, if it is one.
     """
     return np.trunc(size * scale), np.trunc(size * scale + 2 * offset)
+
+
+def transformed(operation: Operation, image: np.ndarray, axes: list[str]) -> np.ndarray | None:
+    """The result of an operation that JDLL computes; arguments and result as for `Operation.forward`."""
+    kwargs = operation.kwargs
+    match operation:
+        case ScaleLinear():
+            first = {key: _first(value) for key, value in kwargs.items() if key in ("gain", "offset")}
+            return ScaleLinear(first).forward(image, axes)
+        case ZeroMeanUnitVariance():
+            return ZeroMeanUnitVariance({"eps": kwargs.get("eps", 1e-6)}).forward(image, axes)
+        case ScaleRange():
+            over = tuple(n for n, axis in enumerate(axes) if axis in kwargs.get("axes", axes) and axis != "batch")
+            return operation.scaled(image, over, "lower")
+        case _:
+            return operation.forward(image, axes)
+
+
+def _first(value: Any) -> Any:
+    return value[0] if isinstance(value, list) and value else value

@@ -10,12 +10,12 @@ from bmzpack.consumers.consumer import Consumer, link_rule
 from bmzpack.consumers.findings import Severity
 from bmzpack.consumers.rules import Rule
 from bmzpack.engines import rows
-from bmzpack.operations.registry import computed_in
 
 LINK = "bioimageio/qupath"
 SAVED_MODEL = "tensorflow_saved_model_bundle"
 ORDER = ("torchscript", SAVED_MODEL, "onnx")
-OPERATIONS = computed_in("qupath")
+OPERATIONS = {"binarize", "clip", "scale_linear", "scale_range", "sigmoid", "zero_mean_unit_variance"}
+"""Those that QuPath computes, all as specified."""
 
 CANNOT_OPEN, WRONG_RESULT, DEGRADED, ADVICE = Severity
 
