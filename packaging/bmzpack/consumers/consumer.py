@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
-from bmzpack.consumers.conditions.metadata import missing_link
-from bmzpack.consumers.findings import Severity
 from bmzpack.consumers.rules import Rule
 
 
@@ -47,14 +45,3 @@ class Consumer:
     def in_sentences(self) -> str:
         """Its name within a sentence."""
         return self.short_name or self.name
-
-
-def link_rule(link: str) -> Rule:
-    """R9: a bundle names the programs that open it among its links."""
-    return Rule(
-        "R9",
-        Severity.ADVICE,
-        "The zoo's site finds models for a program by their links, not by their tags.",
-        missing_link(link),
-        remedy=f"Add {link} to the links.",
-    )

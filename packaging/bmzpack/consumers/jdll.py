@@ -24,9 +24,9 @@ def tile(size: int, minimum: int, step: int, halo: int) -> int:
     Parameters
     ----------
     size
-        Of the image.
+        The image's side, in pixels.
     minimum, step
-        Of the input's size; a step of 0 means that only ``minimum`` is allowed.
+        The input's smallest size and the step between its sizes; a step of 0 means that only ``minimum`` is allowed.
     halo
         In input pixels.
     """
@@ -71,14 +71,14 @@ def output_sizes(size: np.ndarray, scale: float, offset: float) -> tuple[np.ndar
     size
         Sizes of the input, in pixels.
     scale
-        Of the output's axis in format 0.5, the size of its pixels.
+        The scale of the output's axis in format 0.5, the size of its pixels.
     offset
-        Of the output's size.
+        The offset of the output's size, in pixels.
 
     Returns
     -------
     tuple of numpy.ndarray
-        Of the whole output, if the input is an image, and of the output of a tile, if it is one.
+        Sizes of the whole output, if the input is an image, and of the output of a tile, if it is one.
     """
     return np.trunc(size * scale), np.trunc(size * scale + 2 * offset)
 

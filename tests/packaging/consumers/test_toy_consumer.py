@@ -15,10 +15,10 @@ import bmzpack
 from bmzpack.bundle.contents import Contents
 from bmzpack.consumers import page, terminal
 from bmzpack.consumers.conditions import metadata, processing, weights_files
-from bmzpack.consumers.consumer import Consumer, link_rule
+from bmzpack.consumers.consumer import Consumer
 from bmzpack.consumers.findings import Report, Severity
 from bmzpack.consumers.registry import CONSUMERS, program_names
-from bmzpack.consumers.rules import Rule
+from bmzpack.consumers.rules import Rule, link_rule
 from bmzpack.engines.rows import CORE, ONNX
 from bmzpack.errors import UserError
 from bmzpack.publish.upload import upload

@@ -9,8 +9,7 @@ import numpy as np
 from bmzpack.bundle.contents import Contents
 from bmzpack.bundle.described import DescribedOperation, DescribedTensor
 from bmzpack.consumers import jdll
-from bmzpack.consumers.findings import Occurrence, Severity
-from bmzpack.consumers.rules import Condition
+from bmzpack.consumers.findings import Condition, Occurrence, Severity
 from bmzpack.operations.operation import Operation, axes_of
 from bmzpack.operations.registry import find_operation
 
