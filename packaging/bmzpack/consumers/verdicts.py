@@ -42,9 +42,8 @@ def check_contents(contents: Contents, consumers: Iterable[str] | None = None, b
 def _verdict(consumer: Consumer, contents: Contents) -> Verdict:
     for rule in consumer.rules:
         if rule.unreadable and apply([rule], contents):
-            return Verdict(
-                apply([other for other in consumer.rules if other.on_files_alone or other is rule], contents)
-            )
+            trusted = [other for other in consumer.rules if other.on_files_alone or other is rule]
+            return Verdict(apply(trusted, contents))
     found = apply(consumer.rules, contents)
     if consumer.specification is not None:
         found = _with_specification(found, apply([consumer.specification], contents), contents)
