@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from bmzpack.consumers.conditions.metadata import missing_link
-from bmzpack.consumers.findings import Severity
 from bmzpack.consumers.rules import Rule
 
 
@@ -29,6 +27,9 @@ class Consumer:
     specification: Rule | None = None
     """What bioimageio.spec says, where it validates with that: applied last, as what another rule has said already is
     not said again."""
+    obstacle: Callable[[str, int, int], str | None] = lambda name, inputs, outputs: None
+    """Why it does not run a weights format with these numbers of inputs and outputs, in one sentence, where that is no
+    defect of the bundle; None where it does."""
     tries_next: bool = False
     """Whether it goes on to the next format where one cannot be loaded."""
     short_name: str = ""
@@ -44,14 +45,3 @@ class Consumer:
     def in_sentences(self) -> str:
         """Its name within a sentence."""
         return self.short_name or self.name
-
-
-def link_rule(link: str) -> Rule:
-    """R9: a bundle names the programs that open it among its links."""
-    return Rule(
-        "R9",
-        Severity.ADVICE,
-        "The zoo's site finds models for a program by their links, not by their tags.",
-        missing_link(link),
-        remedy=f"Add {link} to the links.",
-    )

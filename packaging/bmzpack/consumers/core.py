@@ -12,14 +12,12 @@ from bmzpack.consumers.conditions import (
     metadata,
     processing,
     tensor_axes,
-    tensor_data,
-    tensor_sizes,
     validation,
     weights_files,
 )
 from bmzpack.consumers.consumer import Consumer
 from bmzpack.consumers.findings import Severity
-from bmzpack.consumers.rules import Rule
+from bmzpack.consumers.rules import Rule, shared_rule, torchscript_rule, version_rule
 from bmzpack.engines import rows
 from bmzpack.operations.labels import TO_LABELS
 
@@ -46,8 +44,10 @@ ORDER = (
 CANNOT_OPEN, WRONG_RESULT, DEGRADED, ADVICE = Severity
 
 
-def obstacle(name: str, inputs: int, outputs: int) -> str | None:
-    """What keeps bioimageio.core 0.11 from running a weights format, given the numbers of inputs and outputs."""
+def _obstacle(name: str, inputs: int, outputs: int) -> str | None:
+    """What keeps bioimageio.core 0.11 from running a weights format with these numbers of inputs and outputs."""
+    if name not in ORDER:
+        return f"bioimageio.core does not run {name}."
     if inputs > 1 and name in ("keras_v3", "keras_hdf5", "tensorflow_saved_model_bundle"):
         return f"bioimageio.core runs {name} with one input only."  # it calls model.predict(*inputs)
     if outputs > 1 and name == "tensorflow_saved_model_bundle":
@@ -58,33 +58,11 @@ def obstacle(name: str, inputs: int, outputs: int) -> str | None:
 
 
 RULES = [
-    Rule(
-        "D1",
-        CANNOT_OPEN,
-        "bioimageio.spec 0.5.12 validates the description and refuses it.",
-        metadata.malformed_description,
-    ),
-    Rule(
-        "D2",
-        CANNOT_OPEN,
-        "bioimageio.core 0.11 reads the formats 0.3 to 0.5.12.",
-        metadata.format_version_other_than("0.3", "0.4", "0.5"),
-    ),
-    Rule(
-        "F1",
-        CANNOT_OPEN,
-        "bioimageio.spec looks for the description at the top of the zip.",
-        bundle_files.files_in_subfolder,
-    ),
-    Rule(
-        "F2",
-        CANNOT_OPEN,
-        "bioimageio.spec refuses a description that names files which are not there.",
-        bundle_files.missing_files,
-    ),
-    Rule(
-        "F3", CANNOT_OPEN, "bioimageio.spec compares checksums and refuses other files.", bundle_files.wrong_checksums
-    ),
+    shared_rule("D1", "bioimageio.spec 0.5.12 validates the description and refuses it."),
+    version_rule("bioimageio.core 0.11 reads the formats 0.3 to 0.5.12.", "0.3", "0.4", "0.5"),
+    shared_rule("F1", "bioimageio.spec looks for the description at the top of the zip."),
+    shared_rule("F2"),
+    shared_rule("F3", "bioimageio.spec compares checksums and refuses other files."),
     Rule(
         "F4",
         ADVICE,
@@ -114,18 +92,8 @@ RULES = [
         tensor_axes.channels_without_names,
         remedy="Name the channels with channel_names.",
     ),
-    Rule(
-        "R6",
-        CANNOT_OPEN,
-        "bioimageio.spec refuses a halo that leaves nothing of the smallest output.",
-        tensor_sizes.halo_covers_whole_output,
-    ),
-    Rule(
-        "R7",
-        CANNOT_OPEN,
-        "bioimageio.spec refuses a size that refers to an axis which is not there.",
-        tensor_sizes.references_to_missing_axes,
-    ),
+    shared_rule("R6"),
+    shared_rule("R7"),
     Rule(
         "R10",
         ADVICE,
@@ -168,12 +136,7 @@ RULES = [
         weights_files.by_priority(FORMATS, weights_files.unreadable_onnx),
         remedy="Write the ONNX file anew.",
     ),
-    Rule(
-        "W4",
-        CANNOT_OPEN,
-        "bioimageio.core loads it with torch.jit.load.",
-        weights_files.by_priority(FORMATS, weights_files.unreadable_torchscript),
-    ),
+    torchscript_rule("bioimageio.core loads it with torch.jit.load.", FORMATS),
     Rule(
         "W5",
         ADVICE,
@@ -202,13 +165,8 @@ RULES = [
         tensor_axes.several_inputs_of_keras,
         remedy="Bring the inputs together as channels of one tensor, or run another format.",
     ),
-    Rule(
-        "T4",
-        CANNOT_OPEN,
-        "bioimageio.core runs the test input and compares with the test output.",
-        tensor_data.unfit_test_tensors,
-    ),
-    Rule("T7", CANNOT_OPEN, "bioimageio.spec refuses tensors of one id.", tensor_axes.duplicate_tensor_ids),
+    shared_rule("T4", "bioimageio.core runs the test input and compares with the test output."),
+    shared_rule("T7"),
     Rule(
         "P10",
         ADVICE,
@@ -223,6 +181,7 @@ CORE = Consumer(
     name="Python (bioimageio.core)",
     versions={"bioimageio.core": "0.11.0", "bioimageio.spec": "0.5.12.0"},
     order=ORDER,
+    obstacle=_obstacle,
     tries_next=True,
     engines=dict.fromkeys(ORDER, (rows.CORE,)),
     rules=RULES,

@@ -14,47 +14,44 @@ from bmzpack.consumers.conditions import (
     tensor_sizes,
     weights_files,
 )
-from bmzpack.consumers.consumer import Consumer, link_rule
+from bmzpack.consumers.consumer import Consumer
 from bmzpack.consumers.findings import Severity
-from bmzpack.consumers.rules import Rule
+from bmzpack.consumers.rules import Rule, link_rule, shared_rule, torchscript_rule, version_rule
 from bmzpack.engines import rows
-from bmzpack.operations.registry import computed_in
 
 LINK = "deepimagej/deepimagej"
 SAVED_MODEL = "tensorflow_saved_model_bundle"
 ORDER = (SAVED_MODEL, "onnx", "torchscript")
-OPERATIONS = computed_in("fiji")
+OPERATIONS = {
+    "binarize",
+    "clip",
+    "fixed_zero_mean_unit_variance",
+    "scale_linear",
+    "scale_range",
+    "sigmoid",
+    "zero_mean_unit_variance",
+}
+"""Those that JDLL computes, at least for some arguments."""
 
 CANNOT_OPEN, WRONG_RESULT, DEGRADED, ADVICE = Severity
 
 
 RULES = [
-    Rule(
-        "F1",
-        CANNOT_OPEN,
-        "JDLL unpacks the zip into a folder of the model and looks for rdf.yaml there and nowhere else.",
-        bundle_files.files_in_subfolder,
-    ),
+    shared_rule("F1", "JDLL unpacks the zip into a folder of the model and looks for rdf.yaml there and nowhere else."),
     Rule(
         "R3",
         CANNOT_OPEN,
         "JDLL looks for no other name than rdf.yaml.",
         metadata.description_not_rdf_yaml,
         remedy="Rename it to rdf.yaml (`bmzpack repair` does).",
+        on_files_alone=True,
     ),
-    Rule(
+    shared_rule(
         "D1",
-        CANNOT_OPEN,
         "JDLL casts entries to the type that the specification gives them, and ends with a ClassCastException or "
         "NullPointerException where they are of another.",
-        metadata.malformed_description,
     ),
-    Rule(
-        "D2",
-        CANNOT_OPEN,
-        "JDLL reads format versions that begin with 0.4 or 0.5.",
-        metadata.format_version_other_than("0.4", "0.5"),
-    ),
+    version_rule("JDLL reads format versions that begin with 0.4 or 0.5.", "0.4", "0.5"),
     Rule(
         "R1",
         CANNOT_OPEN,
@@ -141,17 +138,16 @@ RULES = [
         weights_files.only_saved_model,
         remedy="Add ONNX or TorchScript weights.",
     ),
-    Rule(
+    shared_rule(
         "F2",
-        CANNOT_OPEN,
         "JDLL reads weights and test tensors from the unpacked folder.",
-        weights_files.by_priority(ORDER, bundle_files.only_weights_and_tensors(bundle_files.missing_files)),
+        condition=weights_files.by_priority(ORDER, bundle_files.only_weights_and_tensors(bundle_files.missing_files)),
     ),
-    Rule(
+    shared_rule(
         "F3",
-        WRONG_RESULT,
         "JDLL does not look at checksums: it runs whatever file is there.",
-        weights_files.by_priority(ORDER, bundle_files.only_weights_and_tensors(bundle_files.wrong_checksums)),
+        severity=WRONG_RESULT,
+        condition=weights_files.by_priority(ORDER, bundle_files.only_weights_and_tensors(bundle_files.wrong_checksums)),
     ),
     Rule(
         "F5",
@@ -193,12 +189,7 @@ RULES = [
         remedy="Write it with opset 15 to 17 and IR version 8, its tensors named by their ids (`bmzpack repair` "
         "tries).",
     ),
-    Rule(
-        "W4",
-        CANNOT_OPEN,
-        "PyTorch's engine loads archives of torch.jit only.",
-        weights_files.by_priority(ORDER, weights_files.unreadable_torchscript),
-    ),
+    torchscript_rule("PyTorch's engine loads archives of torch.jit only.", ORDER),
     Rule(
         "T1",
         DEGRADED,
@@ -213,13 +204,8 @@ RULES = [
         weights_files.by_priority(ORDER, weights_files.graph_inputs_not_float32),
         remedy="Begin the network with a cast, so that its input is float32.",
     ),
-    Rule(
-        "T4",
-        CANNOT_OPEN,
-        "deepImageJ's check reads them; a model that fails it is not offered.",
-        tensor_data.unfit_test_tensors,
-    ),
-    Rule("T5", CANNOT_OPEN, "Images in Fiji have the axes y and x.", tensor_axes.tensors_without_y_and_x),
+    shared_rule("T4", "deepImageJ's check reads them; a model that fails it is not offered."),
+    shared_rule("T5", "Images in Fiji have the axes y and x."),
     Rule(
         "T6",
         CANNOT_OPEN,
@@ -227,7 +213,7 @@ RULES = [
         weights_files.by_priority(ORDER, weights_files.graph_shapes_differ),
         remedy="Declare the sizes that the network takes.",
     ),
-    Rule("T7", CANNOT_OPEN, "JDLL keeps tensors by their ids.", tensor_axes.duplicate_tensor_ids),
+    shared_rule("T7", "JDLL keeps tensors by their ids."),
     Rule(
         "T10",
         DEGRADED,
@@ -235,12 +221,7 @@ RULES = [
         tensor_axes.label_images_from_graph,
         remedy="Say so in the documentation (`bmzpack pack` does); crop or pad images before they are put through.",
     ),
-    Rule(
-        "T8",
-        CANNOT_OPEN,
-        "JDLL takes the output for an image whose size follows the input's.",
-        tensor_sizes.sizes_known_after_run,
-    ),
+    shared_rule("T8", "JDLL takes the output for an image whose size follows the input's."),
     Rule(
         "T9",
         WRONG_RESULT,
@@ -302,7 +283,7 @@ RULES = [
         processing.open_clip,
         remedy="Give min and max as numbers.",
     ),
-    Rule("P8", DEGRADED, "JDLL skips ensure_dtype; its tensors are float32 (seen).", processing.casts),
+    shared_rule("P8", "JDLL skips ensure_dtype; its tensors are float32 (seen)."),
     Rule(
         "P9",
         CANNOT_OPEN,

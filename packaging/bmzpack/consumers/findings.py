@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal
+
+from bmzpack.bundle.contents import Contents
 
 if TYPE_CHECKING:
     from bmzpack.engines.matrix import Matrix
@@ -32,6 +34,10 @@ class Occurrence:
     """Where this place matters less or more than the rule says."""
     remedy: str | None = None
     """Where this place needs another one than the rule says."""
+
+
+Condition = Callable[[Contents], Iterable[Occurrence]]
+"""Finds the places of a bundle where a rule does not hold."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,14 +9,13 @@ from bmzpack.consumers.conditions import (
     bundle_files,
     metadata,
     tensor_axes,
-    tensor_data,
     tensor_sizes,
     validation,
     weights_files,
 )
-from bmzpack.consumers.consumer import Consumer, link_rule
+from bmzpack.consumers.consumer import Consumer
 from bmzpack.consumers.findings import Severity
-from bmzpack.consumers.rules import Rule
+from bmzpack.consumers.rules import Rule, link_rule, shared_rule, torchscript_rule, version_rule
 from bmzpack.engines import rows
 
 LINK = "ilastik/ilastik"
@@ -25,23 +24,15 @@ ORDER = ("torchscript", "pytorch_state_dict")
 CANNOT_OPEN, WRONG_RESULT, DEGRADED, ADVICE = Severity
 
 RULES = [
-    Rule(
-        "F1",
-        CANNOT_OPEN,
-        "bioimageio.core, which tiktorch loads bundles with, looks for the description at the top of the zip.",
-        bundle_files.files_in_subfolder,
+    shared_rule(
+        "F1", "bioimageio.core, which tiktorch loads bundles with, looks for the description at the top of the zip."
     ),
-    Rule(
-        "D1",
-        CANNOT_OPEN,
-        "tiktorch validates the description with bioimageio.spec and refuses it.",
-        metadata.malformed_description,
-    ),
-    Rule(
-        "D2",
-        CANNOT_OPEN,
+    shared_rule("D1", "tiktorch validates the description with bioimageio.spec and refuses it."),
+    version_rule(
         "bioimageio.core 0.10.2 reads format versions from 0.3 on, and of 0.5 the shape of 0.5.9 and 0.5.10.",
-        metadata.format_version_other_than("0.3", "0.4", "0.5"),
+        "0.3",
+        "0.4",
+        "0.5",
     ),
     Rule(
         "R1",
@@ -59,18 +50,8 @@ RULES = [
             *tensor_axes.channels_without_names(contents),
         ],
     ),
-    Rule(
-        "R6",
-        CANNOT_OPEN,
-        "bioimageio.spec refuses a halo that leaves nothing of the smallest output.",
-        tensor_sizes.halo_covers_whole_output,
-    ),
-    Rule(
-        "R7",
-        CANNOT_OPEN,
-        "bioimageio.spec refuses a size that refers to an axis which is not there.",
-        tensor_sizes.references_to_missing_axes,
-    ),
+    shared_rule("R6"),
+    shared_rule("R7"),
     link_rule(LINK),
     Rule(
         "N1",
@@ -79,36 +60,17 @@ RULES = [
         weights_files.no_weights_of(ORDER),
         remedy="Add TorchScript weights (`bmzpack repair` converts Keras files).",
     ),
-    Rule(
-        "F2",
-        CANNOT_OPEN,
-        "bioimageio.spec refuses a description that names files which are not there.",
-        bundle_files.except_documentation(bundle_files.missing_files),
-    ),
-    Rule(
-        "F3", CANNOT_OPEN, "bioimageio.core compares checksums and refuses other files.", bundle_files.wrong_checksums
-    ),
-    Rule(
-        "W4",
-        CANNOT_OPEN,
-        "tiktorch loads it with torch.jit.load.",
-        weights_files.by_priority(ORDER, weights_files.unreadable_torchscript),
-    ),
-    Rule(
-        "T1",
-        CANNOT_OPEN,
-        "ilastik's workflow takes one input and gives one output.",
-        tensor_axes.several_inputs_or_outputs,
-    ),
+    shared_rule("F2", condition=bundle_files.except_documentation(bundle_files.missing_files)),
+    shared_rule("F3", "bioimageio.core compares checksums and refuses other files."),
+    torchscript_rule("tiktorch loads it with torch.jit.load.", ORDER),
+    shared_rule("T1", "ilastik's workflow takes one input and gives one output."),
     Rule("T2", CANNOT_OPEN, "ilastik wants a channel axis on both.", tensor_axes.images_without_channel_axis),
-    Rule("T4", CANNOT_OPEN, "bioimageio.core validates them with the description.", tensor_data.unfit_test_tensors),
-    Rule("T5", CANNOT_OPEN, "ilastik works on images: it needs the axes y and x.", tensor_axes.tensors_without_y_and_x),
-    Rule("T7", CANNOT_OPEN, "bioimageio.spec refuses tensors of one id.", tensor_axes.duplicate_tensor_ids),
-    Rule(
+    shared_rule("T4", "bioimageio.core validates them with the description."),
+    shared_rule("T5", "ilastik works on images: it needs the axes y and x."),
+    shared_rule("T7"),
+    shared_rule(
         "T8",
-        CANNOT_OPEN,
         "ilastik plans its blocks by the description and takes no sizes that depend on the data.",
-        tensor_sizes.sizes_known_after_run,
         remedy="Let the sizes refer to the input's axes.",
     ),
     Rule(

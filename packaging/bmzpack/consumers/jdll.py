@@ -1,12 +1,18 @@
-"""The tiles of JDLL, the library in Fiji and Icy, where they differ from the specification.
+"""The tiles and transforms of JDLL, the library in Fiji and Icy, where they differ from the specification.
 
-Read in its source (98d3be2, 2026-07): TileCalculator and TileMaker. Its transforms are in `bmzpack.operations`; their
-results were compared with NumPy's on images of three channels.
+Read in its source (98d3be2, 2026-07): TileCalculator and TileMaker. The results of its transforms were compared
+with NumPy's on images of three channels.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+
+from bmzpack.operations.operation import Operation
+from bmzpack.operations.scaling import ScaleLinear
+from bmzpack.operations.statistics import ScaleRange, ZeroMeanUnitVariance
 
 LARGEST_IMAGE = 4096
 """Sides up to this one are tried, in pixels."""
@@ -18,9 +24,9 @@ def tile(size: int, minimum: int, step: int, halo: int) -> int:
     Parameters
     ----------
     size
-        Of the image.
+        The image's side, in pixels.
     minimum, step
-        Of the input's size; a step of 0 means that only ``minimum`` is allowed.
+        The input's smallest size and the step between its sizes; a step of 0 means that only ``minimum`` is allowed.
     halo
         In input pixels.
     """
@@ -65,13 +71,33 @@ def output_sizes(size: np.ndarray, scale: float, offset: float) -> tuple[np.ndar
     size
         Sizes of the input, in pixels.
     scale
-        Of the output's axis in format 0.5, the size of its pixels.
+        The scale of the output's axis in format 0.5, the size of its pixels.
     offset
-        Of the output's size.
+        The offset of the output's size, in pixels.
 
     Returns
     -------
     tuple of numpy.ndarray
-        Of the whole output, if the input is an image, and of the output of a tile, if it is one.
+        Sizes of the whole output, if the input is an image, and of the output of a tile, if it is one.
     """
     return np.trunc(size * scale), np.trunc(size * scale + 2 * offset)
+
+
+def transformed(operation: Operation, image: np.ndarray, axes: list[str]) -> np.ndarray | None:
+    """The result of an operation that JDLL computes; arguments and result as for `Operation.forward`."""
+    kwargs = operation.kwargs
+    match operation:
+        case ScaleLinear():
+            first = {key: _first(value) for key, value in kwargs.items() if key in ("gain", "offset")}
+            return ScaleLinear(first).forward(image, axes)
+        case ZeroMeanUnitVariance():
+            return ZeroMeanUnitVariance({"eps": kwargs.get("eps", 1e-6)}).forward(image, axes)
+        case ScaleRange():
+            over = tuple(n for n, axis in enumerate(axes) if axis in kwargs.get("axes", axes) and axis != "batch")
+            return operation.scaled(image, over, "lower")
+        case _:
+            return operation.forward(image, axes)
+
+
+def _first(value: Any) -> Any:
+    return value[0] if isinstance(value, list) and value else value

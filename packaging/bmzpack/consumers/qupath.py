@@ -5,17 +5,17 @@ Read: qupath-bioimageio-spec d372139, DJL 0.36.
 
 from __future__ import annotations
 
-from bmzpack.consumers.conditions import bundle_files, metadata, processing, tensor_axes, tensor_sizes, weights_files
-from bmzpack.consumers.consumer import Consumer, link_rule
+from bmzpack.consumers.conditions import bundle_files, processing, tensor_axes, weights_files
+from bmzpack.consumers.consumer import Consumer
 from bmzpack.consumers.findings import Severity
-from bmzpack.consumers.rules import Rule
+from bmzpack.consumers.rules import Rule, link_rule, shared_rule, torchscript_rule, version_rule
 from bmzpack.engines import rows
-from bmzpack.operations.registry import computed_in
 
 LINK = "bioimageio/qupath"
 SAVED_MODEL = "tensorflow_saved_model_bundle"
 ORDER = ("torchscript", SAVED_MODEL, "onnx")
-OPERATIONS = computed_in("qupath")
+OPERATIONS = {"binarize", "clip", "scale_linear", "scale_range", "sigmoid", "zero_mean_unit_variance"}
+"""Those that QuPath computes, all as specified."""
 
 CANNOT_OPEN, WRONG_RESULT, DEGRADED, ADVICE = Severity
 
@@ -25,21 +25,9 @@ LEFT_OUT = (
 )
 
 RULES = [
-    Rule(
-        "D1", CANNOT_OPEN, "QuPath reads the description into objects of fixed types.", metadata.malformed_description
-    ),
-    Rule(
-        "D2",
-        CANNOT_OPEN,
-        "qupath-bioimageio-spec reads the formats 0.4 and 0.5.",
-        metadata.format_version_other_than("0.4", "0.5"),
-    ),
-    Rule(
-        "F1",
-        CANNOT_OPEN,
-        "QuPath looks for the description in the folder or zip that is opened.",
-        bundle_files.files_in_subfolder,
-    ),
+    shared_rule("D1", "QuPath reads the description into objects of fixed types."),
+    version_rule("qupath-bioimageio-spec reads the formats 0.4 and 0.5.", "0.4", "0.5"),
+    shared_rule("F1", "QuPath looks for the description in the folder or zip that is opened."),
     link_rule(LINK),
     Rule(
         "N1",
@@ -47,17 +35,16 @@ RULES = [
         "QuPath runs TorchScript, saved models and ONNX, through the Deep Java Library.",
         weights_files.no_weights_of(ORDER),
     ),
-    Rule(
+    shared_rule(
         "F2",
-        CANNOT_OPEN,
         "QuPath reads the weights from the bundle.",
-        weights_files.by_priority(ORDER, bundle_files.only_weights(bundle_files.missing_files)),
+        condition=weights_files.by_priority(ORDER, bundle_files.only_weights(bundle_files.missing_files)),
     ),
-    Rule(
+    shared_rule(
         "F3",
-        WRONG_RESULT,
         "QuPath does not look at checksums: it runs whatever file is there.",
-        weights_files.by_priority(ORDER, bundle_files.only_weights(bundle_files.wrong_checksums)),
+        severity=WRONG_RESULT,
+        condition=weights_files.by_priority(ORDER, bundle_files.only_weights(bundle_files.wrong_checksums)),
     ),
     Rule(
         "W1",
@@ -72,13 +59,8 @@ RULES = [
         weights_files.by_priority(ORDER, weights_files.unreadable_onnx),
         remedy="Write it with opset 15 to 17 and IR version 8 (`bmzpack repair` tries).",
     ),
-    Rule(
-        "W4",
-        CANNOT_OPEN,
-        "The Deep Java Library loads it with torch.jit.",
-        weights_files.by_priority(ORDER, weights_files.unreadable_torchscript),
-    ),
-    Rule("T1", CANNOT_OPEN, "QuPath's builder takes one input and one output.", tensor_axes.several_inputs_or_outputs),
+    torchscript_rule("The Deep Java Library loads it with torch.jit.", ORDER),
+    shared_rule("T1", "QuPath's builder takes one input and one output."),
     Rule(
         "T2",
         CANNOT_OPEN,
@@ -92,12 +74,7 @@ RULES = [
         lambda contents: [*tensor_axes.tensors_without_y_and_x(contents), *tensor_axes.tensors_with_z(contents)],
         remedy="Nothing can be done for a network that gives no plane; use it from Python.",
     ),
-    Rule(
-        "T8",
-        CANNOT_OPEN,
-        "QuPath takes the output for an image whose size follows the input's.",
-        tensor_sizes.sizes_known_after_run,
-    ),
+    shared_rule("T8", "QuPath takes the output for an image whose size follows the input's."),
     Rule(
         "P5",
         WRONG_RESULT,
@@ -112,7 +89,7 @@ RULES = [
         tensor_axes.label_images_from_graph,
         remedy="Use QuPath's own extensions for objects, or Fiji.",
     ),
-    Rule("P8", DEGRADED, LEFT_OUT, processing.casts),
+    shared_rule("P8", LEFT_OUT),
     Rule(
         "P9",
         WRONG_RESULT,

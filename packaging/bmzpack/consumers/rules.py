@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 
 from bmzpack.bundle.contents import Contents
-from bmzpack.consumers.findings import Finding, Occurrence, Severity, worst_first
-
-Condition = Callable[[Contents], Iterable[Occurrence]]
-"""Finds the places of a bundle where a rule does not hold."""
+from bmzpack.consumers.conditions import (
+    bundle_files,
+    metadata,
+    processing,
+    tensor_axes,
+    tensor_data,
+    tensor_sizes,
+    weights_files,
+)
+from bmzpack.consumers.findings import Condition, Finding, Severity, worst_first
 
 TITLES = {
     "F1": "Files are at the top level of the zip",
@@ -102,11 +108,100 @@ class Rule:
     """What to do; by default that of `REMEDIES`."""
     title: str = ""
     """What should hold, in a few words; by default that of `TITLES`."""
+    unreadable: bool = False
+    """Whether a description where it does not hold cannot be understood, so that no other rule is to be trusted."""
+    on_files_alone: bool = False
+    """Whether it can be trusted for a description that cannot be understood, too."""
+    only_if_it_opens: bool = False
+    """Whether it is left out where the consumer cannot open the bundle."""
 
     def __post_init__(self) -> None:
         for key, texts in (("remedy", REMEDIES), ("title", TITLES)):
             if not getattr(self, key):
                 object.__setattr__(self, key, texts[self.id])
+
+
+SHARED = {
+    rule.id: rule
+    for rule in (
+        Rule("F1", Severity.CANNOT_OPEN, "", bundle_files.files_in_subfolder, on_files_alone=True),
+        Rule(
+            "F2",
+            Severity.CANNOT_OPEN,
+            "bioimageio.spec refuses a description that names files which are not there.",
+            bundle_files.missing_files,
+        ),
+        Rule("F3", Severity.CANNOT_OPEN, "", bundle_files.wrong_checksums),
+        Rule("D1", Severity.CANNOT_OPEN, "", metadata.malformed_description, unreadable=True),
+        Rule(
+            "R6",
+            Severity.CANNOT_OPEN,
+            "bioimageio.spec refuses a halo that leaves nothing of the smallest output.",
+            tensor_sizes.halo_covers_whole_output,
+        ),
+        Rule(
+            "R7",
+            Severity.CANNOT_OPEN,
+            "bioimageio.spec refuses a size that refers to an axis which is not there.",
+            tensor_sizes.references_to_missing_axes,
+        ),
+        Rule("T1", Severity.CANNOT_OPEN, "", tensor_axes.several_inputs_or_outputs),
+        Rule("T4", Severity.CANNOT_OPEN, "", tensor_data.unfit_test_tensors),
+        Rule("T5", Severity.CANNOT_OPEN, "", tensor_axes.tensors_without_y_and_x),
+        Rule(
+            "T7",
+            Severity.CANNOT_OPEN,
+            "bioimageio.spec refuses tensors of one id.",
+            tensor_axes.duplicate_tensor_ids,
+        ),
+        Rule("T8", Severity.CANNOT_OPEN, "", tensor_sizes.sizes_known_after_run),
+        Rule("P8", Severity.DEGRADED, "", processing.casts),
+    )
+}
+"""Rules that several consumers have, by id; those that have a reason have that of bioimageio.spec."""
+
+
+def shared_rule(
+    rule: str,
+    why: str = "",
+    *,
+    severity: Severity | None = None,
+    condition: Condition | None = None,
+    remedy: str = "",
+) -> Rule:
+    """A rule of `SHARED` with what a consumer has of its own: mostly the reason alone."""
+    shared = SHARED[rule]
+    return dataclasses.replace(
+        shared,
+        why=why or shared.why,
+        severity=severity or shared.severity,
+        condition=condition or shared.condition,
+        remedy=remedy or shared.remedy,
+    )
+
+
+def version_rule(why: str, *known: str) -> Rule:
+    """D2: the format version begins with one of these."""
+    condition = metadata.format_version_other_than(*known)
+    return Rule("D2", Severity.CANNOT_OPEN, why, condition, unreadable=True)
+
+
+def torchscript_rule(why: str, order: Sequence[str]) -> Rule:
+    """W4: the TorchScript file can be read, where a consumer with this order of formats takes it."""
+    condition = weights_files.by_priority(order, weights_files.unreadable_torchscript)
+    return Rule("W4", Severity.CANNOT_OPEN, why, condition)
+
+
+def link_rule(link: str) -> Rule:
+    """R9: a bundle names the programs that open it among its links."""
+    return Rule(
+        "R9",
+        Severity.ADVICE,
+        "The zoo's site finds models for a program by their links, not by their tags.",
+        metadata.missing_link(link),
+        remedy=f"Add {link} to the links.",
+        only_if_it_opens=True,
+    )
 
 
 def apply(rules: Sequence[Rule], contents: Contents) -> list[Finding]:

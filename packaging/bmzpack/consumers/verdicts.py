@@ -40,17 +40,18 @@ def check_contents(contents: Contents, consumers: Iterable[str] | None = None, b
 
 
 def _verdict(consumer: Consumer, contents: Contents) -> Verdict:
+    for rule in consumer.rules:
+        if rule.unreadable and apply([rule], contents):
+            trusted = [other for other in consumer.rules if other.on_files_alone or other is rule]
+            return Verdict(apply(trusted, contents))
     found = apply(consumer.rules, contents)
-    for unreadable in ("D1", "D2"):
-        if any(finding.rule == unreadable for finding in found):
-            # what else is found in a description that cannot be understood is not to be trusted
-            return Verdict([finding for finding in found if finding.rule in ("F1", "R3", unreadable)])
     if consumer.specification is not None:
         found = _with_specification(found, apply([consumer.specification], contents), contents)
     verdict = Verdict(found)
     if verdict.verdict == "fails":
         # a link to a program that cannot open the bundle would mislead
-        return Verdict([finding for finding in found if finding.rule != "R9"])
+        misleading = {rule.id for rule in consumer.rules if rule.only_if_it_opens}
+        return Verdict([finding for finding in found if finding.rule not in misleading])
     return verdict
 
 

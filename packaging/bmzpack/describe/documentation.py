@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from bmzpack.consumers.core import obstacle
 from bmzpack.consumers.findings import Report, Severity, Verdict
 from bmzpack.consumers.registry import CONSUMERS
 from bmzpack.describe.agreement import Agreement
@@ -222,8 +221,8 @@ def _opening(
         else:
             yield f"**{consumer.name}.** " + consumer.opening.format(name=description.name)
             yield from _reasons(verdict, Severity.DEGRADED)
-    core = CONSUMERS["core"].order
-    usable = [name for name in agreement if name in core and not obstacle(name, len(inputs), len(outputs))]
+    core = CONSUMERS["core"]
+    usable = [name for name in agreement if not core.obstacle(name, len(inputs), len(outputs))]
     images = ", ".join(f'"{entry["id"]}": "{"image.tif" if _is_image(entry) else "sample.npy"}"' for entry in inputs)
     yield (
         f"**Python.** With `pip install bioimageio.core` and an engine of one of {', '.join(usable)}:\n\n"

@@ -61,7 +61,7 @@ def disagreement(labels: np.ndarray, reference: np.ndarray) -> float:
     Returns
     -------
     float
-        Of the pixels that belong to an object in either image, the part that does not belong to the same one. What
+        The part of the pixels that belong to an object in either image which does not belong to the same one. What
         objects have in common is counted from both sides, each with the one that shares most pixels with it, and the
         smaller count is taken, so that merged objects and objects in parts are both seen.
     """

@@ -1,9 +1,8 @@
-"""What an operation of pre- or postprocessing is: what it computes, and what becomes of it in each program."""
+"""What an operation of pre- or postprocessing is, and what it computes."""
 
 from __future__ import annotations
 
 import dataclasses
-import enum
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,30 +12,16 @@ if TYPE_CHECKING:
     import keras
 
 
-class Treatment(enum.Enum):
-    """What a program makes of an operation."""
-
-    EXACT = "exact"
-    """It computes it as specified, or refuses some arguments, which its rules say."""
-    DIFFERENT = "different"
-    """It computes something else for some arguments."""
-    LEFT_OUT = "left out"
-    """It goes on without it."""
-    REFUSED = "refused"
-    """It does not run a model that has it."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Operation:
     """An operation of the BioImage Model Zoo with its arguments; subclasses say what it does.
 
-    bioimageio.core, and ilastik with it, computes all of them as specified.
+    bioimageio.core, and ilastik with it, computes all of them as specified. Which of them another program computes says
+    the file of that consumer.
     """
 
     id: ClassVar[str]
     """Its name in rdf.yaml."""
-    fiji: ClassVar[Treatment] = Treatment.REFUSED
-    qupath: ClassVar[Treatment] = Treatment.LEFT_OUT
     has_layer: ClassVar[bool] = False
     """Whether Keras has a layer for it."""
     package: ClassVar[str | None] = None
@@ -66,10 +51,6 @@ class Operation:
             float64; None where it is not computed here.
         """
         return None
-
-    def in_fiji(self, image: np.ndarray, axes: list[str]) -> np.ndarray | None:
-        """The result of JDLL, where Fiji computes it; arguments as for `forward`."""
-        return self.forward(image, axes)
 
     def layer(self, axes: str, name: str) -> keras.layers.Layer:
         """The Keras layer that computes it.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from bmzpack.operations.operation import Operation, Treatment, along_channels
+from bmzpack.operations.operation import Operation, along_channels
 
 if TYPE_CHECKING:
     import keras
@@ -16,8 +16,6 @@ class Binarize(Operation):
     """1 above a threshold, else 0. JDLL ends with an exception on one threshold per channel."""
 
     id: ClassVar = "binarize"
-    fiji: ClassVar = Treatment.EXACT
-    qupath: ClassVar = Treatment.EXACT
 
     def forward(self, image: np.ndarray, axes: list[str]) -> np.ndarray:
         return (image > along_channels(self.kwargs["threshold"], self.kwargs, axes)).astype(np.float64)
@@ -27,8 +25,6 @@ class Clip(Operation):
     """Values between a minimum and a maximum. JDLL needs both, as numbers."""
 
     id: ClassVar = "clip"
-    fiji: ClassVar = Treatment.EXACT
-    qupath: ClassVar = Treatment.EXACT
 
     def forward(self, image: np.ndarray, axes: list[str]) -> np.ndarray:
         return np.clip(np.asarray(image, np.float64), self.kwargs.get("min"), self.kwargs.get("max"))
@@ -38,22 +34,16 @@ class EnsureDtype(Operation):
     """Another data type. Tensors are float32 in Fiji and QuPath."""
 
     id: ClassVar = "ensure_dtype"
-    fiji: ClassVar = Treatment.LEFT_OUT
 
     def forward(self, image: np.ndarray, axes: list[str]) -> np.ndarray:
         image = np.asarray(image, np.float64)
         return image.astype(np.dtype(self.kwargs["dtype"])).astype(np.float64)
-
-    def in_fiji(self, image: np.ndarray, axes: list[str]) -> np.ndarray:
-        return np.asarray(image, np.float64)
 
 
 class Sigmoid(Operation):
     """Logistic function of each value."""
 
     id: ClassVar = "sigmoid"
-    fiji: ClassVar = Treatment.EXACT
-    qupath: ClassVar = Treatment.EXACT
     has_layer: ClassVar = True
 
     def forward(self, image: np.ndarray, axes: list[str]) -> np.ndarray:

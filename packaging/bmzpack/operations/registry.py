@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from bmzpack.operations import instances, pointwise, scaling, statistics
-from bmzpack.operations.operation import Operation, Treatment
+from bmzpack.operations.operation import Operation
 
 OPERATIONS: dict[str, type[Operation]] = {
     operation.id: operation
@@ -32,9 +32,3 @@ def find_operation(name: str, kwargs: Mapping[str, Any]) -> Operation | None:
     """An operation with its arguments; None for a name that is not among `OPERATIONS`."""
     found = OPERATIONS.get(name)
     return found(kwargs) if found else None
-
-
-def computed_in(program: Literal["fiji", "qupath"]) -> set[str]:
-    """Operations that a program computes, at least for some arguments."""
-    computed = (Treatment.EXACT, Treatment.DIFFERENT)
-    return {name for name, operation in OPERATIONS.items() if getattr(operation, program) in computed}

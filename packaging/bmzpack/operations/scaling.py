@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from bmzpack.operations.operation import Operation, Treatment, along_channels, is_per_channel
+from bmzpack.operations.operation import Operation, along_channels, is_per_channel
 
 if TYPE_CHECKING:
     import keras
@@ -20,8 +20,6 @@ class ScaleLinear(Operation):
     """Multiplication by a gain, then addition of an offset. JDLL uses the first numbers for all channels."""
 
     id: ClassVar = "scale_linear"
-    fiji: ClassVar = Treatment.DIFFERENT
-    qupath: ClassVar = Treatment.EXACT
     has_layer: ClassVar = True
 
     @property
@@ -34,10 +32,6 @@ class ScaleLinear(Operation):
             for key, default in (("gain", 1.0), ("offset", 0.0))
         )
         return np.asarray(image, np.float64) * gain + offset
-
-    def in_fiji(self, image: np.ndarray, axes: list[str]) -> np.ndarray:
-        first = {key: _first(value) for key, value in self.kwargs.items() if key in ("gain", "offset")}
-        return ScaleLinear(first).forward(image, axes)
 
     def layer(self, axes: str, name: str) -> keras.layers.Layer:
         import keras
@@ -54,7 +48,6 @@ class FixedZeroMeanUnitVariance(Operation):
     """Subtraction of a mean, then division by a deviation. JDLL ends with an exception on one number per channel."""
 
     id: ClassVar = "fixed_zero_mean_unit_variance"
-    fiji: ClassVar = Treatment.EXACT
     has_layer: ClassVar = True
 
     @property
@@ -77,7 +70,3 @@ class FixedZeroMeanUnitVariance(Operation):
         gain = 1 / (np.asarray(self.kwargs["std"], np.float64) + EPSILON)
         offset = -np.asarray(self.kwargs["mean"], np.float64) * gain
         return ScaleLinear({"gain": gain.tolist(), "offset": offset.tolist()})
-
-
-def _first(value: Any) -> Any:
-    return value[0] if isinstance(value, list) and value else value

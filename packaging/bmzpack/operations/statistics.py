@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
-from bmzpack.operations.operation import Operation, Treatment
+from bmzpack.operations.operation import Operation
 
 
 class Statistics(Operation):
@@ -30,8 +30,6 @@ class ZeroMeanUnitVariance(Statistics):
     """Mean 0 and deviation 1. JDLL normalises the whole tensor, whatever the axes are."""
 
     id: ClassVar = "zero_mean_unit_variance"
-    fiji: ClassVar = Treatment.DIFFERENT
-    qupath: ClassVar = Treatment.EXACT
 
     def forward(self, image: np.ndarray, axes: list[str]) -> np.ndarray:
         image, over = np.asarray(image, np.float64), self.over(axes)
@@ -39,25 +37,17 @@ class ZeroMeanUnitVariance(Statistics):
             image.std(over, keepdims=True) + self.kwargs.get("eps", 1e-6)
         )
 
-    def in_fiji(self, image: np.ndarray, axes: list[str]) -> np.ndarray:
-        return ZeroMeanUnitVariance({"eps": self.kwargs.get("eps", 1e-6)}).forward(image, axes)
-
 
 class ScaleRange(Statistics):
     """Percentiles become 0 and 1. JDLL does not interpolate them."""
 
     id: ClassVar = "scale_range"
-    fiji: ClassVar = Treatment.DIFFERENT
-    qupath: ClassVar = Treatment.EXACT
 
     def forward(self, image: np.ndarray, axes: list[str]) -> np.ndarray:
-        return self._scaled(image, self.over(axes), "linear")
+        return self.scaled(image, self.over(axes), "linear")
 
-    def in_fiji(self, image: np.ndarray, axes: list[str]) -> np.ndarray:
-        over = tuple(n for n, axis in enumerate(axes) if axis in self.kwargs.get("axes", axes) and axis != "batch")
-        return self._scaled(image, over, "lower")
-
-    def _scaled(self, image: np.ndarray, over: tuple[int, ...], method: Any) -> np.ndarray:
+    def scaled(self, image: np.ndarray, over: tuple[int, ...], method: Literal["linear", "lower"]) -> np.ndarray:
+        """The result with percentiles over these axes, interpolated by this method of `numpy.percentile`."""
         image = np.asarray(image, np.float64)
         ends = [self.kwargs.get("min_percentile", 0.0), self.kwargs.get("max_percentile", 100.0)]
         low, high = np.percentile(image, ends, axis=over, keepdims=True, method=method)

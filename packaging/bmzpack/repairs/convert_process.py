@@ -15,6 +15,7 @@ from bmzpack.bundle.archive import extract
 from bmzpack.engines import TensorNames
 from bmzpack.errors import UserError
 from bmzpack.repairs.acceptance import matched
+from bmzpack.weights.registry import FORMATS
 
 OPSET, IR_VERSION = 17, 8
 """The newest of ONNX Runtime 1.13.1."""
@@ -62,7 +63,8 @@ def saved_model(source: Path, targets: dict[str, Path], names: TensorNames) -> d
         [inputs[name] for name in _matched(names.inputs, inputs, "inputs", "")],
         [outputs[name] for name in _matched(names.outputs, outputs, "outputs", "")],
     )
-    return {name: _writer(name).write_frozen(ends, path, names) for name, path in targets.items()}
+    writers = {name: form.write_frozen for name, form in FORMATS.items() if form.write_frozen}
+    return {name: writers[name](ends, path, names) for name, path in targets.items()}
 
 
 def onnx(source: Path, targets: dict[str, Path], names: TensorNames) -> dict[str, Any]:
@@ -119,12 +121,6 @@ def _unpacked(source: Path, scratch: Path) -> Path:
     if not found:
         raise UserError("there is no saved_model.pb in it")
     return found[0].parent
-
-
-def _writer(name: str) -> Any:
-    import importlib
-
-    return importlib.import_module(f"bmzpack.weights.{name}")
 
 
 def _matched(ids: list[str], own: Any, what: str, kind: str) -> list[str]:

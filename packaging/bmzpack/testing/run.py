@@ -28,7 +28,7 @@ import numpy as np
 from bmzpack import engines
 from bmzpack.bundle.contents import Contents
 from bmzpack.bundle.described import DescribedTensor
-from bmzpack.consumers import core
+from bmzpack.consumers.registry import CONSUMERS
 from bmzpack.engines import Attempt, old
 from bmzpack.engines.matrix import Cell, Matrix
 from bmzpack.engines.rows import CORE, ENGINES, ROWS, TODAY
@@ -95,12 +95,10 @@ def _runs(row: str, name: str) -> bool:
 
 def _unsupported(contents: Contents, row: str, name: str, trust: bool) -> str:
     """Why an engine does not run a format, or an empty text."""
+    obstacle = None
     if row == CORE:
-        if name not in core.ORDER:
-            return f"bioimageio.core does not run {name}."
-        if obstacle := core.obstacle(name, len(contents.inputs), len(contents.outputs)):
-            return obstacle
-    return refused_bundle(contents, trust) or refused(contents, name, trust) or ""
+        obstacle = CONSUMERS["core"].obstacle(name, len(contents.inputs), len(contents.outputs))
+    return obstacle or refused_bundle(contents, trust) or refused(contents, name, trust) or ""
 
 
 def _run(expectation: Expectation, keys: Sequence[tuple[str, str]], trust: bool) -> dict[tuple[str, str], Cell]:

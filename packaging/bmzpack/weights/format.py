@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bmzpack.bundle.contents import Contents
+    from bmzpack.engines import TensorNames
+    from bmzpack.weights.frozen import Frozen
     from bmzpack.weights.model import Network
 
 Versions = dict[str, str | int]
@@ -35,6 +37,9 @@ class Format:
     write: Callable[[Network, Path], Versions] | None = None
     """Writes the file; it is called in a process of its own and imports its framework itself. None where bmzpack cannot
     write the format."""
+    write_frozen: Callable[[Frozen, Path, TensorNames], Versions] | None = None
+    """Writes the file of a frozen TensorFlow graph of any origin, whose ends are in the order of the names. None where
+    the format is written of a Keras model only."""
     engine: str | None = None
     """Key of `bmzpack.engines.ENGINES`: runs the file here. None where only bioimageio.core runs it."""
     backend: str = "tensorflow"

@@ -60,5 +60,11 @@ def refusal(contents: Contents, path: Path, trust: bool) -> str | None:
 
 
 FORMAT = Format(
-    name="onnx", file="weights.onnx", process="onnxruntime", refusal=refusal, write=write, engine="onnxruntime"
+    name="onnx",
+    file="weights.onnx",
+    process="onnxruntime",
+    refusal=refusal,
+    write=write,
+    write_frozen=write_frozen,
+    engine="onnxruntime",
 )

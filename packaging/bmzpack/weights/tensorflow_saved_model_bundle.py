@@ -99,6 +99,7 @@ FORMAT = Format(
     process="tensorflow",
     refusal=refusal,
     write=write,
+    write_frozen=write_frozen,
     engine="tensorflow",
     ends_in_labels=True,
 )

@@ -630,7 +630,7 @@ def no_halo(bundle):
         del bundle.axis("outputs", name)["halo"]
 
 
-@case("R7", fiji=OPENS, says="looks 3 pixels around")
+@case("R7", fiji=OPENS, says="a radius of 3 pixels")
 def halo_smaller_than_the_surroundings(bundle):
     bundle.network(window=7)
 

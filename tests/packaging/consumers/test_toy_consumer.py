@@ -14,11 +14,11 @@ from rich.console import Console
 import bmzpack
 from bmzpack.bundle.contents import Contents
 from bmzpack.consumers import page, terminal
-from bmzpack.consumers.conditions import metadata, weights_files
-from bmzpack.consumers.consumer import Consumer, link_rule
+from bmzpack.consumers.conditions import metadata, processing, weights_files
+from bmzpack.consumers.consumer import Consumer
 from bmzpack.consumers.findings import Report, Severity
 from bmzpack.consumers.registry import CONSUMERS, program_names
-from bmzpack.consumers.rules import Rule
+from bmzpack.consumers.rules import Rule, link_rule
 from bmzpack.engines.rows import CORE, ONNX
 from bmzpack.errors import UserError
 from bmzpack.publish.upload import upload
@@ -38,6 +38,13 @@ TOY = Consumer(
             "N1", Severity.CANNOT_OPEN, "It runs ONNX only.", weights_files.no_weights_of(["onnx"]), "Add ONNX weights."
         ),
         link_rule(LINK),
+        Rule(
+            "P10",
+            Severity.WRONG_RESULT,
+            "It has no sigmoid.",
+            processing.only("sigmoid", processing.skipped(())),
+            "Leave it out.",
+        ),
         Rule(
             "TOY1",
             Severity.DEGRADED,
@@ -84,6 +91,18 @@ def test_check(bundle):
         assert "format_version is new enough for colours" in text
     assert in_json["consumers"]["toy"]["verdict"] == "degraded"
     assert {finding["rule"] for finding in in_json["consumers"]["toy"]["findings"]} == {"TOY1", "R9"}
+
+
+def test_operation_that_it_leaves_out(tmp_path):
+    """The bundle's test image tells what that changes."""
+    bundle = clean(tmp_path / "bundle")
+    bundle.only("onnx")
+    bundle.rdf["inputs"][0]["preprocessing"] = [{"id": "sigmoid"}]
+    consumers = bmzpack.check(bundle.finish()).consumers
+    assert consumers["qupath"].verdict == "opens"
+    finding = consumers["toy"].findings[0]
+    assert (finding.rule, finding.severity) == ("P10", "wrong result")
+    assert finding.found.startswith("The operation sigmoid is left out: on the test image the result is off by")
 
 
 def test_only_the_new_one(bundle):

@@ -32,7 +32,10 @@ class ToySigmoidInGraph(ToySigmoid):
 
 
 def register(operation):
-    """The line that an operation has in its registry."""
+    """The line that an operation has in its registry; Fiji and QuPath lack what their files do not name."""
+    from bmzpack.consumers import fiji, qupath
     from bmzpack.operations.registry import OPERATIONS
 
     OPERATIONS[operation.id] = operation
+    for program in (fiji, qupath):
+        program.OPERATIONS.discard(operation.id)

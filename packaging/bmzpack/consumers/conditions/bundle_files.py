@@ -7,8 +7,7 @@ from collections.abc import Iterator
 
 from bmzpack.bundle.contents import Contents
 from bmzpack.bundle.values import is_remote
-from bmzpack.consumers.findings import Occurrence, Severity
-from bmzpack.consumers.rules import Condition
+from bmzpack.consumers.findings import Condition, Occurrence, Severity
 
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 

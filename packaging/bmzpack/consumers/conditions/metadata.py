@@ -11,8 +11,7 @@ from typing import Any
 from bmzpack.bundle.contents import Contents
 from bmzpack.bundle.data_files import opened_picture
 from bmzpack.bundle.values import sequence, source_of, text
-from bmzpack.consumers.findings import Occurrence
-from bmzpack.consumers.rules import Condition
+from bmzpack.consumers.findings import Condition, Occurrence
 
 LAST_PLAIN = (0, 5, 10)
 """The last format whose documentation and covers are plain texts."""

@@ -8,8 +8,8 @@ import numpy as np
 
 from bmzpack.bundle.contents import Contents
 from bmzpack.bundle.described import DescribedOperation, DescribedTensor
-from bmzpack.consumers.findings import Occurrence, Severity
-from bmzpack.consumers.rules import Condition
+from bmzpack.consumers import jdll
+from bmzpack.consumers.findings import Condition, Occurrence, Severity
 from bmzpack.operations.operation import Operation, axes_of
 from bmzpack.operations.registry import find_operation
 
@@ -85,7 +85,7 @@ def some_axes_of_many_channels(contents: Contents) -> Iterator[Occurrence]:
         whole = [axis for axis in ("channel", "z", "y", "x") if axis in tensor.ids]
         left_out = [axis for axis in whole if axis not in axes and (axis != "channel" or tensor.channels > 1)]
         if left_out:
-            error = _error(contents, tensor, operation, _in_fiji)
+            error = _error(contents, tensor, operation, jdll.transformed)
             yield Occurrence(
                 operation.place,
                 f"Mean and deviation are asked for over {', '.join(axes) or 'no axes'}, for each {left_out[0]} by "
@@ -116,7 +116,7 @@ def rough_percentiles(contents: Contents) -> Iterator[Occurrence]:
                 remedy="Put the scaling into the network, or leave it out.",
             )
         else:
-            error = _error(contents, tensor, operation, _in_fiji)
+            error = _error(contents, tensor, operation, jdll.transformed)
             if error is None or error > EXACT:
                 yield Occurrence(operation.place, f"Percentiles decide the scaling{_amount(error)}.")
 
@@ -133,7 +133,7 @@ def per_channel(name: str) -> Condition:
             if name == "scale_linear":
                 if all(value[1:] == value[:-1] for value in lists):
                     continue  # the first number is that of all
-                error = _error(contents, tensor, operation, _in_fiji)
+                error = _error(contents, tensor, operation, jdll.transformed)
             yield Occurrence(operation.place, f"{name} has one number per channel{_amount(error)}.")
 
     return condition
@@ -151,10 +151,6 @@ def open_clip(contents: Contents) -> Iterator[Occurrence]:
 
 def _left_out(operation: Operation, image: np.ndarray, axes: list[str]) -> np.ndarray:
     return image
-
-
-def _in_fiji(operation: Operation, image: np.ndarray, axes: list[str]) -> np.ndarray | None:
-    return operation.in_fiji(image, axes)
 
 
 def _amount(error: float | None) -> str:

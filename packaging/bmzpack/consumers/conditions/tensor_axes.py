@@ -6,8 +6,7 @@ from collections.abc import Container, Iterator, Sequence
 
 from bmzpack.bundle.contents import Contents
 from bmzpack.bundle.described import DescribedTensor, every_axis
-from bmzpack.consumers.findings import Occurrence
-from bmzpack.consumers.rules import Condition
+from bmzpack.consumers.findings import Condition, Occurrence
 from bmzpack.operations.labels import CHANNEL_NAMES
 
 

@@ -152,8 +152,8 @@ def halo_smaller_than_receptive_field(contents: Contents) -> Iterator[Occurrence
             have = f"a halo of {axis.halo}" if axis.halo else "no halo"
             yield Occurrence(
                 axis.place,
-                f"{axis.id} of {tensor.id} has {have}, but the network looks {radius} pixels around: tiles may "
-                "show seams.",
+                f"{axis.id} of {tensor.id} has {have}, but the receptive field has a radius of {radius} pixels: tiles "
+                "may show seams.",
                 # the influence of far pixels is small
                 Severity.ADVICE if axis.halo else None,
             )

@@ -9,8 +9,7 @@ from typing import Any
 from bmzpack.bundle.contents import Contents
 from bmzpack.bundle.described import DescribedAxis
 from bmzpack.bundle.protobuf import OnnxFile, SavedModel
-from bmzpack.consumers.findings import Occurrence, Severity
-from bmzpack.consumers.rules import Condition
+from bmzpack.consumers.findings import Condition, Occurrence, Severity
 from bmzpack.operations.labels import TO_LABELS
 
 SAVED_MODEL = "tensorflow_saved_model_bundle"
