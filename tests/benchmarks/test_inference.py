@@ -17,7 +17,7 @@ import pytest
 
 import bmzpack
 from arrays import only
-from kerazoo.inference.predictor import Predictor
+from kerazoo.inference.load import load_predictor
 from kerazoo.models.pixels.network import unet
 
 pytestmark = pytest.mark.bench
@@ -55,7 +55,7 @@ def contenders(bundle, image) -> dict[str, Callable[[], np.ndarray]]:
     from bioimageio.core import create_prediction_pipeline, load_model_description
     from bioimageio.core.digest_spec import create_sample_for_model
 
-    predictor = Predictor.load(bundle)
+    predictor = load_predictor(bundle)
     description = load_model_description(bundle)
     pipeline = create_prediction_pipeline(description, weight_format="keras_v3")
     pipeline.load()

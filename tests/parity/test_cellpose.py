@@ -13,13 +13,15 @@ from bmzpack.errors import UserError
 from kerazoo.data.rescale import diameter
 from kerazoo.exporting.labels import labels_postprocessing
 from kerazoo.files.read import read_mask
-from kerazoo.models.cellpose.checkpoint import load_cellpose
+from kerazoo.models.cellpose.checkpoint import read_network
 from kerazoo.models.cellpose.decoding import cluster, find_flow_objects, flow_errors, integrate, remove_inconsistent
 from kerazoo.models.cellpose.loss import FlowLoss
+from kerazoo.models.cellpose.network import cellpose as cellpose_network
 from kerazoo.models.cellpose.targets import flow_targets
-from kerazoo.models.omnipose.checkpoint import load_by_outputs, load_omnipose
+from kerazoo.models.omnipose.network import omnipose
 from kerazoo.models.shared.matching import overlaps
 from kerazoo.models.shared.packed import channels_first
+from kerazoo.runs.convert import convert
 
 SETS = ("cells_usiigaci", "nuclei_dsb2018")
 
@@ -87,7 +89,7 @@ def test_same_outputs_with_the_same_weights(cellpose, tmp_path, channels, legacy
     path = tmp_path / "official.pth"
     official = cellpose("network", seed=1, channels=channels, outputs=3, path=str(path), legacy=legacy, **given)
     assert official["tensors"] == 313
-    model, diameters = load_cellpose(path)
+    model, diameters = read_network(path, cellpose_network)
     assert diameters == {"diam_mean": 30.0, "diam_labels": 23.5}
     assert model.name == "cellpose"
     assert trainable(model) == official["parameters"] == {1: 6_600_519, 2: 6_600_843}[channels]
@@ -101,7 +103,7 @@ def test_omnipose_has_the_same_outputs_with_the_same_weights(peer, tmp_path, cha
     path = tmp_path / "official.pth"
     run = peer("omnipose", "omnipose_network")
     official = run("network", seed=1, channels=channels, outputs=outputs, path=str(path), **given)
-    model, diameters = load_omnipose(path)
+    model, diameters = read_network(path, omnipose)
     assert (model.name, diameters) == ("omnipose", {})
     assert trainable(model) == official["parameters"] == parameters
     for name, image in given.items():
@@ -110,10 +112,12 @@ def test_omnipose_has_the_same_outputs_with_the_same_weights(peer, tmp_path, cha
 
 def test_four_outputs_are_those_of_omnipose(cellpose, tmp_path):
     cellpose("network", seed=1, channels=2, outputs=4, path=str(tmp_path / "four.pth"))
-    assert load_by_outputs(tmp_path / "four.pth")[0].name == "omnipose"
+    assert convert("omnipose", tmp_path / "four.pth", tmp_path / "run", channels=2).recipe.model == "omnipose2d"
+    with pytest.raises(UserError, match="By its outputs it is omnipose"):
+        convert("cellpose", tmp_path / "four.pth", tmp_path / "other")
     cellpose("network", seed=1, channels=2, outputs=2, path=str(tmp_path / "two.pth"))
     with pytest.raises(UserError, match="2 outputs"):
-        load_cellpose(tmp_path / "two.pth")
+        convert("cellpose", tmp_path / "two.pth", tmp_path / "other")
 
 
 @pytest.mark.parametrize("name", SETS)

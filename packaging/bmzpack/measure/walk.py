@@ -29,9 +29,8 @@ CONVOLUTIONS = (
     layers.Conv3D,
     layers.DepthwiseConv1D,
     layers.DepthwiseConv2D,
-    layers.SeparableConv1D,
-    layers.SeparableConv2D,
 )
+SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
 TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
 POOLS = (
     layers.AveragePooling1D,
@@ -187,7 +186,7 @@ class Walk:
         along_channels = isinstance(operation, layers.Softmax) and operation.axis == -1
         if isinstance(operation, POINTWISE) or along_channels:
             return [image if len(images) == 1 else Image(union(images), scale, image.extent)]
-        convolution = isinstance(operation, CONVOLUTIONS) and operation.padding != "causal"
+        convolution = isinstance(operation, (*CONVOLUTIONS, *SEPARABLE)) and operation.padding != "causal"
         if convolution or isinstance(operation, POOLS):
             window, stride, every = _window(operation, axis)
             self.reach += window * scale

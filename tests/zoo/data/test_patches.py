@@ -101,7 +101,7 @@ def test_batches_hold_the_patches_and_their_classes():
     settings = config()
     patches = cut_patches(samples, settings, normalisation)
     assert len(patches) == 4 * 2 * 2
-    assert patches.ids[:5] == ["0"] * 4 + ["1"]
+    assert [samples[source].id for source in patches.source[:5]] == ["0"] * 4 + ["1"]
     x, y = (np.concatenate(parts) for parts in zip(*plain_patches(patches, settings).as_numpy_iterator(), strict=True))
     assert (x.dtype, y.shape) == (np.float32, (16, 1))
     np.testing.assert_allclose(x[3], samples[0].image[4:20, 8:24] / 255, atol=1e-6)

@@ -109,11 +109,11 @@ def test_run_keeps_the_agreement(bundle, run):
 
 def test_prediction_of_the_bundle_is_that_of_the_run(bundle, run):
     from kerazoo.files.read import read_image
-    from kerazoo.inference.predictor import Predictor
+    from kerazoo.inference.load import load_predictor
 
     image = read_image(run.split.as_json()["validation"][0]["image"])
     np.testing.assert_allclose(
-        only(Predictor.load(bundle).outputs(image)), only(Predictor.load(run).outputs(image)), atol=1e-6
+        only(load_predictor(bundle).outputs(image)), only(load_predictor(run).outputs(image)), atol=1e-6
     )
 
 

@@ -14,6 +14,7 @@ from bmzpack.operations import processing
 from kerazoo.config import DecodingConfig
 from kerazoo.data.normalise import Normalisation
 from kerazoo.inference.bundle import load_bundle
+from kerazoo.inference.load import load_predictor
 from kerazoo.inference.predictor import Predictor
 from kerazoo.models.recipe import Recipe, TileGeometry
 
@@ -60,7 +61,7 @@ def foreign(model, image, tmp_path_factory):
 
 
 def test_bundle_of_others(model, image, foreign, tmp_path):
-    predictor = Predictor.load(foreign)
+    predictor = load_predictor(foreign)
     raw = Normalisation(method="standardisation").apply(np.pad(image, [(0, 0), (0, 1), (0, 0)], mode="reflect"))
     raw[:, :101] = Normalisation(method="standardisation").apply(image)
     raw[:, 101] = raw[:, 99]
@@ -74,7 +75,7 @@ def test_bundle_of_others(model, image, foreign, tmp_path):
     with zipfile.ZipFile(foreign) as archive:
         archive.extractall(tmp_path)
     for source in (tmp_path, tmp_path / "rdf.yaml"):
-        np.testing.assert_array_equal(Predictor.load(source).result(image), predictor.result(image))
+        np.testing.assert_array_equal(load_predictor(source).result(image), predictor.result(image))
 
 
 def test_bundle_of_the_zoo(model, image, tmp_path):
@@ -97,7 +98,7 @@ def test_bundle_of_the_zoo(model, image, tmp_path):
     }
     path = packed(model, tmp_path / "own.zip", image, operation, kerazoo=recipe.model_dump(mode="json"))
     expected = only(Predictor(model, recipe).outputs(image))
-    predictor = Predictor.load(path)
+    predictor = load_predictor(path)
     np.testing.assert_allclose(only(predictor.outputs(image)), expected, atol=1e-5)
     assert predictor.recipe.model_copy(update={"normalisation": recipe.normalisation}) == recipe
 
@@ -110,7 +111,7 @@ def test_bundle_of_valid_convolutions(image, tmp_path):
     x = keras.layers.Conv2D(3, 3, activation="softmax")(keras.layers.UpSampling2D()(x))
     model = keras.Model(raw, keras.layers.Identity(name="probability")(x))
     standardisation = {"id": "zero_mean_unit_variance", "kwargs": {"axes": ["channel", "y", "x"]}}
-    predictor = Predictor.load(packed(model, tmp_path / "valid.zip", image, standardisation))
+    predictor = load_predictor(packed(model, tmp_path / "valid.zip", image, standardisation))
     assert predictor.recipe.geometry.margin == 2
     expected = only(Predictor(model, predictor.recipe).outputs(image))
     np.testing.assert_allclose(only(predictor.outputs(image)), expected, atol=1e-5)
@@ -171,4 +172,4 @@ def test_no_bundle(tmp_path):
     (tmp_path / "file.zip").write_bytes(b"no zip")
     for path in (tmp_path, tmp_path / "file.zip"):
         with pytest.raises(UserError, match=path.name):
-            Predictor.load(path)
+            load_predictor(path)

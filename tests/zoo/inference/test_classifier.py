@@ -22,7 +22,7 @@ from kerazoo.evaluation.evaluate import evaluate, remarks
 from kerazoo.examples.tissue import CLASSES, write_tissue, write_tissue_patches
 from kerazoo.exporting.export import export
 from kerazoo.files.pairs import sha256_of
-from kerazoo.inference.patch_predictor import PatchPredictor
+from kerazoo.inference.load import load_predictor
 from kerazoo.inference.predict import predict
 from kerazoo.models.configure import make_config
 from kerazoo.models.patches.map import grid_of, patch_map
@@ -110,7 +110,7 @@ def alone(image, corners):
 
 @pytest.mark.parametrize(("stride", "shape"), [(None, (5, 5)), (16, (9, 8))])
 def test_a_map_holds_what_the_network_says_of_every_patch(run, image, stride, shape):
-    found = PatchPredictor.load(run).map(image, stride)
+    found = load_predictor(run).map(image, stride)
     corners = np.array(list(np.ndindex(shape))) * (stride or SIZE)
     np.testing.assert_allclose(found, alone(image, corners).reshape(*shape, 3), atol=1e-5)
 
@@ -118,7 +118,7 @@ def test_a_map_holds_what_the_network_says_of_every_patch(run, image, stride, sh
 def test_an_image_is_the_mean_of_its_patches(run, image):
     corners = [(y, x) for y in (*range(0, 119, 16), 118) for x in (*range(0, 100, 16), 99)]
     expected = alone(image, corners).mean(axis=0)
-    np.testing.assert_allclose(PatchPredictor.load(run).whole(image), expected, atol=1e-5)
+    np.testing.assert_allclose(load_predictor(run).whole(image), expected, atol=1e-5)
 
 
 def test_the_packed_map_treats_every_patch_alone():
@@ -137,9 +137,9 @@ def test_the_packed_map_treats_every_patch_alone():
 
 
 def test_a_bundle_says_the_same_as_its_run(run, bundles, image):
-    expected = PatchPredictor.load(run).map(image, 48)
+    expected = load_predictor(run).map(image, 48)
     for path in bundles:
-        np.testing.assert_allclose(PatchPredictor.load(path).map(image, 48), expected, atol=1e-5)
+        np.testing.assert_allclose(load_predictor(path).map(image, 48), expected, atol=1e-5)
 
 
 def test_programs_open_the_bundles(bundles):
@@ -255,7 +255,7 @@ def test_images_smaller_than_a_patch_are_evaluated_as_they_are_predicted(run, fo
     result = evaluate(run, folder=tmp_path / "folder")
     assert [(entry["id"], entry["patches"]) for entry in result["per_image"]] == [("epithelium/a", 1), ("stroma/a", 1)]
     assert (result["smaller_than_patch"], result["without_patch"]) == (1, 0)
-    expected = PatchPredictor.load(run).whole(small)[CLASSES.index("stroma")]
+    expected = load_predictor(run).whole(small)[CLASSES.index("stroma")]
     assert result["per_image"][1]["true_score"] == pytest.approx(float(expected), abs=1e-5)
     assert "Images smaller than a patch, mirrored beyond their edges: 1." in remarks(result)
 

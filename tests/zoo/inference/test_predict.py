@@ -9,6 +9,7 @@ from PIL import Image
 
 from arrays import only
 from bmzpack.errors import UserError
+from kerazoo.inference.load import load_predictor
 from kerazoo.inference.predict import predict
 from kerazoo.inference.predictor import Predictor
 from kerazoo.runs.run import Run
@@ -90,7 +91,7 @@ def test_probabilities_are_written_too(run, tmp_path):
         assert file.is_imagej
         assert file.series[0].axes == "CYX"
         found = file.asarray()
-    expected = only(Predictor.load(run).outputs(image[..., None]))
+    expected = only(load_predictor(run).outputs(image[..., None]))
     np.testing.assert_allclose(found, expected.transpose(2, 0, 1), atol=1e-6)
 
 

@@ -8,6 +8,7 @@ from arrays import decode, only
 from bmzpack.errors import UserError
 from kerazoo.config import DecodingConfig
 from kerazoo.data.normalise import Normalisation
+from kerazoo.inference.load import load_predictor
 from kerazoo.inference.predictor import Predictor
 from kerazoo.models.recipe import Recipe, TileGeometry
 from kerazoo.runs.run import Run
@@ -131,14 +132,14 @@ def test_run_is_loaded(model, image, tmp_path):
     run = Run(tmp_path)
     (run.path / "config.yaml").write_text("model: {name: unet2d}\ndata: {}\n")
     with pytest.raises(UserError, match="no trained model yet"):
-        Predictor.load(run.path)
+        load_predictor(run.path)
     model.save(run.model_path)
     run.write("recipe", recipe.model_dump())
     expected = only(Predictor(model, recipe).outputs(image))
     for source in (run, run.path, str(run.path)):
-        np.testing.assert_allclose(only(Predictor.load(source).outputs(image)), expected, atol=1e-6)
+        np.testing.assert_allclose(only(load_predictor(source).outputs(image)), expected, atol=1e-6)
 
 
 def test_sources_that_are_none(tmp_path):
     with pytest.raises(UserError, match="nothing here"):
-        Predictor.load(tmp_path / "nothing here")
+        load_predictor(tmp_path / "nothing here")

@@ -48,11 +48,6 @@ class Patches:
     def __len__(self) -> int:
         return len(self.source)
 
-    @property
-    def ids(self) -> list[str]:
-        """Id of each patch's image."""
-        return [self.samples[source].id for source in self.source]
-
     def raw(self, index: int) -> np.ndarray:
         """The pixels of a patch as they were read, (y, x, channel)."""
         (y, x), image = self.corner[index], self.samples[self.source[index]].image

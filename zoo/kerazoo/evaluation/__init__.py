@@ -1,1 +1,1 @@
-"""Matching, scores, figures and the report."""
+"""Predictions matched with the ground truth, and scores."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from bmzpack.errors import UserError
+from kerazoo.examples.write import write_pictures
 
 SIZE = 28
 """Side of the images in pixels."""
@@ -70,13 +70,8 @@ def write_digits(folder: str | Path, count: int = 500, seed: int = 1) -> None:
     UserError
         The folder cannot be written.
     """
-    for number, (image, label) in enumerate(zip(*digits(seed, count), strict=True)):
-        path = Path(folder, str(label), f"digit_{number:04d}.png")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(cv2.imencode(".png", image)[1].tobytes())
-        except OSError as error:
-            raise UserError(f"{path} cannot be written ({error.strerror}): choose another folder.") from error
+    written = enumerate(zip(*digits(seed, count), strict=True))
+    write_pictures(folder, ((f"{label}/digit_{number:04d}.png", image) for number, (image, label) in written))
 
 
 def _draw(random: np.random.Generator, digit: int) -> np.ndarray:

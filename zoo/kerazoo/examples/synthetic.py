@@ -11,12 +11,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import tifffile
 
-from bmzpack.errors import UserError
-
-PIXEL_SIZE = 0.65
-"""Micrometres per pixel, written into the files: a 10x objective on a usual camera."""
+from kerazoo.examples.write import picture_seed, write_pairs
 
 _DIAMETER = 22.0
 """Mean diameter of a nucleus in pixels."""
@@ -67,22 +63,8 @@ def write_nuclei(folder: str | Path, images: int = 24, seed: int = 1, size: int 
     UserError
         The folder cannot be written.
     """
-    folder = Path(folder)
-    try:
-        for name in ("images", "masks"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        for number in range(images):
-            image, labels = nuclei(int(np.random.default_rng((seed, number)).integers(1 << 31)), size)
-            for name, content in (("images", image), ("masks", labels)):
-                tifffile.imwrite(
-                    folder / name / f"nuclei_{number:03d}.tif",
-                    content,
-                    imagej=True,
-                    resolution=(1 / PIXEL_SIZE, 1 / PIXEL_SIZE),
-                    metadata={"axes": "YX", "unit": "um"},
-                )
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written ({error.strerror}): choose another folder.") from error
+    pairs = (nuclei(picture_seed(seed, number), size) for number in range(images))
+    write_pairs(folder, "nuclei_{:03d}.tif", pairs)
 
 
 def smooth_field(random: np.random.Generator, size: int, width: float) -> np.ndarray:

@@ -13,8 +13,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from bmzpack.errors import UserError
 from kerazoo.examples.synthetic import smooth_field
+from kerazoo.examples.write import picture_seed, write_pairs, write_pictures
 
 CLASSES = ("background", "epithelium", "stroma")
 """In the order of the mask's values."""
@@ -67,10 +67,8 @@ def write_tissue(folder: str | Path, images: int = 12, seed: int = 1, size: int 
     UserError
         The folder cannot be written.
     """
-    for number in range(images):
-        image, mask = tissue(_seed(seed, number), size)
-        _write(Path(folder, "images", f"tissue_{number:03d}.png"), image)
-        _write(Path(folder, "masks", f"tissue_{number:03d}.png"), mask)
+    pairs = (tissue(picture_seed(seed, number), size) for number in range(images))
+    write_pairs(folder, "tissue_{:03d}.png", pairs)
 
 
 def write_tissue_patches(folder: str | Path, patches: int = 60, seed: int = 1, size: int = 64) -> None:
@@ -92,23 +90,13 @@ def write_tissue_patches(folder: str | Path, patches: int = 60, seed: int = 1, s
     UserError
         The folder cannot be written.
     """
+    pictures = []
     for number in range(patches):
         label = number % len(CLASSES)
         mask = np.full((size, size), label, np.uint8)
-        image = _slide(np.random.default_rng(_seed(seed, number)), mask)
-        _write(Path(folder, CLASSES[label], f"{CLASSES[label]}_{number // len(CLASSES):03d}.png"), image)
-
-
-def _seed(seed: int, number: int) -> int:
-    return int(np.random.default_rng((seed, number)).integers(1 << 31))
-
-
-def _write(path: Path, image: np.ndarray) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(cv2.imencode(".png", image[..., ::-1] if image.ndim == 3 else image)[1].tobytes())
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror}): choose another folder.") from error
+        image = _slide(np.random.default_rng(picture_seed(seed, number)), mask)
+        pictures.append((f"{CLASSES[label]}/{CLASSES[label]}_{number // len(CLASSES):03d}.png", image))
+    write_pictures(folder, pictures)
 
 
 def _regions(random: np.random.Generator, size: int) -> np.ndarray:

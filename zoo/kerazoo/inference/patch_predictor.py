@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 
 import keras
@@ -11,10 +10,8 @@ import numpy as np
 from bmzpack.errors import UserError
 from kerazoo.data.patches import Patch, places
 from kerazoo.inference.network import Batch, compiled
-from kerazoo.inference.source import open_source
 from kerazoo.models.recipe import Recipe
 from kerazoo.models.registry import family_of_kind
-from kerazoo.runs.run import Run
 
 BATCH_PIXELS = 2**18
 """So many pixels of patches are classified at once."""
@@ -38,20 +35,6 @@ class PatchPredictor:
         self.family = family_of_kind(recipe.targets)
         network = self._arrays(compiled(model))
         self._network = network if len(model.output_shape) == 2 else _by_mosaics(network, model.input_shape[1])
-
-    @classmethod
-    def load(cls, source: Run | str | os.PathLike[str]) -> PatchPredictor:
-        """Load the classifier of a run or of a bundle.
-
-        Raises
-        ------
-        UserError
-            As for `kerazoo.inference.source.open_source`, or it is no classifier.
-        """
-        model, recipe = open_source(source)
-        if recipe.patch is None:
-            raise UserError(f"{source} is no patch classifier: it gives a class per pixel.")
-        return cls(model, recipe)
 
     def _arrays(self, network: Callable[[Batch], Batch]) -> Callable[[np.ndarray], np.ndarray]:
         """The network as a function of patches (patch, y, x, channel), with one output."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 
 import keras
@@ -13,12 +12,10 @@ from kerazoo.data.normalise import scaled
 from kerazoo.data.rescale import check_factor, rescaled, rescaled_size, resized
 from kerazoo.inference.blocks import BLOCK, CONTEXT, objects_in_blocks
 from kerazoo.inference.network import compiled, memory_per_pixel
-from kerazoo.inference.source import open_source
 from kerazoo.inference.tiling import Tiling
 from kerazoo.models.family import Outputs
 from kerazoo.models.recipe import Recipe
 from kerazoo.models.registry import family_of_kind
-from kerazoo.runs.run import Run
 
 MEMORY = 1.7e9
 """Bytes that a prediction may take beside the network's weights: as large a tile as this allows wastes the least."""
@@ -56,31 +53,6 @@ class Predictor:
         self._names = model.output_names
         self._ends = np.cumsum([output.shape[-1] for output in model.outputs])
         self._memory_per_pixel = memory_per_pixel(model, recipe.geometry.minimum)
-
-    @classmethod
-    def load(
-        cls, source: Run | str | os.PathLike[str], *, tile: int | None = None, diameter: float | None = None
-    ) -> Predictor:
-        """Load the network of a run or of a bundle.
-
-        Parameters
-        ----------
-        source
-            A run, its folder, or a bundle: a zip file, its unpacked folder, or the rdf.yaml in it.
-        tile, diameter
-            As for the class.
-
-        Returns
-        -------
-        Predictor
-            Ready to be used.
-
-        Raises
-        ------
-        UserError
-            There is no run and no bundle, or the bundle does not say what is needed.
-        """
-        return cls(*open_source(source), tile=tile, diameter=diameter)
 
     @property
     def channels(self) -> int | None:

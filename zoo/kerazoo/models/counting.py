@@ -16,33 +16,9 @@ from keras import layers
 
 from bmzpack.errors import UserError
 from bmzpack.measure.keras_graph import operation_of
+from bmzpack.measure.walk import CONVOLUTIONS, GLOBAL_POOLS, POOLS, TRANSPOSED
 
-_TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
-_WEIGHING = (
-    layers.Conv1D,
-    layers.Conv2D,
-    layers.Conv3D,
-    layers.DepthwiseConv1D,
-    layers.DepthwiseConv2D,
-    layers.Dense,
-    *_TRANSPOSED,
-)
-_POOLS = (
-    layers.AveragePooling1D,
-    layers.AveragePooling2D,
-    layers.AveragePooling3D,
-    layers.MaxPooling1D,
-    layers.MaxPooling2D,
-    layers.MaxPooling3D,
-)
-_GLOBAL_POOLS = (
-    layers.GlobalAveragePooling1D,
-    layers.GlobalAveragePooling2D,
-    layers.GlobalAveragePooling3D,
-    layers.GlobalMaxPooling1D,
-    layers.GlobalMaxPooling2D,
-    layers.GlobalMaxPooling3D,
-)
+_WEIGHING = (*CONVOLUTIONS, layers.Dense, *TRANSPOSED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,16 +107,16 @@ def count(model: keras.Model, input_shape: tuple[int, ...] | None = None) -> Cou
         if isinstance(step, layers.InputLayer):
             units = math.prod(sizes[step.name])
         elif isinstance(step, _WEIGHING):
-            places = sizes[sources[0] if isinstance(step, _TRANSPOSED) else step.name][:-1]
+            places = sizes[sources[0] if isinstance(step, TRANSPOSED) else step.name][:-1]
             kernel: Any = step.kernel
             products = math.prod(places) * math.prod(kernel.shape)
             units = math.prod(sizes[step.name])
             connections = products * ways + units * step.use_bias
             biases = max(biases, int(step.use_bias))
             ways = 1
-        elif isinstance(step, _POOLS):
+        elif isinstance(step, POOLS):
             ways *= math.prod(step.pool_size)
-        elif isinstance(step, _GLOBAL_POOLS):
+        elif isinstance(step, GLOBAL_POOLS):
             ways *= math.prod(sizes[sources[0]][:-1])
         parameters = step.count_params() if isinstance(step, layers.Layer) else 0
         if parameters and not isinstance(step, (*_WEIGHING, layers.BatchNormalization)):

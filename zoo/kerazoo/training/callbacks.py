@@ -81,11 +81,6 @@ class EndOfEpoch(keras.callbacks.Callback):
         self._agreed = tf.function(lambda loss: workers.mean([loss], key=2)[0], autograph=False)
         self._time = started
 
-    @property
-    def _fitted(self) -> Any:
-        """The network, or its head where only that is fitted."""
-        return self.model
-
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Stop where the loss is no number."""
         if not math.isfinite((logs or {})["loss"]):
@@ -98,6 +93,7 @@ class EndOfEpoch(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Update the position and write everything."""
         logs, position = dict(logs or {}), self._position
+        fitted: Any = self.model  # the network, or its head where only that is fitted
         logs["val_loss"] = float(self._agreed(tf.constant(logs["val_loss"], tf.float32)))
         if not math.isfinite(logs["val_loss"]):
             raise UserError(
@@ -105,7 +101,7 @@ class EndOfEpoch(keras.callbacks.Callback):
                 f"({self._config.learning_rate:g}), or set training.precision to float32."
             )
         position.epoch = epoch + 1
-        rate = float(np.asarray(keras.ops.convert_to_numpy(self._fitted.optimizer.learning_rate)))
+        rate = float(np.asarray(keras.ops.convert_to_numpy(fitted.optimizer.learning_rate)))
         position.history.append({"epoch": position.epoch, "learning_rate": rate, **_ordered(logs)})
 
         better = position.best_loss is None or logs["val_loss"] < position.best_loss
@@ -116,12 +112,12 @@ class EndOfEpoch(keras.callbacks.Callback):
         if self._config.schedule == "plateau" and position.plateau >= PLATEAU_EPOCHS:
             position.plateau, position.rate_factor = 0, position.rate_factor * PLATEAU_FACTOR
         if self._config.early_stopping is not None and position.waited >= self._config.early_stopping:
-            position.stopped = self._fitted.stop_training = True
+            position.stopped = fitted.stop_training = True
 
         now = time.monotonic()
         position.seconds, self._time = position.seconds + now - self._time, now
         if self._checkpoint is not None:
-            self._checkpoint.take(position, self._network, self._fitted.optimizer, better)
+            self._checkpoint.take(position, self._network, fitted.optimizer, better)
 
 
 def _ordered(logs: dict[str, Any]) -> dict[str, float]:

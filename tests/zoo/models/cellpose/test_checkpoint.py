@@ -6,9 +6,8 @@ import pytest
 
 from bmzpack.errors import UserError
 from kerazoo.models.cellpose import checkpoint as converter
-from kerazoo.models.cellpose.checkpoint import load_cellpose
+from kerazoo.models.cellpose.checkpoint import read_network
 from kerazoo.models.cellpose.network import cellpose
-from kerazoo.models.omnipose.checkpoint import load_by_outputs, load_omnipose
 from kerazoo.models.omnipose.network import omnipose
 from kerazoo.runs.convert import convert
 
@@ -42,7 +41,7 @@ def checkpoint(monkeypatch):
 def test_every_tensor_is_used_once(checkpoint):
     tensors = official()
     assert len(tensors) == 313
-    model, diameters = load_cellpose(checkpoint(tensors))
+    model, diameters = read_network(checkpoint(tensors), cellpose)
     assert diameters == {"diam_mean": 30.0, "diam_labels": 17.5}
     places = list(converter._TENSORS.values())
     assert len(set(places)) == len(places) == len(model.weights) == 270
@@ -59,10 +58,10 @@ def test_every_tensor_is_used_once(checkpoint):
 def test_outputs_and_channels_are_those_of_the_file(checkpoint):
     tensors = official(channels=1, outputs=4)
     del tensors["diam_mean"], tensors["diam_labels"]
-    model, diameters = load_by_outputs(checkpoint(tensors))
+    model, diameters = read_network(checkpoint(tensors), omnipose)
     assert (model.name, model.input_shape[-1], model.output_shape[-1]) == ("omnipose", 1, 4)
     assert diameters == {}
-    model, _ = load_omnipose(checkpoint(official(channels=1)))
+    model, _ = read_network(checkpoint(official(channels=1)), omnipose)
     assert (model.name, model.output_shape[-1]) == ("omnipose", 3)
 
 
@@ -96,7 +95,7 @@ def changed(name, values):
 )
 def test_another_network_is_refused(checkpoint, name, values, reason):
     with pytest.raises(UserError, match=reason):
-        load_cellpose(checkpoint(changed(name, values)))
+        read_network(checkpoint(changed(name, values)), cellpose)
 
 
 def test_a_checkpoint_becomes_a_run_for_grey_images(checkpoint, tmp_path):
@@ -110,7 +109,7 @@ def test_a_checkpoint_becomes_a_run_for_grey_images(checkpoint, tmp_path):
     assert (recipe.channels, recipe.scale.network, recipe.scale.images) == (1, 30.0, 17.5)
     grey = np.random.default_rng(0).random((1, 32, 40, 1)).astype(np.float32)
     both = np.concatenate([grey, np.zeros_like(grey)], axis=-1)
-    expected = load_cellpose(path)[0].predict_on_batch(both)
+    expected = read_network(path, cellpose)[0].predict_on_batch(both)
     found = keras.saving.load_model(run.model_path, compile=False).predict_on_batch(grey)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
     assert convert("cellpose", path, tmp_path / "two", channels=2).recipe.channels == 2

@@ -13,28 +13,81 @@ from keras import layers
 
 from bmzpack.errors import UserError
 from kerazoo.files.torch_file import read_torch_file
-from kerazoo.models.cellpose.network import WIDTHS, cellpose
+from kerazoo.models.cellpose.network import WIDTHS
 
 _NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
 _LINEAR = {"weight": "kernel", "bias": "bias"}
 _DIAMETERS = ("diam_mean", "diam_labels")
 _STEM, _HEAD = "downsample.down.res_down_0.conv.conv_0.2.weight", "output.2.weight"
-OUTPUTS = {"cellpose": 3, "omnipose": 4}
-"""Output channels of the networks that are converted, by name of the package."""
 
 
-def load_cellpose(path: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, float]]:
-    """A network of Cellpose with the weights of an official file.
+def convert(
+    path: Path, channels: int | None, builder: Callable[..., keras.Model], *, name: str, outputs: int, other: str
+) -> tuple[keras.Model, dict[str, Any], dict[str, float]]:
+    """What a run of an official file of Cellpose or Omnipose is made of.
 
     Parameters
     ----------
     path
-        File of a model of Cellpose 1, 2 or 3 (PyTorch), such as `cyto3` or one that was trained with it.
+        The file.
+    channels
+        Number of channels of the images; fewer than the network takes, zeros are put in place of the others, as the
+        official packages do. By default 1.
+    builder
+        Builds the network; see `read_network`.
+    name, outputs
+        The package whose file it should be, and how many output channels its network has.
+    other
+        The package whose files have the other number of outputs.
+
+    Returns
+    -------
+    tuple
+        The network, the content of its configuration, and the diameters of `read_network`.
+
+    Raises
+    ------
+    UserError
+        As for `read_network`, or the file is of the other package, or not for so many channels.
+    """
+    network, diameters = read_network(path, builder)
+    if (found := network.outputs[0].shape[-1]) != outputs:
+        raise UserError(
+            f"{path} has {found} outputs; {name} has {outputs} here. By its outputs it is {other} "
+            "(or an Omnipose network without boundaries, which cannot be run)."
+        )
+    taken = network.inputs[0].shape[-1]
+    channels = 1 if channels is None else channels
+    if not 1 <= channels <= taken:
+        raise UserError(f"{path} is for {taken} channels: choose from 1 to {taken}.")
+    if channels < taken:
+        network = _with_zeros(network, channels, taken)
+    content = {
+        "model": {"name": f"{name}2d", "weights": None},
+        "data": {"channels": channels},
+        "normalisation": {"method": "percentile", "per_channel": channels > 1},
+        "decoding": {"minimum_size": 15},
+    }
+    return network, content, diameters
+
+
+def read_network(
+    path: str | os.PathLike[str], builder: Callable[..., keras.Model]
+) -> tuple[keras.Model, dict[str, float]]:
+    """A network with the weights of an official file.
+
+    Parameters
+    ----------
+    path
+        File of a model of Cellpose 1, 2 or 3 (PyTorch), such as `cyto3` or one that was trained with it, or of
+        Omnipose. It does not say which of the two has made it; with three outputs it could be either.
+    builder
+        `kerazoo.models.cellpose.network.cellpose` or `kerazoo.models.omnipose.network.omnipose`.
 
     Returns
     -------
     keras.Model
-        See `kerazoo.models.cellpose.network.cellpose`; channels are those of the file.
+        What the builder builds; channels and outputs are those of the file.
     dict
         `diam_mean`: the diameter in pixels to which images were rescaled for training; `diam_labels`: the diameter of
         the objects that it was trained with, before that. Files of Cellpose 1 may know neither.
@@ -44,67 +97,18 @@ def load_cellpose(path: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, 
     UserError
         The file cannot be read, or is of another network: the message says what does not fit.
     """
-    return load_official(path, {3: cellpose})
-
-
-def convert(
-    kind: str, path: Path, channels: int | None, builder: Callable[..., keras.Model]
-) -> tuple[keras.Model, dict[str, Any], dict[str, float]]:
-    """What a run of an official file of Cellpose or Omnipose is made of.
-
-    Parameters
-    ----------
-    kind
-        A key of `OUTPUTS`.
-    path
-        The file.
-    channels
-        Of the images; fewer than the network takes, zeros are put in place of the others, as the official packages do.
-        By default 1.
-    builder
-        Of the network.
-
-    Returns
-    -------
-    tuple
-        The network, the content of its configuration, and the diameters of `load_cellpose`.
-
-    Raises
-    ------
-    UserError
-        As for `load_cellpose`, or the file is of the other kind, or not for so many channels.
-    """
     tensors = _tensors(path)
-    if (found := _outputs(tensors)) != OUTPUTS[kind]:
-        other = next((name for name, outputs in OUTPUTS.items() if outputs == found), "neither of both")
-        raise UserError(
-            f"{path} has {found} outputs; {kind} has {OUTPUTS[kind]} here. By its outputs it is {other} "
-            "(or an Omnipose network without boundaries, which cannot be run)."
-        )
-    network, diameters = _network(path, tensors, builder)
-    taken = network.inputs[0].shape[-1]
-    channels = 1 if channels is None else channels
-    if not 1 <= channels <= taken:
-        raise UserError(f"{path} is for {taken} channels: choose from 1 to {taken}.")
-    if channels < taken:
-        network = _with_zeros(network, channels, taken)
-    content = {
-        "model": {"name": f"{kind}2d", "weights": None},
-        "data": {"channels": channels},
-        "normalisation": {"method": "percentile", "per_channel": channels > 1},
-        "decoding": {"minimum_size": 15},
-    }
-    return network, content, diameters
+    diameters = {}
+    for name in _DIAMETERS:
+        if name in tensors:
+            if tensors[name].size != 1:
+                raise UserError(f"{path}: {name} has the shape {tensors[name].shape}, where one number is expected.")
+            diameters[name] = float(tensors[name].reshape(()))
 
-
-def load_official(
-    path: str | os.PathLike[str], builders: dict[int, Callable[..., keras.Model]]
-) -> tuple[keras.Model, dict[str, float]]:
-    """The network of an official file, by its number of outputs; see `load_cellpose`."""
-    tensors = _tensors(path)
-    if (outputs := _outputs(tensors)) not in builders:
-        raise UserError(f"{path} has {outputs} outputs: this network has {' or '.join(map(str, builders))}.")
-    return _network(path, tensors, builders[outputs])
+    network = builder(input_shape=(None, None, tensors[_STEM].shape[1]), outputs=tensors[_HEAD].shape[0])
+    for tensor, (layer, variable) in _TENSORS.items():
+        _assign(path, tensor, tensors[tensor], network.get_layer(layer), variable)
+    return network, diameters
 
 
 def _with_zeros(network: keras.Model, channels: int, taken: int) -> keras.Model:
@@ -152,29 +156,9 @@ def _tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     stem, head = tensors[_STEM], tensors[_HEAD]
     if stem.ndim != 4 or head.ndim != 4:
         raise UserError(f"{path} is a network for volumes: only networks for images (2D) can be converted.")
-    if (outputs := _outputs(tensors)) not in (3, 4):
+    if (outputs := head.shape[0]) not in (3, 4):
         raise UserError(f"{path} has {outputs} outputs: Cellpose has 3, Omnipose 3 or 4.")
     return tensors
-
-
-def _outputs(tensors: dict[str, np.ndarray]) -> int:
-    return tensors[_HEAD].shape[0]
-
-
-def _network(
-    path: str | os.PathLike[str], tensors: dict[str, np.ndarray], builder: Callable[..., keras.Model]
-) -> tuple[keras.Model, dict[str, float]]:
-    diameters = {}
-    for name in _DIAMETERS:
-        if name in tensors:
-            if tensors[name].size != 1:
-                raise UserError(f"{path}: {name} has the shape {tensors[name].shape}, where one number is expected.")
-            diameters[name] = float(tensors[name].reshape(()))
-
-    network = builder(input_shape=(None, None, tensors[_STEM].shape[1]), outputs=_outputs(tensors))
-    for tensor, (layer, variable) in _TENSORS.items():
-        _assign(path, tensor, tensors[tensor], network.get_layer(layer), variable)
-    return network, diameters
 
 
 def _refuse_others(path: str | os.PathLike[str], tensors: dict[str, np.ndarray]) -> None:

@@ -98,7 +98,9 @@ class Cellpose(Family):
         from kerazoo.models.cellpose.checkpoint import convert
         from kerazoo.models.cellpose.network import cellpose
 
-        network, content, diameters = convert("cellpose", checkpoint, channels, cellpose)
+        network, content, diameters = convert(
+            checkpoint, channels, cellpose, name=self.name, outputs=3, other="omnipose"
+        )
         seen = diameters.get("diam_mean", 30.0)
         content["normalisation"] |= {"low": 1, "high": 99}  # what the official package scales images to
         content["targets"] = {"diameter": seen}

@@ -75,7 +75,7 @@ class Omnipose(Family):
         from kerazoo.models.cellpose.checkpoint import convert
         from kerazoo.models.omnipose.network import omnipose
 
-        network, content, _ = convert("omnipose", checkpoint, channels, omnipose)
+        network, content, _ = convert(checkpoint, channels, omnipose, name=self.name, outputs=4, other="cellpose")
         content["normalisation"] |= {"low": 0.01, "high": 99.99}  # what the official package scales images to
         return Converted(network, content)
 
