@@ -41,4 +41,4 @@ class Feed(Protocol):
 
 def named(dataset: tf.data.Dataset, inputs: Named, targets: Named) -> tf.data.Dataset:
     """Batches (x, y) as two dicts."""
-    return dataset.map(lambda x, y: (inputs(x), targets(y)), deterministic=True)
+    return dataset.map(lambda x, y: (inputs(x), targets(y)))

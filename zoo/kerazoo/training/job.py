@@ -152,7 +152,7 @@ def _for_keras(data: tf.data.Dataset) -> tf.data.Dataset:
     def plain(named: dict[str, Any]) -> Any:
         return named if len(named) > 1 else next(iter(named.values()))
 
-    return data.map(lambda inputs, targets: (plain(inputs), plain(targets)), deterministic=True)
+    return data.map(lambda inputs, targets: (plain(inputs), plain(targets)))
 
 
 def _entry(pair: Pair) -> SplitEntry:
