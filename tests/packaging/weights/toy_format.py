@@ -34,4 +34,4 @@ def register():
     from bmzpack.weights import FORMATS, Format
 
     ENGINES["toy"] = Engine("toy", "Toy (NumPy)", load)
-    FORMATS[NAME] = Format(NAME, "weights.npz.zip", "toy", refusal, write, "toy")
+    FORMATS[NAME] = Format(NAME, "weights.npz.zip", "toy", refusal, write, engine="toy")

@@ -98,7 +98,7 @@ def history(run):
 
 def test_what_a_classifier_learns_follows_from_its_model(make):
     config = make()
-    assert (config.task, config.targets.kind, config.model.backbone) == ("classification", "patch", "mobilenet_v2")
+    assert (family_of(config).name, config.targets.kind, config.model.backbone) == ("patches", "patch", "mobilenet_v2")
     assert (config.training.loss.cross_entropy, config.training.loss.dice) == (1, 0)
     scores = make({"name": "lenet1989", "weights": None})
     assert (scores.training.loss.cross_entropy, scores.training.loss.squared_error) == (0, 1)
