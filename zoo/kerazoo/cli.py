@@ -160,11 +160,11 @@ def predict(
     tile: Annotated[int | None, typer.Option(help="Side of the tiles in pixels.")] = None,
     stride: Annotated[
         int | None,
-        typer.Option(help="Of a classifier's map: distance of the patches in pixels, by default their size."),
+        typer.Option(help="Distance of the patches of a classifier's map in pixels, by default their size."),
     ] = None,
     diameter: Annotated[
         float | None,
-        typer.Option(help="Of cellpose2d: median diameter of the objects in pixels, by default as in the training."),
+        typer.Option(help="Median diameter of the objects in pixels, for cellpose2d; by default as in the training."),
     ] = None,
     axes: Axes = None,
     overwrite: Overwrite = False,
@@ -197,7 +197,7 @@ def convert(
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The run folder to write.")],
     channels: Annotated[
-        int | None, typer.Option(help="Of the images; by default 1, where Cellpose and Omnipose take one or two.")
+        int | None, typer.Option(help="Channels of the images, by default 1; Cellpose and Omnipose take one or two.")
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -221,12 +221,12 @@ def export(
         Path | None, typer.Option(help="An image for the test tensors, where the run has no validation images.")
     ] = None,
     enlarge: Annotated[
-        bool, typer.Option("--enlarge", help="Of a classifier: a map as large as the image, which ilastik needs.")
+        bool, typer.Option("--enlarge", help="Make a classifier's map as large as the image, which ilastik needs.")
     ] = False,
     form: Annotated[
         str,
         typer.Option(
-            help="Of a network for single objects: friendly (for the plugins of the programs), raw (the zoo's "
+            help="Output of a network for single objects: friendly (for the plugins of the programs), raw (the zoo's "
             "operation makes labels in Python), or labels (the saved model itself ends in the label image)."
         ),
     ] = "friendly",

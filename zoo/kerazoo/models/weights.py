@@ -26,7 +26,7 @@ import numpy as np
 
 from bmzpack.errors import UserError
 from bmzpack.measure.keras_graph import all_layers
-from kerazoo.models.backbones import BACKBONES, encoder_of, get_backbone
+from kerazoo.models.backbones import BACKBONES, encoder_of, freeze_statistics, get_backbone
 
 HEADS = ("probability", "output")
 """Last layers that answer one problem: another one has other classes."""
@@ -92,6 +92,53 @@ def load_weights(
         )
     for variable, array in found:
         variable.assign(array)
+
+
+def backbone_width(
+    backbone: str | None, alpha: float | None, source: str | os.PathLike[str] | None, network: str
+) -> float:
+    """Width of a backbone: as chosen, else that of the weights file, else 1.
+
+    Raises
+    ------
+    UserError
+        A width is chosen for a backbone that has none; or the weights file cannot be read.
+    """
+    if backbone != "mobilenet_v2":
+        if alpha is not None:
+            raise UserError(f"{network}: alpha is the width of the backbone mobilenet_v2; leave it out.")
+        return 1.0
+    if alpha is None and source is not None and source != "imagenet":
+        kernel = read_weights(source).get("block_16_project/kernel")
+        return 1.0 if kernel is None else kernel.shape[-1] / 320
+    return alpha or 1.0
+
+
+def initialise(
+    model: keras.Model, source: str | os.PathLike[str] | None, backbone: str | None = None, alpha: float = 1.0
+) -> keras.Model:
+    """Give a network its pretrained weights where there are any, and keep the statistics of its encoder.
+
+    Parameters
+    ----------
+    model, source, backbone, alpha
+        As for `load_weights`; without a source the network stays as it is.
+
+    Returns
+    -------
+    keras.Model
+        The same network.
+
+    Raises
+    ------
+    UserError
+        As for `load_weights`.
+    """
+    if source is not None:
+        load_weights(model, source, backbone, alpha)
+        if backbone is not None:
+            freeze_statistics(encoder_of(model, backbone))
+    return model
 
 
 def load_head(model: keras.Model, source: str | os.PathLike[str]) -> None:
@@ -173,12 +220,6 @@ def is_folded(path: str | os.PathLike[str]) -> bool:
     """Whether the batch normalisation of a weights file is folded: there is no more of it than `beta`."""
     names = read_weights(path)
     return any(name.endswith("/beta") and f"{name.removesuffix('beta')}moving_mean" not in names for name in names)
-
-
-def width_of_weights(path: str | os.PathLike[str]) -> float:
-    """The width (alpha) of the MobileNetV2 in a weights file; 1 where the file does not tell."""
-    kernel = read_weights(path).get("block_16_project/kernel")
-    return 1.0 if kernel is None else kernel.shape[-1] / 320
 
 
 def adapt_channels(kernel: np.ndarray, channels: int) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numba
@@ -11,7 +10,8 @@ import numpy as np
 
 from bmzpack.errors import UserError
 from kerazoo.data.target import Matrix
-from kerazoo.models.shared.label_image import IGNORED_LABEL, label_image, without_ignored
+from kerazoo.models.shared.label_image import IGNORED_LABEL, without_ignored
+from kerazoo.models.shared.object_target import ObjectTarget
 
 IGNORED = -1.0
 """Object probability of pixels that are neither trained nor scored: those of negative label."""
@@ -172,28 +172,16 @@ def _fill_probability(labels, greatest, stars):
                 stars[y, x, 0] = stars[y, x, 0] / (greatest_of[labels[y, x]] + 1e-10)
 
 
-class StarTarget:
+class StarTarget(ObjectTarget):
     """Object probability and star distances, `star_targets`; the probability is -1 where ignored."""
 
-    dtype = np.float32
-
     def __init__(self, rays: int, grid: int, ignored: int | None = None) -> None:
-        self.channels, self.grid, self._rays, self._ignored = 1 + rays, grid, rays, ignored
-
-    def of_image(self, mask: np.ndarray) -> np.ndarray:
-        return label_image(mask, self._ignored)
+        super().__init__(1 + rays, 0, ignored, grid)
 
     def of_patch(self, kept: np.ndarray, matrix: Matrix) -> np.ndarray:
-        target = star_targets(without_ignored(kept), self._rays, self.grid)
+        target = star_targets(without_ignored(kept), self.channels - 1, self.grid)
         target[kept[:: self.grid, :: self.grid] == IGNORED_LABEL, 0] = -1
         return target
-
-    def ignore(self, target: np.ndarray, rows: int, columns: int) -> None:
-        target[: rows // self.grid, :, 0] = -1
-        target[:, : columns // self.grid, 0] = -1
-
-    def counts(self, kept: Sequence[np.ndarray]) -> np.ndarray:
-        return np.zeros(0, np.int64)
 
 
 def grid_side(grid: Any) -> int:
