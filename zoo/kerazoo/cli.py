@@ -203,7 +203,7 @@ def convert(
 ) -> None:
     """Make a run of official weights of Cellpose, Omnipose or StarDist."""
     import_tensorflow()
-    from kerazoo.runs.convert import convert as run_conversion
+    from kerazoo.training.convert import convert as run_conversion
 
     run = run_conversion(kind, checkpoint, output, channels=channels, overwrite=overwrite)
     typer.echo(f"{run.path} is ready. Next: kerazoo predict {run.path} IMAGE... -o DIR")
