@@ -166,6 +166,12 @@ def predict(
         float | None,
         typer.Option(help="Median diameter of the objects in pixels, for cellpose2d; by default as in the training."),
     ] = None,
+    points: Annotated[
+        Path | None, typer.Option(help="A CSV file of points in objects of the image, for Segment Anything.")
+    ] = None,
+    boxes: Annotated[
+        Path | None, typer.Option(help="A CSV file of boxes around objects of the image, for Segment Anything.")
+    ] = None,
     axes: Axes = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -181,6 +187,8 @@ def predict(
         tile=tile,
         stride=stride,
         diameter=diameter,
+        points=points,
+        boxes=boxes,
         axes=axes,
         overwrite=overwrite,
         progress=True,

@@ -108,7 +108,7 @@ def prepare(config: Config, workers: Workers) -> Job:
     with policy("float32"):
         best = _network(config, family)
     phases_of(config, best)
-    outputs = sum(output.shape[-1] for output in best.outputs)
+    outputs = sum(output.shape[-1] for output in family.image_network(best).outputs)
     if family.learns_objects and outputs != len(names):
         raise UserError(
             f"{config.model.name} has {outputs} outputs with these model.arguments, but is trained with {len(names)}: "
