@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from kerazoo.models.entry import Card, InputSizes, Model
 
+WINDOW = 256
+"""Side in pixels of the part of an image that the prompts of `sam_tiny` refer to."""
+
 MODELS = (
     Model(
         name="sam_tiny",

@@ -55,8 +55,8 @@ def vision_transformer(
         From `raw` (batch, image_size, image_size, channel) to the embedding (batch, image_size / patch,
         image_size / patch, features). Of the size `vit_b` 89,670,912 parameters.
     """
-    side = image_size // patch
     inputs = keras.Input((image_size, image_size, channels), name="raw")
+    side = image_size // patch
     x = layers.Conv2D(width, patch, strides=patch, name="patch_embedding")(inputs)
     positions = table(x, np.arange(side * side).reshape(side, side), side * side, width, "position_embedding")
     x = x + positions

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bmzpack.errors import UserError
 from kerazoo.models.family import Family, Outputs
-from kerazoo.models.sam.about import MODELS, OUTPUT, USE
+from kerazoo.models.sam.about import MODELS, OUTPUT, USE, WINDOW
 from kerazoo.models.shared.tuning import minimum_sizes
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ class SegmentAnything(Family):
     learns_objects = True
 
     def propose(self, start: ModelConfig, model: Model, survey: Survey, source: Recipe | None) -> Proposal:
-        from kerazoo.models.sam.network import WINDOW
         from kerazoo.models.shared.proposal import objects_of, propose_pixels
 
         return propose_pixels(
@@ -57,8 +57,6 @@ class SegmentAnything(Family):
         )
 
     def check(self, config: Config, model: Model) -> None:
-        from kerazoo.models.sam.network import WINDOW
-
         if config.training.patch_size != WINDOW:
             raise ValueError(
                 f"training.patch_size is {config.training.patch_size}: set it to {WINDOW} for {model.name}"
@@ -83,6 +81,10 @@ class SegmentAnything(Family):
     def prompted(self, network: keras.Model, compiled: Callable[[Any], Any]) -> Any:
         from kerazoo.models.sam.prompted import PromptedNetwork
 
+        if not any(layer.name == "mask_decoder" for layer in network.layers):
+            raise UserError(
+                "This bundle finds all objects, and does not answer prompts: ask the run that it was made of."
+            )
         return PromptedNetwork(network, compiled)
 
     changes_network = True

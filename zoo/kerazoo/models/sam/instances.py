@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 from keras import layers
 
 from kerazoo.models.sam.tiny import convolution
@@ -16,23 +15,22 @@ MAPS = ("foreground", "centre_distance", "boundary_distance")
 """Channels of the output; the distances are 0 in the middle of an object, and 1 where they are largest."""
 
 
-def with_skips(encoder: keras.Model, widths: tuple[int, int, int] = (16, 32, 64)) -> keras.Model:
+def find_all(embedding: Any, skips: list[Any], widths: tuple[int, int, int] = (16, 32, 64)) -> Any:
     """A decoder above `kerazoo.models.sam.tiny`: at every level the maps of the encoder beside the enlarged ones.
 
     Parameters
     ----------
-    encoder
-        Its outputs are the embedding, and the maps at a quarter, a half and the whole of the resolution.
+    embedding, skips
+        What the encoder gives.
     widths
         Features at the whole, a half and a quarter of the resolution.
 
     Returns
     -------
-    keras.Model
-        From the outputs of the encoder to `maps` (batch, y, x, 3), float32, between 0 and 1: see `MAPS`.
+    Keras tensor
+        (batch, y, x, 3), between 0 and 1: see `MAPS`.
     """
-    inputs = [keras.Input((None, None, tensor.shape[-1])) for tensor in encoder.outputs]
-    x, *skips = inputs
+    x = embedding
     for level, (skip, width) in enumerate(zip(skips, reversed(widths), strict=True)):
         x = layers.Conv2DTranspose(
             width, 2, strides=2, activation="relu", kernel_initializer="he_normal", name=f"level{level}_up"
@@ -40,8 +38,4 @@ def with_skips(encoder: keras.Model, widths: tuple[int, int, int] = (16, 32, 64)
         x = layers.Concatenate(name=f"level{level}_concatenate")([skip, x])
         for number in (1, 2):
             x = convolution(x, width, f"level{level}_{number}")
-    return keras.Model(inputs, _maps(x), name="instance_decoder")
-
-
-def _maps(x: Any) -> Any:
     return layers.Conv2D(len(MAPS), 1, activation="sigmoid", dtype="float32", name="maps")(x)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import keras
 from keras import layers
 
+from kerazoo.models.sam.about import WINDOW
 from kerazoo.models.sam.encoder import vision_transformer
-from kerazoo.models.sam.instances import with_skips
+from kerazoo.models.sam.instances import find_all
 from kerazoo.models.sam.mask_decoder import mask_decoder
-from kerazoo.models.sam.tiny import STRIDE, convolutional_encoder
+from kerazoo.models.sam.tiny import STRIDE, encode
 from kerazoo.models.weights import initialise
-
-WINDOW = 256
-"""Side in pixels of the part of an image that the prompts of `sam_tiny` refer to."""
 
 
 def sam_tiny(
@@ -45,50 +44,53 @@ def sam_tiny(
     Returns
     -------
     keras.Model
-        Three networks in one, see `whole`.
+        For images and for prompts, see `whole`.
     """
-    encoder = convolutional_encoder(input_shape[-1], depth=depth, features=features)
+    image = keras.Input(input_shape, name="raw")
+    embedding, skips = encode(image, depth=depth, features=features)
     decoder = mask_decoder(WINDOW // STRIDE, WINDOW, features, hidden=hidden)
-    return initialise(whole(encoder, decoder, with_skips(encoder), "sam_tiny"), weights)
+    return initialise(whole(image, embedding, decoder, find_all(embedding, skips), "sam_tiny"), weights)
 
 
-def whole(encoder: keras.Model, decoder: keras.Model, instances: keras.Model | None, name: str) -> keras.Model:
-    """Three networks in one, which are also there one by one: its layers `image_encoder`, `mask_decoder` and
-    `instance_decoder`.
+def whole(image: Any, embedding: Any, decoder: keras.Model, maps: Any, name: str) -> keras.Model:
+    """Networks for images and for prompts in one; that for prompts is its layer `mask_decoder`.
+
+    Parameters
+    ----------
+    image, embedding, maps
+        Keras tensors: the input, what the image encoder gives, and the maps of all objects (None: there are none).
+    decoder
+        See `kerazoo.models.sam.mask_decoder`.
+    name
+        Of the network.
 
     Returns
     -------
     keras.Model
-        From `raw` and the inputs of the mask decoder (see `kerazoo.models.sam.mask_decoder`) to `image_embedding`,
-        image, `maps` of all objects, and the `masks` and `scores` of the prompts. Image and prompts are independent
-        here: an embedding is an output, and an input.
+        From `raw` and the inputs of the mask decoder to `image_embedding`, `maps`, and the `masks` and `scores` of the
+        prompts. Image and prompts are independent here: an embedding is an output, and an input.
     """
-    image = keras.Input(encoder.inputs[0].shape[1:], name="raw")
     prompts = [keras.Input(tensor.shape[1:], name=tensor.name, dtype=tensor.dtype) for tensor in decoder.inputs]
-    encoded = encoder(image)
-    encoded = encoded if isinstance(encoded, list) else [encoded]
-    outputs = [layers.Activation("linear", name="image_embedding")(encoded[0])]
-    if instances is not None:
-        outputs.append(layers.Activation("linear", dtype="float32", name="maps")(instances(encoded)))
-    for name_of_output, output in zip(("masks", "scores"), decoder(prompts), strict=True):
+    outputs = [layers.Activation("linear", name="image_embedding")(embedding)]
+    if maps is not None:
+        outputs.append(maps)
+    for output, name_of_output in zip(decoder(prompts), ("masks", "scores"), strict=True):
         outputs.append(layers.Activation("linear", dtype="float32", name=name_of_output)(output))
     return keras.Model([image, *prompts], outputs, name=name)
 
 
-def image_network(network: keras.Model) -> keras.Model:
-    """The part of `whole` that goes from an image to the maps of all objects; layers are shared, not copied."""
+def image_network(network: keras.Model, *outputs: str) -> keras.Model:
+    """The part of `whole` from an image to these outputs, by default `maps`; layers are shared, not copied."""
     if len(network.inputs) == 1:
         return network
-    maps = network.outputs[network.output_names.index("maps")]
-    return keras.Model(network.inputs[0], maps, name=network.name)
+    chosen = [network.outputs[network.output_names.index(name)] for name in outputs or ("maps",)]
+    return keras.Model(network.inputs[0], chosen if len(chosen) > 1 else chosen[0], name=network.name)
 
 
-def vit(size: str, instances: bool = False) -> keras.Model:
-    """The official sizes."""
-    sizes = {"vit_b": (768, 12, 12), "vit_l": (1024, 24, 16), "vit_h": (1280, 32, 16)}
-    width, depth, heads = sizes[size]
+def vit(size: str) -> keras.Model:
+    """An official size, `vit_b`, `vit_l` or `vit_h`, without the maps of all objects."""
+    width, depth, heads = {"vit_b": (768, 12, 12), "vit_l": (1024, 24, 16), "vit_h": (1280, 32, 16)}[size]
     every = depth // 4
-    encoder = vision_transformer(
-        width=width, depth=depth, heads=heads, global_blocks=tuple(range(every - 1, depth, every))
-    )
-    return whole(encoder, mask_decoder(), None, f"sam_{size}")
+    blocks = tuple(range(every - 1, depth, every))
+    encoder = vision_transformer(width=width, depth=depth, heads=heads, global_blocks=blocks)
+    return whole(encoder.inputs[0], encoder.outputs[0], mask_decoder(), None, f"sam_{size}")

@@ -15,6 +15,7 @@ from PIL import Image
 
 from bmzpack.errors import UserError
 from bmzpack.files import new_file
+from kerazoo.models.sam.network import image_network
 from kerazoo.models.sam.prompts import joined
 
 Arrays = dict[str, np.ndarray]
@@ -87,10 +88,9 @@ class PromptedNetwork:
     """
 
     def __init__(self, network: keras.Model, compiled: Callable[[keras.Model], Run]) -> None:
-        encoder, decoder = network.get_layer("image_encoder"), network.get_layer("mask_decoder")
-        tokens = encoder.outputs[0]
+        encoder, decoder = image_network(network, "image_embedding"), network.get_layer("mask_decoder")
         self._size: int | None = encoder.inputs[0].shape[1]
-        self._encode = compiled(keras.Model(encoder.inputs, tokens))
+        self._encode = compiled(encoder)
         self._decode = compiled(decoder)
         self._side: int = decoder.inputs[0].shape[1]
         """Tokens of a window along y and x."""

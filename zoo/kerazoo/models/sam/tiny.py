@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 from keras import layers
 
 from kerazoo.models.sam.layers import gelu
@@ -13,15 +12,15 @@ STRIDE = 8
 """Pixels of the image along y and x for one token."""
 
 
-def convolutional_encoder(
-    channels: int = 1, widths: tuple[int, int, int] = (24, 48, 128), depth: int = 6, features: int = 128
-) -> keras.Model:
+def encode(
+    x: Any, widths: tuple[int, int, int] = (24, 48, 128), depth: int = 6, features: int = 64
+) -> tuple[Any, list[Any]]:
     """An image encoder whose tokens see a limited surrounding, so that an image may be cut into tiles.
 
     Parameters
     ----------
-    channels
-        Of the images.
+    x
+        (batch, y, x, channel), with sides that 8 divides.
     widths
         Features at a half, a quarter and an eighth of the image's resolution.
     depth
@@ -32,12 +31,10 @@ def convolutional_encoder(
 
     Returns
     -------
-    keras.Model
-        From `raw` (batch, y, x, channel), with sides that 8 divides, to the embedding (batch, y / 8, x / 8, features)
-        and the maps at a quarter, a half and the whole of the resolution.
+    tuple
+        The embedding (batch, y / 8, x / 8, features), and the maps at a quarter, a half and the whole resolution.
     """
-    inputs = keras.Input((None, None, channels), name="raw")
-    full = convolution(inputs, widths[0] // 2, "stem1")
+    full = convolution(x, widths[0] // 2, "stem1")
     half = convolution(convolution(full, widths[0], "stem2", stride=2), widths[0], "half")
     quarter = convolution(convolution(half, widths[1], "stem4", stride=2), widths[1], "quarter")
     x = convolution(quarter, widths[2], "stem8", stride=2)
@@ -45,7 +42,7 @@ def convolutional_encoder(
         x = _block(x, widths[2], f"block{number}")
     x = layers.Conv2D(features, 3, padding="same", use_bias=False, name="neck_convolution")(x)
     x = layers.LayerNormalization(epsilon=1e-6, name="neck_norm")(x)
-    return keras.Model(inputs, [x, quarter, half, full], name="image_encoder")
+    return x, [quarter, half, full]
 
 
 def convolution(x: Any, width: int, name: str, stride: int = 1) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from kerazoo.models.sam.network import image_network
 from kerazoo.models.sam.prompts import FOREGROUND, PADDING
 
 ops: Any = keras.ops
@@ -40,7 +41,7 @@ def prompted(network: keras.Model, image_size: int, objects: int, corrections: i
         From the inputs that `kerazoo.models.sam.feed.PromptFeed` gives to `maps`, as in the network, and `prompts`
         (batch, object): the loss of an object's masks, a mean over all prompts.
     """
-    encoder, decoder = network.get_layer("image_encoder"), network.get_layer("mask_decoder")
+    encoder, decoder = image_network(network, "maps", "image_embedding"), network.get_layer("mask_decoder")
     size = decoder.output_shape[0][-1]
     inputs = [
         keras.Input((image_size, image_size, encoder.inputs[0].shape[-1]), name="raw"),
@@ -51,11 +52,8 @@ def prompted(network: keras.Model, image_size: int, objects: int, corrections: i
         keras.Input((objects, corrections, 2), name="noise"),
     ]
     image, label_image, chosen, points, labels, noise = inputs
-    encoded = encoder(image)
-    encoded = encoded if isinstance(encoded, list) else [encoded]
-    maps = network.get_layer("instance_decoder")(encoded)
-
-    embedding = ops.repeat(encoded[0], objects, axis=0)
+    maps, embedding = encoder(image)
+    embedding = ops.repeat(embedding, objects, axis=0)
     truth = _masks_of(label_image, chosen, size)
     points, labels = ops.reshape(points, (-1, 2, 2)), ops.reshape(labels, (-1, 2))
     noise = ops.reshape(noise, (-1, corrections, 2))
