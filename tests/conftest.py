@@ -11,6 +11,18 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as kerazoo sets it, whatever is imported first
 
 
+LONGEST = (
+    *("test_readme.py", "test_notebooks.py", "test_weights.py", "test_repair.py", "test_fit.py", "test_registry.py"),
+    *("test_toy_format.py", "test_classifier.py", "test_decoding.py", "test_bundle.py", "test_labels.py"),
+)
+"""Files that take longer than half a minute."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that at the end no process is left alone with one of them."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
 @pytest.fixture(scope="session")
 def data_folder() -> Callable[[str], Path]:
     """A function from the name of a real data set to its folder; the test is skipped where the set is absent."""

@@ -21,7 +21,7 @@ from kerazoo.models.cellpose.targets import flow_targets
 from kerazoo.models.omnipose.network import omnipose
 from kerazoo.models.shared.matching import overlaps
 from kerazoo.models.shared.packed import channels_first
-from kerazoo.runs.convert import convert
+from kerazoo.training.convert import convert
 
 SETS = ("cells_usiigaci", "nuclei_dsb2018")
 

@@ -15,8 +15,8 @@ from kerazoo.examples.synthetic import write_nuclei
 from kerazoo.inference.load import load_predictor
 from kerazoo.inference.network import load_model
 from kerazoo.models.configure import make_config
-from kerazoo.runs.convert import convert
 from kerazoo.training import fit
+from kerazoo.training.convert import convert
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kerazoo.models.registry import create_model as create_model
     from kerazoo.models.registry import list_models as list_models
     from kerazoo.reports.comparison import compare as compare
-    from kerazoo.runs.convert import convert as convert
+    from kerazoo.training.convert import convert as convert
 
 # oneDNN's convolutions, which TensorFlow takes by itself on some processors only, are the faster ones on all of them.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
@@ -29,7 +29,7 @@ _HOMES = {
     "create_model": "kerazoo.models.registry",
     "list_models": "kerazoo.models.registry",
     "train": "kerazoo.commands",
-    "convert": "kerazoo.runs.convert",
+    "convert": "kerazoo.training.convert",
     "predict": "kerazoo.inference.predict",
     "evaluate": "kerazoo.evaluation.evaluate",
     "export": "kerazoo.exporting.export",

@@ -160,11 +160,17 @@ def predict(
     tile: Annotated[int | None, typer.Option(help="Side of the tiles in pixels.")] = None,
     stride: Annotated[
         int | None,
-        typer.Option(help="Of a classifier's map: distance of the patches in pixels, by default their size."),
+        typer.Option(help="Distance of the patches of a classifier's map in pixels, by default their size."),
     ] = None,
     diameter: Annotated[
         float | None,
-        typer.Option(help="Of cellpose2d: median diameter of the objects in pixels, by default as in the training."),
+        typer.Option(help="Median diameter of the objects in pixels, for cellpose2d; by default as in the training."),
+    ] = None,
+    points: Annotated[
+        Path | None, typer.Option(help="A CSV file of points in objects of the image, for Segment Anything.")
+    ] = None,
+    boxes: Annotated[
+        Path | None, typer.Option(help="A CSV file of boxes around objects of the image, for Segment Anything.")
     ] = None,
     axes: Axes = None,
     overwrite: Overwrite = False,
@@ -181,6 +187,8 @@ def predict(
         tile=tile,
         stride=stride,
         diameter=diameter,
+        points=points,
+        boxes=boxes,
         axes=axes,
         overwrite=overwrite,
         progress=True,
@@ -197,13 +205,13 @@ def convert(
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The run folder to write.")],
     channels: Annotated[
-        int | None, typer.Option(help="Of the images; by default 1, where Cellpose and Omnipose take one or two.")
+        int | None, typer.Option(help="Channels of the images, by default 1; Cellpose and Omnipose take one or two.")
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Make a run of official weights of Cellpose, Omnipose or StarDist."""
     import_tensorflow()
-    from kerazoo.runs.convert import convert as run_conversion
+    from kerazoo.training.convert import convert as run_conversion
 
     run = run_conversion(kind, checkpoint, output, channels=channels, overwrite=overwrite)
     typer.echo(f"{run.path} is ready. Next: kerazoo predict {run.path} IMAGE... -o DIR")
@@ -221,12 +229,12 @@ def export(
         Path | None, typer.Option(help="An image for the test tensors, where the run has no validation images.")
     ] = None,
     enlarge: Annotated[
-        bool, typer.Option("--enlarge", help="Of a classifier: a map as large as the image, which ilastik needs.")
+        bool, typer.Option("--enlarge", help="Make a classifier's map as large as the image, which ilastik needs.")
     ] = False,
     form: Annotated[
         str,
         typer.Option(
-            help="Of a network for single objects: friendly (for the plugins of the programs), raw (the zoo's "
+            help="Output of a network for single objects: friendly (for the plugins of the programs), raw (the zoo's "
             "operation makes labels in Python), or labels (the saved model itself ends in the label image)."
         ),
     ] = "friendly",

@@ -12,9 +12,28 @@ from typing import Any
 
 import keras
 from keras.src.backend.common import global_state
+from keras.src.ops import math as math_operations
+from keras.src.ops import nn as nn_operations
+from keras.src.ops import numpy as numpy_operations
 from keras.src.ops.numpy import Pad as Pad
 from keras.src.ops.numpy import Reshape as Reshape
 from keras.src.ops.numpy import Transpose as Transpose
+
+POINTWISE_OPERATIONS = (
+    math_operations.Erf,
+    nn_operations.Relu,
+    nn_operations.Sigmoid,
+    nn_operations.Silu,
+    *(
+        getattr(numpy_operations, name)
+        for name in ("Abs", "Absolute", "Add", "Clip", "Cos", "Divide", "Exp", "Maximum", "Minimum", "Multiply")
+    ),
+    *(
+        getattr(numpy_operations, name)
+        for name in ("Negative", "Sin", "Sqrt", "Square", "Subtract", "Tanh", "TrueDivide")
+    ),
+)
+"""Operations of keras.ops that compute every value of the output from the values at the same place."""
 
 
 @dataclasses.dataclass(frozen=True)

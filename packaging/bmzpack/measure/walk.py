@@ -19,7 +19,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from bmzpack.measure.keras_graph import Pad, Reshape, Transpose, first_call, run_through
+from bmzpack.measure.keras_graph import POINTWISE_OPERATIONS, Pad, Reshape, Transpose, first_call, run_through
 from bmzpack.measure.observe import Observations
 from bmzpack.measure.zones import Image, Misfit, pooled_patch, slide, union, unslide
 
@@ -183,8 +183,7 @@ class Walk:
         zones, length, scale = image.zones, image.length, image.scale
         if self._rearranges(operation, image):
             return [self._rearrange(operation, image)]
-        along_channels = isinstance(operation, layers.Softmax) and operation.axis == -1
-        if isinstance(operation, POINTWISE) or along_channels:
+        if isinstance(operation, (*POINTWISE, *POINTWISE_OPERATIONS)) or _along_channels(operation):
             return [image if len(images) == 1 else Image(union(images), scale, image.extent)]
         convolution = isinstance(operation, (*CONVOLUTIONS, *SEPARABLE)) and operation.padding != "causal"
         if convolution or isinstance(operation, POOLS):
@@ -268,6 +267,14 @@ class Walk:
         if len(full) == 2 and len(after) == self.rank:
             return Image(zones, extent / zones.shape[1], None, full)
         return Image(zones, image.scale, extent, full)
+
+
+def _along_channels(operation: Any) -> bool:
+    """Whether a normalisation takes the channels of every pixel together, and nothing else."""
+    last = len(first_call(operation).inputs[0].shape) - 1
+    return isinstance(operation, layers.Softmax | layers.LayerNormalization) and list(
+        np.atleast_1d(operation.axis) % (last + 1)
+    ) == [last]
 
 
 def _window(operation: Any, axis: int) -> tuple[int, int, int]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import onnx
 import tensorflow as tf
 import tf2onnx
@@ -44,7 +45,7 @@ def convert(frozen: Frozen, path: Path, names: TensorNames, opset: int, handlers
             input_names=inputs,
             output_names=outputs,
             tensors_to_rename=dict(zip([*inputs, *outputs], [*names.inputs, *names.outputs], strict=True)),
-            custom_op_handlers=handlers or {"Erfc": (_complementary_error_function, [])},
+            custom_op_handlers=handlers or _HANDLERS,
         )
         exported = _optimised(converted).make_model("", graph_name="model")
     _canonicalise(exported.graph)
@@ -82,7 +83,7 @@ def _apply(factory: Any, graph: Any) -> tuple[Any, bool]:
 
 def handlers_for(model: keras.Model) -> Handlers:
     """Handlers of operations that tf2onnx has not, or does not do well in a network of Keras."""
-    handlers: Handlers = {"Erfc": (_complementary_error_function, [])}
+    handlers = dict(_HANDLERS)
     transposed = [layer for layer in all_layers(model) if isinstance(layer, keras.layers.Conv2DTranspose)]
     if all(layer.output_padding is None and layer.data_format == "channels_last" for layer in transposed):
         handlers["Conv2DBackpropInput"] = (_transposed_convolution, [])
@@ -196,3 +197,22 @@ def _name_sizes(tensor: onnx.ValueInfoProto) -> None:
         if not axis.HasField("dim_value"):
             name = names[position] if names else f"axis{position}"
             axis.dim_param = "batch" if position == 0 else f"{tensor.name}_{name}"
+
+
+def _square(context: Any, node: Any, name: str, arguments: list[Any]) -> None:
+    """A power, where tf2onnx writes the product of a tensor with itself.
+
+    Where its optimisers take a transposition through both factors, they turn the recorded shape twice, and with sides
+    of one pixel make a wrong reshape of it.
+    """
+    two = context.make_const(
+        f"{node.name}_exponent", np.array(2, tf2onnx.utils.map_onnx_to_numpy_type(node.output_dtypes[0]))
+    )
+    shapes, types = node.output_shapes, node.output_dtypes
+    context.remove_node(node.name)
+    context.make_node(
+        "Pow", [node.input[0], two.output[0]], name=node.name, outputs=node.output, shapes=shapes, dtypes=types
+    )
+
+
+_HANDLERS: Handlers = {"Erfc": (_complementary_error_function, []), "Square": (_square, [])}

@@ -175,6 +175,21 @@ def test_torchscript_has_no_device(packed):
     assert not [line for line in moves if "CONSTANTS" not in line]
 
 
+def test_a_vector_of_length_one_for_the_whole_image(tmp_path):
+    """The style of Cellpose: tf2onnx makes a wrong shape of a square between transpositions."""
+    raw = keras.Input((None, None, 1), name="raw")
+    x = layers.Conv2D(8, 3, padding="same")(raw)
+    style = layers.UnitNormalization()(layers.GlobalAveragePooling2D(keepdims=True)(x))
+    x = layers.Add()([x, layers.Conv2D(8, 1)(style)])
+    keras.Model(raw, layers.Conv2D(2, 3, padding="same", name="out")(x)).save(tmp_path / "model.keras")
+    given = [{"raw": np.random.default_rng(0).normal(size=(1, 16, 24, 1)).astype(np.float32)}]
+    (original, written) = write_all(
+        tmp_path / "model.keras", tmp_path, tensor_names(tmp_path / "model.keras"), given, ["keras_v3", "onnx"]
+    )
+    assert written.outputs[0]["out"].shape == (1, 16, 24, 2)
+    np.testing.assert_allclose(written.outputs[0]["out"], original.outputs[0]["out"], atol=1e-5)
+
+
 def test_mixed_precision_becomes_float32(tmp_path):
     inputs = keras.Input((None, None, 1), name="raw")
     x = layers.Conv2D(2, 3, dtype="mixed_bfloat16", name="convolution")(inputs)

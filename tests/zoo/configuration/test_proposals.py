@@ -77,7 +77,8 @@ def test_sizes_of_the_registry_are_those_of_the_network(entry, backbone):
     if entry.name == "stardist2d" and not backbone:
         variants = [variants[0] | {"grid": [side, side]} for side in (1, 2, 4)]
     for arguments in variants:
-        geometry = measure(create_model(entry.name, input_shape=(None, None, 1), **arguments))
+        network = create_model(entry.name, input_shape=(None, None, 1), **arguments)
+        geometry = measure(family_of_model(entry.name).image_network(network))
         assert entry.sizes.margin == geometry.margin
         assert entry.sizes.minimum >= geometry.minimum
         assert (entry.sizes.minimum - geometry.minimum) % geometry.step == entry.sizes.step % geometry.step == 0

@@ -10,7 +10,7 @@ from PIL import Image
 from bmzpack.errors import UserError
 from kerazoo.models.backbones import BACKBONES, encoder_of
 from kerazoo.models.pixels.network import unet
-from kerazoo.models.weights import adapt_channels, load_head, load_weights, read_weights, width_of_weights
+from kerazoo.models.weights import adapt_channels, backbone_width, load_head, load_weights, read_weights
 
 SMALL = "mobilenetv2_0.35_224_imagenet_notop.npz"
 FOLDED = "mobilenetv2_1.0_224_imagenet_tf2ptq_folded.npz"
@@ -142,7 +142,7 @@ def _photograph(path):
 
 @pytest.mark.parametrize(("file", "alpha"), [(SMALL, 0.35), (FOLDED, 1.0)])
 def test_files_of_mobilenet(weights, file, alpha):
-    assert width_of_weights(weights / file) == alpha
+    assert backbone_width("mobilenet_v2", None, weights / file, "U-Net") == alpha
     model = unet((None, None, 1), filters=4, backbone="mobilenet_v2", weights=weights / file)
     arrays = read_weights(weights / file)
     np.testing.assert_allclose(

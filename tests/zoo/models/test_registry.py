@@ -10,7 +10,7 @@ from bmzpack.errors import UserError
 from bmzpack.measure.geometry import measure
 from kerazoo.models.backbones import BACKBONES
 from kerazoo.models.configure import family_of, make_config
-from kerazoo.models.registry import IMAGENET_BACKBONES, create_model, get_model, list_models
+from kerazoo.models.registry import IMAGENET_BACKBONES, create_model, family_of_model, get_model, list_models
 from kerazoo.models.shared.class_loss import ClassLoss
 
 NAMES = [entry.name for entry in list_models() if entry.builder is not None]
@@ -22,6 +22,7 @@ SMALL = {
     "stardist2d": {"filters": 4, "features": 8},
     "patch_cnn": {"filters": 4},
     "classifier2d": {"alpha": 0.35},
+    "sam_tiny": {"features": 16, "depth": 1, "hidden": 16},
 }
 """Arguments that keep the tests short."""
 PATCH = {"lenet1989": (28, 28, 1)}
@@ -40,6 +41,7 @@ def test_parameters_are_those_of_the_registry(model, request):
 
 def test_names(model, request):
     entry = get_model(request.node.callspec.params["model"])
+    model = family_of_model(entry.name).image_network(model)
     assert [tensor.name for tensor in model.inputs] == ["raw"]
     assert [tensor._keras_history.operation.name for tensor in model.outputs] == [entry.output]
     assert not [layer.name for layer in model.layers if "." in layer.name]
@@ -92,11 +94,10 @@ def test_official_parameters(name, trained):
 @pytest.mark.parametrize("name", OBJECTS)
 def test_networks_for_objects_save_and_learn(name, tmp_path):
     config = make_config({"model": {"name": name}, "data": {"channels": 2}})
-    target, model = (
-        family_of(config).target(config),
-        create_model(name, input_shape=(None, None, 2), **SMALL.get(name, {})),
-    )
-    geometry, channels = measure(model), len(family_of(config).channel_names(config))
+    family = family_of(config)
+    target, network = family.target(config), create_model(name, input_shape=(None, None, 2), **SMALL.get(name, {}))
+    model = family.image_network(network)
+    geometry, channels = measure(model), len(family.channel_names(config))
     for size in (geometry.minimum, geometry.minimum + geometry.step):
         output = model.compute_output_shape((2, size, size + geometry.step, 2))
         assert output == (2, size // target.grid, (size + geometry.step) // target.grid, channels)
@@ -106,7 +107,8 @@ def test_networks_for_objects_save_and_learn(name, tmp_path):
     labels[2 : size - 4, 3 : size // 2] = 1
     y = target.of_patch(target.of_image(labels), ((1, 0), (0, 1)))[None]
     x = np.random.default_rng(1).normal(size=(1, size, size, 2)).astype("float32")
-    assert_trains(model, x, family_of(config).loss(config, np.zeros(0)), tmp_path, y)
+    loss = family.loss(config, np.zeros(0))
+    assert_trains(model, x, loss[model.output_names[0]] if isinstance(loss, dict) else loss, tmp_path, y)
 
 
 @pytest.mark.parametrize("name", PATCHES)

@@ -70,7 +70,10 @@ def compiled(model: keras.Model, size: int | None = None) -> Callable[[Batch], B
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    signature = [tf.TensorSpec((size, *tensor.shape[1:]), tf.float32) for tensor in model.inputs]
+    dtypes = ["int32" if tensor.dtype == "int32" else "float32" for tensor in model.inputs]  # of float16, too
+    signature = [
+        tf.TensorSpec((size, *tensor.shape[1:]), dtype) for tensor, dtype in zip(model.inputs, dtypes, strict=True)
+    ]
 
     @tf.function(input_signature=signature)
     def forward(*inputs):

@@ -27,6 +27,8 @@ def predict(
     tile: int | None = None,
     stride: int | None = None,
     diameter: float | None = None,
+    points: str | os.PathLike[str] | None = None,
+    boxes: str | os.PathLike[str] | None = None,
     axes: str | None = None,
     overwrite: bool = False,
     progress: bool = False,
@@ -59,6 +61,10 @@ def predict(
     diameter
         Of networks to which images are rescaled: median diameter in pixels of the objects on these images, by default
         as on the training images.
+    points, boxes
+        Of networks that answer prompts: tables of prompts for the objects of one image, see
+        `kerazoo.files.prompts.read_prompts`. Then only these objects are found, and `kerazoo.inference.prompted` tells
+        what is written.
     axes
         The axes of the image files, such as ``CYX``, where their metadata do not state them.
     overwrite
@@ -83,6 +89,8 @@ def predict(
     images = [Path(image) for image in ([images] if isinstance(images, str | os.PathLike) else images)]
     if not images:
         raise UserError("There are no images to predict: name at least one file.")
+    if points is not None or boxes is not None:
+        return _predict_prompted(source, images, output, points, boxes, axes, overwrite)
     predictor = load_predictor(source, tile=tile, diameter=diameter)
     classifies = predictor.recipe.task == "classification"
     if stride is not None and not (classifies and stride > 0):
@@ -108,6 +116,24 @@ def predict(
     finally:
         if made and output.is_dir() and not any(output.iterdir()):
             output.rmdir()
+
+
+def _predict_prompted(
+    source: Run | str | os.PathLike[str],
+    images: list[Path],
+    output: Path,
+    points: str | os.PathLike[str] | None,
+    boxes: str | os.PathLike[str] | None,
+    axes: str | None,
+    overwrite: bool,
+) -> list[Path]:
+    from kerazoo.inference.prompted import PromptedPredictor, predict_prompted
+
+    if len(images) > 1:
+        raise UserError(f"Prompts are for one image, but there are {len(images)}: predict them one by one.")
+    predictor = PromptedPredictor(source)
+    stack = open_stack(images[0], axes, predictor.recipe.channels)
+    return predict_prompted(predictor, images[0], stack, output, points, boxes, overwrite)
 
 
 @contextlib.contextmanager

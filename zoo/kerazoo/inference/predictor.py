@@ -49,6 +49,7 @@ class Predictor:
         self.factor = 1.0 if recipe.scale is None else recipe.scale.network / recipe.scale.images
         """By which images are rescaled for the network."""
         self._tile = tile
+        model = self.family.image_network(model)
         self._network = compiled(model, 1)
         self._names = model.output_names
         self._ends = np.cumsum([output.shape[-1] for output in model.outputs])

@@ -119,7 +119,7 @@ def count(model: keras.Model, input_shape: tuple[int, ...] | None = None) -> Cou
         elif isinstance(step, GLOBAL_POOLS):
             ways *= math.prod(sizes[sources[0]][:-1])
         parameters = step.count_params() if isinstance(step, layers.Layer) else 0
-        if parameters and not isinstance(step, (*_WEIGHING, layers.BatchNormalization)):
+        if parameters and not isinstance(step, (*_WEIGHING, layers.BatchNormalization, layers.LayerNormalization)):
             raise UserError(
                 f"{model.name}: the layer {step.name!r} ({type(step).__name__}) has weights whose connections are not "
                 "known: count a network of convolutions and fully connected layers."

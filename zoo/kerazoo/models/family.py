@@ -182,6 +182,10 @@ class Family:
         decided = {key: value for key, value in arguments.items() if value is not None}
         return create_model(config.model.name, **decided, **config.model.arguments)
 
+    def image_network(self, network: keras.Model) -> keras.Model:
+        """The part of a network that goes from an image to what `decode` takes; layers are shared, not copied."""
+        return network
+
     def arguments(self, config: Config) -> dict[str, Any]:
         """Arguments of the builder that follow from the configuration's other keys; None where there is none."""
         return {
@@ -202,7 +206,8 @@ class Family:
         from bmzpack.measure.geometry import measure
         from kerazoo.models.recipe import TileGeometry
 
-        geometry = TileGeometry(**dataclasses.asdict(measure(network)), grid=self.target(config).grid)
+        measured = measure(self.image_network(network))
+        geometry = TileGeometry(**dataclasses.asdict(measured), grid=self.target(config).grid)
         size, minimum, step = config.training.patch_size, geometry.minimum, geometry.step
         if size < minimum or (size - minimum) % step:
             below = minimum + max(0, size - minimum) // step * step
@@ -239,6 +244,10 @@ class Family:
         return {model.output if self.learns_objects else None: recipe.classes}
 
     # Training
+
+    def fitted(self, network: keras.Model, config: Config) -> keras.Model:
+        """What is fitted to the batches of `feed`: the network, or one around it that shares its layers."""
+        return network
 
     features_layer: str | None = None
     """Name of the layer behind which the head lies: with all before it fixed, its output is computed only once."""
@@ -333,6 +342,21 @@ class Family:
     """Whether `decode_large` asks for blocks only, so that no larger part of an image goes through the network."""
     shows_probabilities = False
     """Whether the outputs are maps that `predict --probabilities` writes."""
+
+    answers_prompts = False
+    """Whether `prompted` is there."""
+
+    def prompted(self, network: keras.Model, compiled: Callable[[Any], Any]) -> Any:
+        """What answers prompts for the objects of an image, see `kerazoo.models.sam.prompted.PromptedNetwork`.
+
+        Parameters
+        ----------
+        network
+            Of a run.
+        compiled
+            Makes a network fast, see `kerazoo.inference.network.compiled`.
+        """
+        raise NotImplementedError
 
     def apply(self, image: np.ndarray) -> np.ndarray:
         """The label image, int32 (y, x), of a raw image (y, x, channel): of entries without a network."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from bmzpack.settings import Section
-from kerazoo.config import DecodingConfig
+from kerazoo.config import Config, DecodingConfig
 from kerazoo.data.normalise import Normalisation
-from kerazoo.data.patches import Patch
+from kerazoo.data.patches import Patch, patch_of
 from kerazoo.data.rescale import Scale
+
+if TYPE_CHECKING:
+    from kerazoo.models.family import Family
 
 
 class TileGeometry(Section):
@@ -66,3 +69,37 @@ class Recipe(Section):
     def named_classes(self) -> list[str] | None:
         """Names of the values of a class map; None for labels of objects and for a foreground."""
         return self.classes if self.task == "semantic" and not self.binary else None
+
+
+def make_recipe(
+    config: Config, family: Family, normalisation: Normalisation, geometry: TileGeometry, scale: Scale | None
+) -> Recipe:
+    """The recipe of a network: what its configuration says, and what was measured.
+
+    Parameters
+    ----------
+    config
+        Of the run.
+    family
+        Of the network.
+    normalisation, geometry, scale
+        As in `Recipe`.
+    """
+    channels, kind = config.data.channels, str(config.targets.kind)
+    task = family.task(kind)
+    return Recipe(
+        model=config.model.name,
+        task=task,
+        channels=channels,
+        channel_names=config.data.channel_names or [f"channel{number}" for number in range(channels)],
+        classes=family.channel_names(config),
+        targets=kind,
+        patch=patch_of(config) if task == "classification" else None,
+        scale=scale,
+        annotation=config.data.annotation,
+        axes=config.data.axes,
+        ignore=config.data.ignore,
+        normalisation=normalisation,
+        decoding=config.decoding,
+        geometry=geometry,
+    )

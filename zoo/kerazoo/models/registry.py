@@ -29,6 +29,7 @@ FAMILIES = [
     "kerazoo.models.stardist.family:StarDist",
     "kerazoo.models.cellpose.family:Cellpose",
     "kerazoo.models.omnipose.family:Omnipose",
+    "kerazoo.models.sam.family:SegmentAnything",
 ]
 """`module:class` of every family; its models are listed in this order."""
 

@@ -25,8 +25,7 @@ import keras
 import numpy as np
 
 from bmzpack.errors import UserError
-from bmzpack.measure.keras_graph import all_layers
-from kerazoo.models.backbones import BACKBONES, encoder_of, get_backbone
+from kerazoo.models.backbones import BACKBONES, encoder_of, freeze_statistics, get_backbone
 
 HEADS = ("probability", "output")
 """Last layers that answer one problem: another one has other classes."""
@@ -69,15 +68,15 @@ def load_weights(
         arrays = adapt(read_weights(source))
 
     stem = f"{BACKBONES[backbone].stem}/kernel" if backbone else None
-    general = [layer for layer in model.layers if layer not in _heads(model)]
+    general = [layer for layer in _parts(model) if layer not in _heads(model)]
     needed = encoder_of(model, backbone).layers if backbone else general
     names = {layer.name for layer in needed}
     found, missing = [], []
     for layer in general:
         tensors = _tensors_of(layer, arrays)
         for variable in _variables(layer):
-            key = f"{layer.name}/{variable.name}"
-            array = tensors.get(variable.name)
+            key = f"{layer.name}/{_name(layer, variable)}"
+            array = tensors.get(_name(layer, variable))
             if array is not None and key == stem:
                 array = adapt_channels(array, variable.shape[2])
             if array is not None and array.shape == tuple(variable.shape):
@@ -92,6 +91,53 @@ def load_weights(
         )
     for variable, array in found:
         variable.assign(array)
+
+
+def backbone_width(
+    backbone: str | None, alpha: float | None, source: str | os.PathLike[str] | None, network: str
+) -> float:
+    """Width of a backbone: as chosen, else that of the weights file, else 1.
+
+    Raises
+    ------
+    UserError
+        A width is chosen for a backbone that has none; or the weights file cannot be read.
+    """
+    if backbone != "mobilenet_v2":
+        if alpha is not None:
+            raise UserError(f"{network}: alpha is the width of the backbone mobilenet_v2; leave it out.")
+        return 1.0
+    if alpha is None and source is not None and source != "imagenet":
+        kernel = read_weights(source).get("block_16_project/kernel")
+        return 1.0 if kernel is None else kernel.shape[-1] / 320
+    return alpha or 1.0
+
+
+def initialise(
+    model: keras.Model, source: str | os.PathLike[str] | None, backbone: str | None = None, alpha: float = 1.0
+) -> keras.Model:
+    """Give a network its pretrained weights where there are any, and keep the statistics of its encoder.
+
+    Parameters
+    ----------
+    model, source, backbone, alpha
+        As for `load_weights`; without a source the network stays as it is.
+
+    Returns
+    -------
+    keras.Model
+        The same network.
+
+    Raises
+    ------
+    UserError
+        As for `load_weights`.
+    """
+    if source is not None:
+        load_weights(model, source, backbone, alpha)
+        if backbone is not None:
+            freeze_statistics(encoder_of(model, backbone))
+    return model
 
 
 def load_head(model: keras.Model, source: str | os.PathLike[str]) -> None:
@@ -113,7 +159,7 @@ def load_head(model: keras.Model, source: str | os.PathLike[str]) -> None:
     for layer in _heads(model):
         tensors = _tensors_of(layer, arrays)
         for variable in _variables(layer):
-            array = tensors.get(variable.name)
+            array = tensors.get(_name(layer, variable))
             if array is None or array.shape != tuple(variable.shape):
                 raise UserError(f"The weights {source} have no {layer.name} of {model.name}: choose another file.")
             variable.assign(array)
@@ -175,12 +221,6 @@ def is_folded(path: str | os.PathLike[str]) -> bool:
     return any(name.endswith("/beta") and f"{name.removesuffix('beta')}moving_mean" not in names for name in names)
 
 
-def width_of_weights(path: str | os.PathLike[str]) -> float:
-    """The width (alpha) of the MobileNetV2 in a weights file; 1 where the file does not tell."""
-    kernel = read_weights(path).get("block_16_project/kernel")
-    return 1.0 if kernel is None else kernel.shape[-1] / 320
-
-
 def adapt_channels(kernel: np.ndarray, channels: int) -> np.ndarray:
     """Make a kernel (y, x, 3, filters) one for any number of channels: the mean of its three times 3 / channels."""
     if kernel.shape[2] != 3 or channels == 3:
@@ -189,7 +229,8 @@ def adapt_channels(kernel: np.ndarray, channels: int) -> np.ndarray:
 
 
 def _tensors_of(layer: keras.layers.Layer, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    tensors = {variable.name: arrays.get(f"{layer.name}/{variable.name}") for variable in _variables(layer)}
+    names = [_name(layer, variable) for variable in _variables(layer)]
+    tensors = {name: arrays.get(f"{layer.name}/{name}") for name in names}
     found = {name: array for name, array in tensors.items() if array is not None}
     if isinstance(layer, keras.layers.BatchNormalization) and list(found) == ["beta"]:
         ones = np.ones_like(found["beta"])
@@ -197,16 +238,26 @@ def _tensors_of(layer: keras.layers.Layer, arrays: dict[str, np.ndarray]) -> dic
     return found
 
 
+def _parts(model: Any) -> list[keras.layers.Layer]:
+    """The layers of a network and of the networks within it; what a layer is made of is not taken apart."""
+    within = [_parts(layer) if isinstance(layer, keras.Model) else [layer] for layer in model.layers]
+    return [layer for layers in within for layer in layers]
+
+
 def _variables(layer: keras.layers.Layer) -> list[keras.Variable]:
     """The variables of a layer without the states of random generators."""
     return [variable for variable in layer.variables if "seed_generator" not in variable.path]
 
 
+def _name(layer: keras.layers.Layer, variable: keras.Variable) -> str:
+    """The name of a variable in its layer, such as `kernel`; in a layer that is made of others, `query/kernel`."""
+    return variable.path.rpartition(f"{layer.name}/")[2] or variable.name
+
+
 def _arrays_of(model: Any) -> dict[str, np.ndarray]:
-    layers = [layer for layer in all_layers(model, include_self=False) if not isinstance(layer, keras.Model)]
     return {
-        f"{layer.name}/{variable.name}": np.asarray(keras.ops.convert_to_numpy(variable))
-        for layer in layers
+        f"{layer.name}/{_name(layer, variable)}": np.asarray(keras.ops.convert_to_numpy(variable))
+        for layer in _parts(model)
         for variable in _variables(layer)
     }
 

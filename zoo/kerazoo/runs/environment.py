@@ -9,8 +9,6 @@ import platform
 import sys
 from typing import Any
 
-import tensorflow as tf
-
 _PACKAGES = ("kerazoo", "keras", "tensorflow", "numpy", "opencv-python-headless", "scikit-image", "scipy", "tifffile")
 
 
@@ -24,6 +22,8 @@ def describe_environment(policy: str, workers: int) -> dict[str, Any]:
     workers
         How many processes train together.
     """
+    import tensorflow as tf
+
     gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
     return {
         "started": now(),

@@ -174,11 +174,11 @@ def _fit(job: Job, run: Run, state: State | None, position: Position, console: C
 
 
 def _head_or_all(job: Job, phase: Phase) -> tuple[Any, Feed]:
-    """The network and what it is fed with; only the head, where fixed layers give the same features each epoch."""
+    """What is fitted, and what it is fed with; only the head, where fixed layers give the same features each epoch."""
     layer = job.family.features_layer
     alone = job.workers.count == 1 and job.strategy.num_replicas_in_sync == 1
     head = head_of(job.model, job.feed, layer) if layer and alone and phase.frozen == WHOLE else None
-    return head or (job.model, job.feed)
+    return head or (job.family.fitted(job.model, job.config), job.feed)
 
 
 def _write_record(job: Job, run: Run, position: Position) -> None:

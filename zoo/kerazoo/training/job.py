@@ -12,13 +12,12 @@ from bmzpack.errors import UserError
 from kerazoo.config import Config
 from kerazoo.data.feed import Feed
 from kerazoo.data.normalise import Normalisation, fit_normalisation
-from kerazoo.data.patches import patch_of
 from kerazoo.data.rescale import Scale, rescaled_to, typical_diameter
 from kerazoo.data.split import split_pairs
 from kerazoo.files.pairs import Pair, load_pair, pairs_of, separated, sha256_of
 from kerazoo.models.configure import family_of
 from kerazoo.models.family import Family
-from kerazoo.models.recipe import Recipe, TileGeometry
+from kerazoo.models.recipe import Recipe, TileGeometry, make_recipe
 from kerazoo.models.weights import load_head
 from kerazoo.runs.records import SplitEntry, SplitRecord
 from kerazoo.training.checks import check_copies, check_ignored, check_normalisation
@@ -60,25 +59,7 @@ class Job:
 
     def recipe(self) -> Recipe:
         """What is kept of a training beside the network."""
-        config, channels = self.config, self.config.data.channels
-        kind = str(config.targets.kind)
-        task = self.family.task(kind)
-        return Recipe(
-            model=config.model.name,
-            task=task,
-            channels=channels,
-            channel_names=config.data.channel_names or [f"channel{number}" for number in range(channels)],
-            classes=self.family.channel_names(config),
-            targets=kind,
-            patch=patch_of(config) if task == "classification" else None,
-            scale=self.scale,
-            annotation=config.data.annotation,
-            axes=config.data.axes,
-            ignore=config.data.ignore,
-            normalisation=self.normalisation,
-            decoding=config.decoding,
-            geometry=self.geometry,
-        )
+        return make_recipe(self.config, self.family, self.normalisation, self.geometry, self.scale)
 
 
 def prepare(config: Config, workers: Workers) -> Job:
@@ -127,7 +108,7 @@ def prepare(config: Config, workers: Workers) -> Job:
     with policy("float32"):
         best = _network(config, family)
     phases_of(config, best)
-    outputs = sum(output.shape[-1] for output in best.outputs)
+    outputs = sum(output.shape[-1] for output in family.image_network(best).outputs)
     if family.learns_objects and outputs != len(names):
         raise UserError(
             f"{config.model.name} has {outputs} outputs with these model.arguments, but is trained with {len(names)}: "

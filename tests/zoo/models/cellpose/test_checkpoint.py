@@ -9,7 +9,7 @@ from kerazoo.models.cellpose import checkpoint as converter
 from kerazoo.models.cellpose.checkpoint import read_network
 from kerazoo.models.cellpose.network import cellpose
 from kerazoo.models.omnipose.network import omnipose
-from kerazoo.runs.convert import convert
+from kerazoo.training.convert import convert
 
 
 def official(channels=2, outputs=3):

@@ -13,7 +13,7 @@ from kerazoo.examples.synthetic import nuclei
 from kerazoo.exporting.export import export
 from kerazoo.inference.load import load_predictor
 from kerazoo.models.stardist.checkpoint import load_stardist
-from kerazoo.runs.convert import convert
+from kerazoo.training.convert import convert
 
 CONFIG = {
     "n_dim": 2,

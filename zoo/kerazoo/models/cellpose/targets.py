@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numba
 import numpy as np
 
 from kerazoo.data.target import Matrix
-from kerazoo.models.shared.label_image import IGNORED_LABEL, label_image, without_ignored
+from kerazoo.models.shared.label_image import IGNORED_LABEL, without_ignored
+from kerazoo.models.shared.object_target import ObjectTarget
 
 FLOW_SCALE = 5.0
 """The network learns flows that are so much longer than the targets."""
@@ -149,20 +149,18 @@ def _fill(labels: np.ndarray, boxes: np.ndarray, target: np.ndarray) -> None:
                     target[y, x, 0], target[y, x, 1], target[y, x, 2] = along_y, along_x, 1
 
 
-class FlowTarget:
+class FlowTarget(ObjectTarget):
     """Flows of whole objects and foreground, `flow_targets`; the foreground is -1 where ignored.
 
     An object that a patch cuts keeps the flows that it has in its image, turned with the patch. What a patch shows
     beyond its image, which is mirrored there, is ignored.
     """
 
-    channels, dtype, grid = 3, np.float32, 1
-
     def __init__(self, ignored: int | None = None) -> None:
-        self._ignored = ignored
+        super().__init__(3, 2, ignored)
 
     def of_image(self, mask: np.ndarray) -> np.ndarray:
-        labels = label_image(mask, self._ignored)
+        labels = super().of_image(mask)
         target = flow_targets(without_ignored(labels))
         target[labels == IGNORED_LABEL, 2] = -1
         return target
@@ -176,9 +174,3 @@ class FlowTarget:
         target[..., 2] = np.rint(kept[..., 2])
         target[np.isnan(kept[..., 2])] = 0, 0, -1
         return target
-
-    def ignore(self, target: np.ndarray, rows: int, columns: int) -> None:
-        target[:rows, :, 2], target[:, :columns, 2] = -1, -1
-
-    def counts(self, kept: Sequence[np.ndarray]) -> np.ndarray:
-        return np.zeros(0, np.int64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numba
@@ -10,7 +9,8 @@ import numpy as np
 
 from bmzpack.errors import UserError
 from kerazoo.data.target import Matrix
-from kerazoo.models.shared.label_image import IGNORED_LABEL, label_image, without_ignored
+from kerazoo.models.shared.label_image import IGNORED_LABEL, without_ignored
+from kerazoo.models.shared.object_target import ObjectTarget
 
 FLOW_SCALE = 5.0
 """The network predicts flows as many times as long as they are."""
@@ -228,16 +228,11 @@ def _smooth(gradient: np.ndarray, neighbours: np.ndarray, count: int) -> np.ndar
     return smooth
 
 
-class FieldTarget:
+class FieldTarget(ObjectTarget):
     """Flows, distance field, boundary and weight, `field_targets`; the weight is -1 where ignored."""
 
-    channels, dtype, grid = 5, np.float32, 1
-
     def __init__(self, ignored: int | None = None) -> None:
-        self._ignored = ignored
-
-    def of_image(self, mask: np.ndarray) -> np.ndarray:
-        return label_image(mask, self._ignored)
+        super().__init__(5, 4, ignored)
 
     def of_patch(self, kept: np.ndarray, matrix: Matrix) -> np.ndarray:
         target = field_targets(without_ignored(kept))
@@ -245,9 +240,3 @@ class FieldTarget:
         if kept.min() == kept.max() != 0:  # within one object: how far its boundary is cannot be said
             target[..., 4] = -1
         return target
-
-    def ignore(self, target: np.ndarray, rows: int, columns: int) -> None:
-        target[:rows, :, 4], target[:, :columns, 4] = -1, -1
-
-    def counts(self, kept: Sequence[np.ndarray]) -> np.ndarray:
-        return np.zeros(0, np.int64)

@@ -9,7 +9,7 @@ import keras
 from keras import layers
 
 from bmzpack.errors import UserError
-from kerazoo.models.weights import load_weights
+from kerazoo.models.weights import initialise
 
 INPUT_SHAPE = (28, 28, 1)
 
@@ -66,10 +66,7 @@ def lenet1989(
     x = _squash(layers.Concatenate(name="h3")(maps), "h3")
     x = layers.Flatten(name="flatten")(_average(x, "h4"))
     x = layers.Dense(classes, **_initial(192), dtype="float32", name="output")(x)
-    model = keras.Model(inputs, _squash(x, "output", "score", "float32"), name="lenet1989")
-    if weights is not None:
-        load_weights(model, weights)
-    return model
+    return initialise(keras.Model(inputs, _squash(x, "output", "score", "float32"), name="lenet1989"), weights)
 
 
 def _average(x: Any, name: str) -> Any:

@@ -12,8 +12,8 @@ import keras
 from keras import layers
 
 from bmzpack.errors import UserError
-from kerazoo.models.backbones import add_whole_backbone, encoder_of, freeze_statistics
-from kerazoo.models.weights import load_weights, width_of_weights
+from kerazoo.models.backbones import add_whole_backbone
+from kerazoo.models.weights import backbone_width, initialise
 
 FEATURES = "features"
 """The layer between encoder and head: the averaged feature maps, (batch, feature)."""
@@ -60,17 +60,11 @@ def classifier(
     As in `kerazoo.models.pixels.network`, pretrained batch normalisation stays in inference mode.
     """
     _check("classifier2d", input_shape, 32, classes, dropout)
-    if backbone != "mobilenet_v2" and alpha is not None:
-        raise UserError("classifier2d: alpha is the width of the backbone mobilenet_v2; leave it out.")
-    if backbone == "mobilenet_v2" and alpha is None and weights not in (None, "imagenet"):
-        alpha = width_of_weights(weights)
+    alpha = backbone_width(backbone, alpha, weights, "classifier2d")
     inputs = keras.Input(input_shape, name="raw")
-    outputs = _head(add_whole_backbone(inputs, backbone, alpha or 1.0), classes, dropout)
+    outputs = _head(add_whole_backbone(inputs, backbone, alpha), classes, dropout)
     model = keras.Model(inputs, outputs, name=f"classifier_{backbone}")
-    if weights is not None:
-        load_weights(model, weights, backbone, alpha or 1.0)
-        freeze_statistics(encoder_of(model, backbone))
-    return model
+    return initialise(model, weights, backbone, alpha)
 
 
 def patch_cnn(
@@ -128,10 +122,7 @@ def patch_cnn(
             x = layers.Activation("relu", name=f"level{level}_relu{number}")(x)
         if level < depth:
             x = layers.MaxPooling2D(2, name=f"level{level}_pool")(x)
-    model = keras.Model(inputs, _head(x, classes, dropout), name="patch_cnn")
-    if weights is not None:
-        load_weights(model, weights)
-    return model
+    return initialise(keras.Model(inputs, _head(x, classes, dropout), name="patch_cnn"), weights)
 
 
 def _head(x: Any, classes: int, dropout: float) -> Any:

@@ -9,8 +9,8 @@ import keras
 from keras import layers
 
 from bmzpack.errors import UserError
-from kerazoo.models.backbones import add_backbone, encoder_of, freeze_statistics
-from kerazoo.models.weights import load_weights, width_of_weights
+from kerazoo.models.backbones import add_backbone
+from kerazoo.models.weights import backbone_width, initialise
 
 
 def unet(
@@ -69,9 +69,8 @@ def unet(
     """
     filters = filters or (64 if backbone is None else 16)
     depth = depth or (4 if backbone is None else 5)
-    _check(filters, depth, classes, padding, dropout, backbone, alpha)
-    if backbone == "mobilenet_v2" and alpha is None and weights not in (None, "imagenet"):
-        alpha = width_of_weights(weights)
+    _check(filters, depth, classes, padding, dropout, backbone)
+    alpha = backbone_width(backbone, alpha, weights, "U-Net")
 
     inputs = keras.Input(input_shape, name="raw")
     options = {"padding": padding, "batch_norm": batch_norm}
@@ -86,7 +85,7 @@ def unet(
         x = _convolutions(x, filters * 2**depth, "bottleneck", **options)
     else:
         full_resolution = _convolutions(inputs, filters, "encoder1", **options)
-        *taps, x = add_backbone(inputs, backbone, depth, alpha or 1.0)
+        *taps, x = add_backbone(inputs, backbone, depth, alpha)
         skips = [full_resolution, *taps]
     if dropout:
         x = layers.Dropout(dropout, name="bottleneck_dropout")(x)
@@ -113,11 +112,7 @@ def unet(
         name="probability",
     )(x)
     model = keras.Model(inputs, outputs, name="unet" if backbone is None else f"unet_{backbone}")
-    if weights is not None:
-        load_weights(model, weights, backbone, alpha or 1.0)
-        if backbone is not None:
-            freeze_statistics(encoder_of(model, backbone))
-    return model
+    return initialise(model, weights, backbone, alpha)
 
 
 def unet_2015(
@@ -172,9 +167,7 @@ def _convolutions(x: Any, filters: int, name: str, padding: str, batch_norm: boo
     return x
 
 
-def _check(
-    filters: int, depth: int, classes: int, padding: str, dropout: float, backbone: str | None, alpha: float | None
-) -> None:
+def _check(filters: int, depth: int, classes: int, padding: str, dropout: float, backbone: str | None) -> None:
     for name, value in {"filters": filters, "depth": depth, "classes": classes}.items():
         if not isinstance(value, int) or value < 1:
             raise UserError(f"U-Net: {name} is {value!r}; choose a whole number from 1 on.")
@@ -182,8 +175,6 @@ def _check(
         raise UserError(f"U-Net: padding is {padding!r}; choose same or valid.")
     if backbone is not None and padding == "valid":
         raise UserError("U-Net: a backbone pads its convolutions; choose padding same, or leave out the backbone.")
-    if backbone != "mobilenet_v2" and alpha is not None:
-        raise UserError("U-Net: alpha is the width of the backbone mobilenet_v2; leave it out.")
     if depth > (6 if backbone is None else 5):
         raise UserError(f"U-Net: depth is {depth}; choose 1 to {6 if backbone is None else 5}.")
     if not isinstance(dropout, int | float) or not 0 <= dropout < 1:

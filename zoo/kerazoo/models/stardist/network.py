@@ -9,8 +9,8 @@ import keras
 from keras import layers
 
 from bmzpack.errors import UserError
-from kerazoo.models.backbones import add_backbone, encoder_of, freeze_statistics
-from kerazoo.models.weights import load_weights, width_of_weights
+from kerazoo.models.backbones import add_backbone
+from kerazoo.models.weights import backbone_width, initialise
 
 
 def stardist(
@@ -67,9 +67,8 @@ def stardist(
     -----
     Batch normalisation of a pretrained encoder stays in inference mode, as in `kerazoo.models.pixels.network`.
     """
-    grid = _check(rays, grid, classes, filters, depth, features, backbone, alpha)
-    if backbone == "mobilenet_v2" and alpha is None and weights not in (None, "imagenet"):
-        alpha = width_of_weights(weights)
+    grid = _check(rays, grid, classes, filters, depth, features, backbone)
+    alpha = backbone_width(backbone, alpha, weights, "StarDist")
 
     inputs = keras.Input(input_shape, name="raw")
     if backbone is None:
@@ -83,7 +82,7 @@ def stardist(
         width = filters * 2**depth
         x = _convolutions(x, (width, width // 2), "bottleneck")
     else:
-        *taps, x = add_backbone(inputs, backbone, 5, alpha or 1.0)
+        *taps, x = add_backbone(inputs, backbone, 5, alpha)
         skips = (
             [_convolutions(inputs, (filters, filters), "encoder1"), *taps] if grid == (1, 1) else taps[grid[0] // 4 :]
         )
@@ -102,11 +101,7 @@ def stardist(
     outputs = layers.Concatenate(dtype="float32", name="stars")(heads)
 
     model = keras.Model(inputs, outputs, name="stardist" if backbone is None else f"stardist_{backbone}")
-    if weights is not None:
-        load_weights(model, weights, backbone, alpha or 1.0)
-        if backbone is not None:
-            freeze_statistics(encoder_of(model, backbone))
-    return model
+    return initialise(model, weights, backbone, alpha)
 
 
 def _reduce_to_grid(x: Any, grid: tuple[int, int], filters: int) -> Any:
@@ -142,7 +137,6 @@ def _check(
     depth: int | None,
     features: int,
     backbone: str | None,
-    alpha: float | None,
 ) -> tuple[int, int]:
     """Refuse arguments out of range; the grid as a pair."""
     limits = {"rays": (rays, 3), "filters": (filters, 1), "features": (features, 0)}
@@ -160,6 +154,4 @@ def _check(
         raise UserError(f"StarDist: grid is {grid!r}; with a backbone choose (1, 1), (2, 2) or (4, 4).")
     if backbone is not None and depth is not None:
         raise UserError("StarDist: depth is that of the U-Net; a backbone has its own: leave it out.")
-    if backbone != "mobilenet_v2" and alpha is not None:
-        raise UserError("StarDist: alpha is the width of the backbone mobilenet_v2; leave it out.")
     return steps[0], steps[1]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numba
@@ -11,13 +10,12 @@ import numpy as np
 
 from bmzpack.errors import UserError
 from kerazoo.data.target import Matrix
-from kerazoo.models.shared.label_image import IGNORED_LABEL, label_image, without_ignored
+from kerazoo.models.shared.distance import edge_distances, numbered
+from kerazoo.models.shared.label_image import IGNORED_LABEL, without_ignored
+from kerazoo.models.shared.object_target import ObjectTarget
 
 IGNORED = -1.0
 """Object probability of pixels that are neither trained nor scored: those of negative label."""
-
-TABLE_LIMIT = 1 << 22
-"""Label images with greater labels are numbered anew."""
 
 
 def star_targets(labels: np.ndarray, rays: int = 32, grid: int | tuple[int, int] = 1) -> np.ndarray:
@@ -54,21 +52,13 @@ def star_targets(labels: np.ndarray, rays: int = 32, grid: int | tuple[int, int]
     if rays < 3:
         raise UserError(f"Star distances need at least 3 rays, not {rays}.")
     step_y, step_x = grid if isinstance(grid, tuple) else (grid, grid)
-    dense = _numbered(labels)
+    dense = numbered(labels)
     kept = np.ascontiguousarray(dense[::step_y, ::step_x])
     stars = np.empty((*kept.shape, 1 + rays), np.float32)
-    _fill_probability(kept, int(kept.max(initial=0)), stars)
+    stars[..., 0] = edge_distances(kept)
     _fill_distances(np.ascontiguousarray(dense), step_y, step_x, *_ray_table(rays, max(labels.shape)), stars)
     stars[labels[::step_y, ::step_x] < 0, 0] = IGNORED
     return stars
-
-
-def _numbered(labels: np.ndarray) -> np.ndarray:
-    """Labels as int32 without negative ones, numbered anew where they are great."""
-    if labels.size == 0 or labels.max() < TABLE_LIMIT:
-        return np.maximum(labels, 0).astype(np.int32)
-    positive = np.maximum(labels, 0)
-    return np.unique(np.append(positive, 0), return_inverse=True)[1][:-1].reshape(labels.shape).astype(np.int32)
 
 
 def _ray_table(rays: int, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -107,93 +97,16 @@ def _fill_distances(labels, step_y, step_x, offset_y, offset_x, stars):
                 stars[row, column, 1 + ray] = math.sqrt(end_y * end_y + end_x * end_x)
 
 
-@numba.njit(nogil=True, cache=True)
-def _fill_probability(labels, greatest, stars):
-    """Exact distance to the nearest pixel of another label (Felzenszwalb and Huttenlocher 2012), normalised."""
-    height, width = labels.shape
-    far = np.float64(4.0 * (height + width + 2) ** 2)
-    square = np.empty((height, width), np.float64)
-    constant = True
-    for y in range(height):
-        for x in range(width):
-            constant = constant and labels[y, x] == labels[0, 0]
-    for x in range(width):
-        # A constant image has no edge inside: then, and only then, the edge of the image is one.
-        run = 0.0 if constant else np.sqrt(far)
-        for y in range(height):
-            run = 1.0 if y > 0 and labels[y, x] != labels[y - 1, x] else run + 1.0
-            square[y, x] = run
-        run = 0.0 if constant else np.sqrt(far)
-        for y in range(height - 1, -1, -1):
-            run = 1.0 if y < height - 1 and labels[y, x] != labels[y + 1, x] else run + 1.0
-            square[y, x] = min(square[y, x], run) ** 2
-    place = np.empty(width + 2, np.int64)
-    value = np.empty(width + 2, np.float64)
-    start = np.empty(width + 3, np.float64)
-    greatest_of = np.zeros(greatest + 1, np.float64)
-    for y in range(height):
-        first = 0
-        while first < width:
-            label, last = labels[y, first], first
-            while last + 1 < width and labels[y, last + 1] == label:
-                last += 1
-            if label > 0:
-                count = 0
-                for x in range(first - 1, last + 2):
-                    if x < first or x > last:
-                        if (x < 0 or x >= width) and not constant:
-                            continue
-                        height_here = 0.0
-                    else:
-                        height_here = square[y, x]
-                    while count > 0:
-                        before = place[count - 1]
-                        crossing = (height_here + x * x - value[count - 1] - before * before) / (2.0 * (x - before))
-                        if crossing > start[count - 1]:
-                            break
-                        count -= 1
-                    start[count] = -np.inf if count == 0 else crossing
-                    place[count], value[count] = x, height_here
-                    count += 1
-                start[count] = np.inf
-                k = 0
-                for x in range(first, last + 1):
-                    while start[k + 1] < x:
-                        k += 1
-                    distance = math.sqrt(value[k] + (x - place[k]) ** 2)
-                    stars[y, x, 0] = distance
-                    greatest_of[label] = max(greatest_of[label], distance)
-            else:
-                stars[y, first : last + 1, 0] = 0
-            first = last + 1
-    for y in range(height):
-        for x in range(width):
-            if labels[y, x] > 0:
-                stars[y, x, 0] = stars[y, x, 0] / (greatest_of[labels[y, x]] + 1e-10)
-
-
-class StarTarget:
+class StarTarget(ObjectTarget):
     """Object probability and star distances, `star_targets`; the probability is -1 where ignored."""
 
-    dtype = np.float32
-
     def __init__(self, rays: int, grid: int, ignored: int | None = None) -> None:
-        self.channels, self.grid, self._rays, self._ignored = 1 + rays, grid, rays, ignored
-
-    def of_image(self, mask: np.ndarray) -> np.ndarray:
-        return label_image(mask, self._ignored)
+        super().__init__(1 + rays, 0, ignored, grid)
 
     def of_patch(self, kept: np.ndarray, matrix: Matrix) -> np.ndarray:
-        target = star_targets(without_ignored(kept), self._rays, self.grid)
+        target = star_targets(without_ignored(kept), self.channels - 1, self.grid)
         target[kept[:: self.grid, :: self.grid] == IGNORED_LABEL, 0] = -1
         return target
-
-    def ignore(self, target: np.ndarray, rows: int, columns: int) -> None:
-        target[: rows // self.grid, :, 0] = -1
-        target[:, : columns // self.grid, 0] = -1
-
-    def counts(self, kept: Sequence[np.ndarray]) -> np.ndarray:
-        return np.zeros(0, np.int64)
 
 
 def grid_side(grid: Any) -> int:

@@ -12,6 +12,7 @@ from bmzpack.measure.geometry import Geometry, measure
 from bmzpack.measure.keras_graph import operation_of
 from kerazoo.models.counting import Count, count
 from kerazoo.models.entry import Model
+from kerazoo.models.registry import family_of_model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,8 +55,9 @@ def build_network(entry: Model) -> BuiltNetwork:
         return BuiltNetwork(model, count(model), None)
     # 31 million random numbers would not change what is counted.
     with keras.StatelessScope(initialize_variables=False):
-        model = entry.build(input_shape=tuple(side or entry.card.size for side in shape))
-        geometry = measure(entry.build()) if None in shape else None
+        family = family_of_model(entry.name)
+        model = family.image_network(entry.build(input_shape=tuple(side or entry.card.size for side in shape)))
+        geometry = measure(family.image_network(entry.build())) if None in shape else None
         return BuiltNetwork(model, count(model), geometry)
 
 

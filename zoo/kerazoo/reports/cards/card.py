@@ -107,7 +107,7 @@ def figure_title(entry: Model) -> str:
 def _overview(entry: Model, network: BuiltNetwork | None) -> str:
     rows = [("gives", TASKS[entry.task])]
     if network:
-        rows.append(("parameters", f"{network.count.parameters:,}"))
+        rows.append(("parameters", f"{entry.parameters:,}"))
         counted = [("units", network.count.units), ("connections", network.count.connections)]
         counted.append(("multiply-adds", network.count.multiply_adds))
         rows += [(name, f"{_large(number)} for {_example(network)}") for name, number in counted]

@@ -12,11 +12,9 @@ import yaml
 from bmzpack.errors import UserError
 from bmzpack.files import new_file
 from bmzpack.measure.geometry import measure
-from kerazoo.config import Config
 from kerazoo.data.normalise import fit_normalisation
-from kerazoo.models.configure import family_of, make_config
-from kerazoo.models.family import Converted
-from kerazoo.models.recipe import Recipe, TileGeometry
+from kerazoo.models.configure import make_config
+from kerazoo.models.recipe import TileGeometry, make_recipe
 from kerazoo.models.registry import families
 from kerazoo.runs.environment import describe_environment
 from kerazoo.runs.run import Run
@@ -68,31 +66,18 @@ def convert(
         raise UserError(f"{checkpoint} lies in {folder}, which would be replaced: choose another name with -o.")
     converted = known[kind].convert(checkpoint, channels)
     config, network = make_config(converted.content), converted.network
+    geometry = TileGeometry(**dataclasses.asdict(measure(network)), grid=converted.grid)
+    normalisation = fit_normalisation(config.normalisation, [])
+    recipe = make_recipe(config, known[kind], normalisation, geometry, converted.scale)
     with new_file(folder, overwrite) as temporary:
         temporary.mkdir()
         run = Run(temporary)
         content = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         (temporary / "config.yaml").write_text(content, encoding="utf-8")
         network.save(run.model_path)
-        run.write("recipe", _recipe(config, converted).model_dump(mode="json"))
+        run.write("recipe", recipe.model_dump(mode="json"))
         run.write("environment", describe_environment("float32", 1))
         run.write("record", {"parameters": network.count_params(), "converted_from": checkpoint.name})
         if folder.exists():
             shutil.rmtree(folder)
     return Run(folder)
-
-
-def _recipe(config: Config, converted: Converted) -> Recipe:
-    geometry = TileGeometry(**dataclasses.asdict(measure(converted.network)), grid=converted.grid)
-    return Recipe(
-        model=config.model.name,
-        task="instances",
-        channels=config.data.channels,
-        channel_names=[f"channel{number}" for number in range(config.data.channels)],
-        classes=family_of(config).channel_names(config),
-        targets=str(config.targets.kind),
-        scale=converted.scale,
-        normalisation=fit_normalisation(config.normalisation, []),
-        decoding=config.decoding,
-        geometry=geometry,
-    )

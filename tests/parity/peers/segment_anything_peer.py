@@ -1,0 +1,134 @@
+"""The official Segment Anything: embeddings, prompted masks and automatic masks of a checkpoint."""
+
+import warnings
+
+import numpy as np
+import torch
+from torchvision_operators import declare
+
+warnings.simplefilter("ignore")
+declare()
+
+from functools import partial  # noqa: E402
+
+from segment_anything import modeling, sam_model_registry  # noqa: E402
+
+torch.set_num_threads(2)
+
+
+def checkpoint(given):
+    """Write a checkpoint of random weights, the position tables too, which are zeros as built."""
+    torch.manual_seed(int(given["seed"]))
+    network = _network(given)
+    with torch.no_grad():
+        for name, tensor in network.named_parameters():
+            if "pos" in name or "bias" in name:
+                tensor.normal_(std=0.05)
+    torch.save(network.state_dict(), str(given["path"]))
+    counts = {name: sum(tensor.numel() for tensor in part.parameters()) for name, part in network.named_children()}
+    return {name: np.asarray(count) for name, count in counts.items()}
+
+
+def predict(given):
+    """Embedding of an image at the network's size (y, x, 3), and masks and scores of prompts, of any kind or none."""
+    network = _network(given)
+    network.load_state_dict(torch.load(str(given["path"])))
+    network.eval()
+    with torch.no_grad():
+        image = torch.as_tensor(given["image"].transpose(2, 0, 1)[None], dtype=torch.float32)
+        embedding = network.image_encoder(image)
+        points = (torch.as_tensor(given["points"]), torch.as_tensor(given["labels"])) if "points" in given else None
+        boxes = torch.as_tensor(given["boxes"]) if "boxes" in given else None
+        masks = torch.as_tensor(given["masks"]) if "masks" in given else None
+        sparse, dense = network.prompt_encoder(points=points, boxes=boxes, masks=masks)
+        logits, scores = network.mask_decoder.predict_masks(
+            image_embeddings=embedding,
+            image_pe=network.prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+        )
+    return {"embedding": embedding[0].permute(1, 2, 0).numpy(), "masks": logits.numpy(), "scores": scores.numpy()}
+
+
+def _network(given):
+    """Of an official size, or of sizes given one by one."""
+    if "size" in given:
+        return sam_model_registry[str(given["size"])]()
+    sizes = {
+        name: int(given[name]) for name in ("image_size", "patch", "width", "depth", "heads", "window", "features")
+    }
+    side = sizes["image_size"] // sizes["patch"]
+    return modeling.Sam(
+        modeling.ImageEncoderViT(
+            img_size=sizes["image_size"],
+            patch_size=sizes["patch"],
+            embed_dim=sizes["width"],
+            depth=sizes["depth"],
+            num_heads=sizes["heads"],
+            out_chans=sizes["features"],
+            norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
+            use_rel_pos=True,
+            window_size=sizes["window"],
+            global_attn_indexes=tuple(given["global_blocks"].tolist()),
+        ),
+        modeling.PromptEncoder(
+            embed_dim=sizes["features"],
+            image_embedding_size=(side, side),
+            input_image_size=(sizes["image_size"], sizes["image_size"]),
+            mask_in_chans=16,
+        ),
+        modeling.MaskDecoder(
+            transformer_dim=sizes["features"],
+            transformer=modeling.TwoWayTransformer(
+                depth=2, embedding_dim=sizes["features"], mlp_dim=int(given["hidden"]), num_heads=8
+            ),
+            iou_head_hidden_dim=sizes["features"],
+        ),
+    )
+
+
+def masks(given):
+    """Masks of an image (y, x, 3) of any size, uint8, by `SamPredictor`: logits at the image's size, and scores."""
+    from segment_anything import SamPredictor
+
+    network = _network(given)
+    network.load_state_dict(torch.load(str(given["path"])))
+    predictor = SamPredictor(network.eval())
+    predictor.set_image(given["image"])
+    results = [
+        predictor.predict(
+            point_coords=given["points"][place] if "points" in given else None,
+            point_labels=given["labels"][place] if "points" in given else None,
+            box=given["boxes"][place] if "boxes" in given else None,
+            multimask_output=bool(given["several"]),
+            return_logits=True,
+        )
+        for place in range(int(given["count"]))
+    ]
+    return {
+        "logits": np.stack([result[0] for result in results]),
+        "scores": np.stack([result[1] for result in results]),
+    }
+
+
+def automatic(given):
+    """What `SamAutomaticMaskGenerator` finds: masks, scores, stability, boxes (x, y, width, height)."""
+    from segment_anything import SamAutomaticMaskGenerator
+
+    network = _network(given)
+    network.load_state_dict(torch.load(str(given["path"])))
+    generator = SamAutomaticMaskGenerator(
+        network.eval(),
+        points_per_side=int(given["points_per_side"]),
+        pred_iou_thresh=float(given["score_threshold"]),
+        stability_score_thresh=float(given["stability_threshold"]),
+        box_nms_thresh=float(given["box_overlap"]),
+        min_mask_region_area=int(given["minimum_region"]),
+    )
+    found = generator.generate(given["image"])
+    return {
+        "masks": np.stack([mask["segmentation"] for mask in found]),
+        "scores": np.array([mask["predicted_iou"] for mask in found]),
+        "stability": np.array([mask["stability_score"] for mask in found]),
+        "boxes": np.array([mask["bbox"] for mask in found]),
+    }

@@ -1,0 +1,82 @@
+"""Segment Anything against the official package: parameters, embeddings, masks and scores of every kind of prompt."""
+
+import numpy as np
+import pytest
+
+from kerazoo.files.torch_file import read_torch_file
+from kerazoo.models.sam.checkpoint import assign_decoder, assign_encoder
+from kerazoo.models.sam.encoder import vision_transformer
+from kerazoo.models.sam.mask_decoder import mask_decoder
+from kerazoo.models.sam.prompts import joined
+
+SMALL = {
+    "image_size": 128,
+    "patch": 8,
+    "width": 64,
+    "depth": 3,
+    "heads": 4,
+    "window": 6,
+    "features": 64,
+    "hidden": 96,
+    "global_blocks": (1,),
+}
+SIDE = SMALL["image_size"] // SMALL["patch"]
+
+
+@pytest.fixture
+def networks(peer, tmp_path):
+    """A checkpoint with random position tables, and the same networks of ours."""
+    path = tmp_path / "small.pth"
+    peer("segment_anything")("checkpoint", path=path, seed=1, **SMALL)
+    encoder = vision_transformer(**{name: value for name, value in SMALL.items() if name != "hidden"})
+    decoder = mask_decoder(SIDE, SMALL["image_size"], SMALL["features"], hidden=SMALL["hidden"])
+    tensors = read_torch_file(path)
+    assign_encoder(encoder, tensors, path)
+    assign_decoder(decoder, tensors, path)
+    assert not tensors
+    return path, encoder, decoder
+
+
+def prompts(kind):
+    """Prompts of two objects as the official package takes them."""
+    points = np.array([[[20.0, 30.0], [90.5, 64.0]], [[5.0, 120.0], [64.0, 64.0]]], np.float32)
+    labels = np.array([[1, 0], [1, 1]], np.float32)
+    boxes = np.array([[10, 12, 60.5, 70], [0, 30, 127, 128]], np.float32)
+    masks = np.random.default_rng(3).normal(size=(2, 1, 4 * SIDE, 4 * SIDE)).astype(np.float32)
+    return {
+        "points": {"points": points, "labels": labels},
+        "boxes": {"boxes": boxes},
+        "points and boxes": {"points": points, "labels": labels, "boxes": boxes},
+        "masks": {"masks": masks},
+        "all": {"points": points, "labels": labels, "boxes": boxes, "masks": masks},
+        "none": {},
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["points", "boxes", "points and boxes", "masks", "all", "none"])
+def test_masks_and_scores_are_those_of_the_official_package(networks, peer, kind):
+    path, encoder, decoder = networks
+    image = np.random.default_rng(2).normal(size=(128, 128, 3)).astype(np.float32)
+    given = prompts(kind)
+    theirs = peer("segment_anything")("predict", path=path, image=image, **SMALL, **given)
+    embedding = np.asarray(encoder(image[None]))
+    np.testing.assert_allclose(embedding[0], theirs["embedding"], atol=1e-4)
+    count = len(theirs["masks"])
+    points, labels = joined(given.get("points"), given.get("labels"), given.get("boxes"), count)
+    inputs = {
+        "embedding": embedding,
+        "points": points,
+        "labels": labels,
+        "prompt_masks": given.get("masks", np.zeros((count, 1, 4 * SIDE, 4 * SIDE), "f")).transpose(0, 2, 3, 1),
+        "has_mask": np.full((count, 1), float("masks" in given), np.float32),
+    }
+    masks, scores = (np.asarray(output) for output in decoder(inputs))
+    print(
+        kind,
+        np.abs(embedding[0] - theirs["embedding"]).max(),
+        np.abs(masks - theirs["masks"]).max(),
+        np.abs(masks).max(),
+        np.abs(scores - theirs["scores"]).max(),
+    )
+    np.testing.assert_allclose(masks, theirs["masks"], atol=1e-4)
+    np.testing.assert_allclose(scores, theirs["scores"], atol=1e-5)

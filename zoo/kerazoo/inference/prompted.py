@@ -1,0 +1,138 @@
+"""Asking a trained network for the objects of an image, by points, boxes or masks."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bmzpack.errors import UserError
+from bmzpack.files import new_file, refuse_existing
+from kerazoo.files.pairs import stem_of
+from kerazoo.files.prompts import Prompts, read_prompts
+from kerazoo.files.read import Stack
+from kerazoo.files.write import create_tiff, label_dtype
+from kerazoo.inference.network import compiled
+from kerazoo.inference.source import open_source
+from kerazoo.models.registry import family_of_kind
+from kerazoo.runs.run import Run
+
+
+class PromptedPredictor:
+    """A trained network that answers prompts, for raw images.
+
+    Parameters
+    ----------
+    source
+        A run, or its folder.
+
+    Raises
+    ------
+    UserError
+        There is no such run, or its network does not answer prompts.
+    """
+
+    def __init__(self, source: Run | str | os.PathLike[str]) -> None:
+        network, self.recipe = open_source(source)
+        self.family = family_of_kind(self.recipe.targets)
+        if not self.family.answers_prompts:
+            raise UserError(f"{source} ({self.recipe.model}) does not answer prompts: leave --points and --boxes out.")
+        self._network = self.family.prompted(network, compiled)
+
+    def embed(self, image: np.ndarray) -> Any:
+        """The embedding of a raw image (y, x, channel); it is computed once, and asked as often as needed.
+
+        Returns
+        -------
+        kerazoo.models.sam.prompted.Embedding
+            It can be saved and loaded.
+        """
+        offset, scale = self.recipe.normalisation.offset_and_scale(image)
+        return self._network.embed(((image - offset) / scale).astype(np.float32))
+
+    def masks(self, embedding: Any, prompts: Prompts, *, several: bool = False) -> list[list[Any]]:
+        """Masks of the objects that are asked for, see `kerazoo.models.sam.prompted.Mask`; one each, or three."""
+        found = self._network.masks(embedding, prompts.points, prompts.labels, prompts.boxes, several=several)
+        return list(found)
+
+
+def label_image_of(masks: Sequence[Any], shape: tuple[int, int]) -> np.ndarray:
+    """A label image of masks: object n is n + 1, and where objects overlap the one with the better score is seen.
+
+    Parameters
+    ----------
+    masks
+        One `kerazoo.models.sam.prompted.Mask` per object.
+    shape
+        Height and width of the image.
+
+    Returns
+    -------
+    numpy.ndarray
+        int32 (y, x).
+    """
+    labels = np.zeros(shape, np.int32)
+    for number in np.argsort([mask.score for mask in masks], kind="stable"):
+        mask = masks[number]
+        labels[mask.rows, mask.columns][mask.inside] = number + 1
+    return labels
+
+
+def predict_prompted(
+    predictor: PromptedPredictor,
+    image: Path,
+    stack: Stack,
+    output: Path,
+    points: str | os.PathLike[str] | None,
+    boxes: str | os.PathLike[str] | None,
+    overwrite: bool,
+) -> list[Path]:
+    """Write the objects of one image that prompts ask for.
+
+    Parameters
+    ----------
+    predictor
+        Of a run.
+    image, stack
+        The file, opened; one plane.
+    output
+        Folder for the label image `NAME.tif`, in which the objects have the numbers of their prompts, and the table
+        `NAME_objects.csv` with their predicted scores and areas in pixels.
+    points, boxes
+        Tables, see `kerazoo.files.prompts.read_prompts`.
+    overwrite
+        Whether existing results may be replaced.
+
+    Raises
+    ------
+    UserError
+        The image has several planes, a table cannot be used, or a result exists.
+    """
+    if stack.leading_shape:
+        raise UserError(f"{image} has several planes; prompts are for one: save the plane as a file of its own.")
+    size = stack.pixel_size[1] if stack.pixel_size else None
+    prompts = read_prompts(points, boxes, stack.plane_shape[:2], size)
+    written = [output / (stem_of(image) + suffix) for suffix in (".tif", "_objects.csv")]
+    for path in written:
+        if path.resolve() == image.resolve():
+            raise UserError(f"{path} is the image to be predicted: choose another output folder with -o.")
+        refuse_existing(path, overwrite)
+    (plane,) = stack.planes()
+    masks = [found for (found,) in predictor.masks(predictor.embed(plane), prompts)]
+    labels = label_image_of(masks, plane.shape[:2])
+    table = io.StringIO()
+    rows = csv.writer(table)
+    rows.writerow(["object", "score", "area"])
+    rows.writerows(
+        [number, f"{mask.score:.4f}", np.count_nonzero(mask.inside)] for number, mask in enumerate(masks, start=1)
+    )
+    with new_file(written[0], overwrite) as first, new_file(written[1], overwrite) as second:
+        dtype = label_dtype(int(labels.max()))
+        create_tiff(first, "YX", labels.shape, dtype, stack.pixel_size, stack.metadata)[...] = labels
+        second.write_text(table.getvalue(), encoding="utf-8")
+    return written

@@ -1,0 +1,40 @@
+"""Segment Anything: what the registry, cards, bundles and reports say."""
+
+from __future__ import annotations
+
+from kerazoo.models.entry import Card, InputSizes, Model
+
+WINDOW = 256
+"""Side in pixels of the part of an image that the prompts of `sam_tiny` refer to."""
+
+MODELS = (
+    Model(
+        name="sam_tiny",
+        title="Segment Anything, small",
+        task="instances",
+        builder="kerazoo.models.sam.network:sam_tiny",
+        parameters=1_353_383,
+        paper="Kirillov et al. 2023",
+        citation="Kirillov et al. (2023), Segment Anything",
+        doi="10.1109/ICCV51070.2023.00371",
+        purpose="Single objects, each from a point, a box or a mask; and all objects at once. Small enough to be "
+        "trained without a GPU.",
+        limits=(
+            "It knows what it was trained on, and nothing else.",
+            "A prompt is for objects that lie within 256 x 256 pixels.",
+        ),
+        sizes=InputSizes(minimum=8, step=8),
+        card=Card(
+            output="the foreground, the distance to the centre of the object and to its boundary, between 0 and 1.",
+        ),
+        output="maps",
+        targets="prompts",
+    ),
+)
+
+OUTPUT = "Foreground, distance to the centre, distance to the boundary"
+USE = (
+    "Each pixel gets the probability that it lies in an object, its distance to the centre of the object divided by "
+    "the largest one, and 1 minus its distance to the object's boundary divided by the largest one. Objects are found "
+    "by `kerazoo predict`, or in another program by a watershed from seeds where both distances are below 0.5."
+)

@@ -1,0 +1,136 @@
+"""The image encoder of Segment Anything: a vision transformer with windows (Li et al. 2022, ViTDet)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from kerazoo.models.sam.layers import gelu, relative_positions, table
+
+ops: Any = keras.ops
+
+EPSILON = 1e-6
+"""Of all layer normalisation of the encoder."""
+
+
+def vision_transformer(
+    image_size: int = 1024,
+    channels: int = 3,
+    patch: int = 16,
+    width: int = 768,
+    depth: int = 12,
+    heads: int = 12,
+    global_blocks: tuple[int, ...] = (2, 5, 8, 11),
+    window: int = 14,
+    features: int = 256,
+    low_rank: int = 0,
+) -> keras.Model:
+    """An image encoder of fixed size.
+
+    Parameters
+    ----------
+    image_size
+        Side of the images in pixels.
+    channels
+        Of the images.
+    patch
+        Side in pixels of what becomes one token.
+    width, depth, heads
+        Of the transformer: features of a token, blocks, heads of the attention.
+    global_blocks
+        Blocks in which every token attends to all; in the others to those of its window.
+    window
+        Side of the windows in tokens.
+    features
+        Channels of the embedding.
+    low_rank
+        Rank of trainable changes of the queries and values (Hu et al. 2022, LoRA); 0: none.
+
+    Returns
+    -------
+    keras.Model
+        From `raw` (batch, image_size, image_size, channel) to the embedding (batch, image_size / patch,
+        image_size / patch, features). Of the size `vit_b` 89,670,912 parameters.
+    """
+    inputs = keras.Input((image_size, image_size, channels), name="raw")
+    side = image_size // patch
+    x = layers.Conv2D(width, patch, strides=patch, name="patch_embedding")(inputs)
+    positions = table(x, np.arange(side * side).reshape(side, side), side * side, width, "position_embedding")
+    x = x + positions
+    for number in range(depth):
+        size = side if number in global_blocks else window
+        x = _block(x, width, heads, size, low_rank, f"block{number}")
+    x = layers.Conv2D(features, 1, use_bias=False, name="neck_convolution1")(x)
+    x = layers.LayerNormalization(epsilon=EPSILON, name="neck_norm1")(x)
+    x = layers.Conv2D(features, 3, padding="same", use_bias=False, name="neck_convolution2")(x)
+    x = layers.LayerNormalization(epsilon=EPSILON, name="neck_norm2")(x)
+    return keras.Model(inputs, x, name="image_encoder")
+
+
+def _block(x: Any, width: int, heads: int, size: int, low_rank: int, name: str) -> Any:
+    side = x.shape[1]
+    y = layers.LayerNormalization(epsilon=EPSILON, name=f"{name}_norm1")(x)
+    if size == side:
+        y = _attention(y, width, heads, low_rank, f"{name}_attention")
+    else:
+        y = _merged(_attention(_windows(y, size), width, heads, low_rank, f"{name}_attention"), side)
+    x = x + y
+    y = layers.LayerNormalization(epsilon=EPSILON, name=f"{name}_norm2")(x)
+    y = gelu(layers.Dense(4 * width, name=f"{name}_mlp1")(y))
+    return x + layers.Dense(width, name=f"{name}_mlp2")(y)
+
+
+def _windows(x: Any, size: int) -> Any:
+    """Cut (batch, side, side, feature) into windows (batch * windows, size, size, feature), padded with zeros."""
+    side, width = x.shape[1], x.shape[-1]
+    count = -(-side // size)
+    room = count * size - side
+    x = ops.pad(x, ((0, 0), (0, room), (0, room), (0, 0)))
+    x = ops.reshape(x, (-1, count, size, count, size, width))
+    return ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, size, size, width))
+
+
+def _merged(x: Any, side: int) -> Any:
+    """The opposite of `_windows`."""
+    size, width = x.shape[1], x.shape[-1]
+    count = -(-side // size)
+    x = ops.transpose(ops.reshape(x, (-1, count, count, size, size, width)), (0, 1, 3, 2, 4, 5))
+    return ops.reshape(x, (-1, count * size, count * size, width))[:, :side, :side]
+
+
+def _attention(x: Any, width: int, heads: int, low_rank: int, name: str) -> Any:
+    """Attention with relative positions along y and x (Li et al. 2022, MViTv2), (batch, side, side, feature)."""
+    side, depth = x.shape[1], width // heads
+    tokens = side * side
+    together = layers.Dense(3 * width, name=f"{name}_qkv")(x)
+    if low_rank:
+        together = together + _low_rank(x, width, low_rank, name)
+    together = ops.reshape(together, (-1, tokens, 3, heads, depth))
+    q, k, v = (ops.transpose(together[:, :, part], (0, 2, 1, 3)) for part in range(3))
+    square = ops.reshape(q, (-1, heads, side, side, depth))
+    places = relative_positions(side)
+    along_y = table(x, places, 2 * side - 1, depth, f"{name}_positions_y")
+    along_x = table(x, places, 2 * side - 1, depth, f"{name}_positions_x")
+    by_y = ops.einsum("bnhwd,hkd->bnhwk", square, along_y)
+    by_x = ops.einsum("bnhwd,wkd->bnhwk", square, along_x)
+    scores = ops.reshape(
+        ops.matmul(q * depth**-0.5, ops.transpose(k, (0, 1, 3, 2))), (-1, heads, side, side, side, side)
+    )
+    scores = scores + by_y[..., None] + by_x[..., None, :]
+    weights = ops.softmax(ops.reshape(scores, (-1, heads, tokens, tokens)))
+    x = ops.transpose(ops.matmul(weights, v), (0, 2, 1, 3))
+    return layers.Dense(width, name=f"{name}_projection")(ops.reshape(x, (-1, side, side, width)))
+
+
+def _low_rank(x: Any, width: int, rank: int, name: str) -> Any:
+    """Changes of queries and values, of the shape of all three; zero at the beginning."""
+    q, v = (
+        layers.Dense(width, use_bias=False, kernel_initializer="zeros", name=f"{name}_{part}_up")(
+            layers.Dense(rank, use_bias=False, kernel_initializer="he_uniform", name=f"{name}_{part}_down")(x)
+        )
+        for part in ("q", "v")
+    )
+    return ops.concatenate([q, ops.zeros_like(q), v], axis=-1)
