@@ -1,6 +1,5 @@
 """Scores of prompts: what a perfect and a stubborn network get."""
 
-import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,12 +12,9 @@ from kerazoo.evaluation.prompts import score_prompts
 from kerazoo.files.pairs import pairs_of
 
 
-@dataclasses.dataclass
-class Answer:
-    inside: np.ndarray
-    score: float
-    rows: slice = slice(0, 60)
-    columns: slice = slice(0, 80)
+def mask_of(inside, score):
+    """A mask as `kerazoo.models.sam.prompted` gives it, for the whole image."""
+    return SimpleNamespace(inside=inside, score=score, rows=slice(0, 60), columns=slice(0, 80))
 
 
 @pytest.fixture
@@ -37,7 +33,7 @@ def network(answer):
     def masks(embedding, prompts, *, several=False):
         points = 0 if prompts.points is None else prompts.points.shape[1]
         found = [answer(number, points, prompts) for number in range(prompts.count)]
-        worse = Answer(np.zeros((60, 80), bool), -1.0)
+        worse = mask_of(np.zeros((60, 80), bool), -1.0)
         return [[worse, one, worse] if several else [one] for one in found]
 
     return SimpleNamespace(embed=lambda image: image, masks=masks)
@@ -56,7 +52,7 @@ def test_a_perfect_network(data):
             x, y = prompts.points[number, 0].astype(int)
             assert truth[number][y, x]
             seen.append(prompts.labels[number].tolist())
-        return Answer(truth[number], 0.9)
+        return mask_of(truth[number], 0.9)
 
     scores = score_prompts(network(answer), pairs_of(config), config)
     assert scores == {"box": 1.0, "point": 1.0, "corrected": [1.0, 1.0, 1.0], "objects": 2}
@@ -71,7 +67,7 @@ def test_corrections_point_where_it_is_wrong(data):
     def answer(number, count, prompts):
         if prompts.points is not None and number == 0 and count > 1:
             points.append((prompts.points[0, -1], prompts.labels[0, -1]))
-        return Answer(labels > 0, 0.5)  # both objects, whatever is asked
+        return mask_of(labels > 0, 0.5)  # both objects, whatever is asked
 
     scores = score_prompts(network(answer), pairs_of(config), config)
     areas = [np.count_nonzero(labels == label) for label in (4, 9)]
