@@ -1,13 +1,21 @@
 """Segment Anything against the official package: parameters, embeddings, masks and scores of every kind of prompt."""
 
+import cv2
 import numpy as np
 import pytest
 
 from kerazoo.files.torch_file import read_torch_file
+from kerazoo.inference.network import compiled
+from kerazoo.models.sam.automatic import automatic_masks
 from kerazoo.models.sam.checkpoint import assign_decoder, assign_encoder
 from kerazoo.models.sam.encoder import vision_transformer
 from kerazoo.models.sam.mask_decoder import mask_decoder
+from kerazoo.models.sam.network import whole
+from kerazoo.models.sam.prompted import PromptedNetwork
 from kerazoo.models.sam.prompts import joined
+
+MEAN, DEVIATION = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
+"""Of red, green and blue, by which the official package normalises."""
 
 SMALL = {
     "image_size": 128,
@@ -80,3 +88,52 @@ def test_masks_and_scores_are_those_of_the_official_package(networks, peer, kind
     )
     np.testing.assert_allclose(masks, theirs["masks"], atol=1e-4)
     np.testing.assert_allclose(scores, theirs["scores"], atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(90, 140), (128, 128), (300, 211)])
+@pytest.mark.parametrize("kind", ["points", "boxes", "points and boxes"])
+def test_images_of_any_shape(networks, peer, shape, kind):
+    """As by `SamPredictor`: enlarged or reduced, padded, and brought back; several objects in one call."""
+    path, encoder, decoder = networks
+    image = np.random.default_rng(5).integers(0, 256, (*shape, 3), np.uint8)
+    image = cv2.GaussianBlur(image, (0, 0), 5)
+    given = dict(prompts(kind))
+    scale = np.array([shape[1], shape[0]]) / 128
+    if "points" in given:
+        given["points"] = (given["points"] * scale).astype(np.float32)
+    if "boxes" in given:
+        given["boxes"] = (given["boxes"] * np.tile(scale, 2)).astype(np.float32)
+    asked = PromptedNetwork(whole(encoder.inputs[0], encoder.outputs[0], decoder, None, "small"), compiled)
+    embedding = asked.embed(image, MEAN, DEVIATION)
+    for several in (False, True):
+        theirs = peer("segment_anything")("masks", path=path, image=image, several=several, count=2, **SMALL, **given)
+        ours = list(asked.masks(embedding, **given, several=several))
+        logits = np.stack([[mask.logits for mask in masks] for masks in ours])
+        scores = np.array([[mask.score for mask in masks] for masks in ours])
+        np.testing.assert_allclose(logits, theirs["logits"], atol=1e-4)
+        np.testing.assert_allclose(scores, theirs["scores"], atol=1e-5)
+
+
+@pytest.mark.parametrize("region", [0, 60])
+def test_automatic_masks(networks, peer, region):
+    path, encoder, decoder = networks
+    image = cv2.GaussianBlur(np.random.default_rng(7).integers(0, 256, (120, 150, 3), np.uint8), (0, 0), 4)
+    settings = {
+        "points_per_side": 8,
+        "score_threshold": 0.0,
+        "stability_threshold": 0.0,
+        "box_overlap": 0.7,
+        "minimum_region": region,
+    }
+    theirs = peer("segment_anything")("automatic", path=path, image=image, **SMALL, **settings)
+    asked = PromptedNetwork(whole(encoder.inputs[0], encoder.outputs[0], decoder, None, "small"), compiled)
+    ours = automatic_masks(asked, asked.embed(image, MEAN, DEVIATION), **settings)
+    assert len(ours) == len(theirs["masks"])
+    for mask, inside, score, stability in zip(
+        ours, theirs["masks"], theirs["scores"], theirs["stability"], strict=True
+    ):
+        found = np.zeros(image.shape[:2], bool)
+        found[mask.rows, mask.columns] = mask.inside
+        np.testing.assert_array_equal(found, inside)
+        assert mask.score == pytest.approx(score, abs=1e-5)
+        assert mask.stability == pytest.approx(stability, abs=1e-4)

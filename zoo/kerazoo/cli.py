@@ -147,6 +147,8 @@ def evaluate(
     _print_classes(result.get("per_class", {}))
     if "confusion" in result:
         _print_confusion(list(result["per_class"]), result["confusion"])
+    if result.get("prompts"):
+        _print_prompts(result["prompts"])
     for sentence in remarks(result):
         typer.echo(sentence, err=True)
 
@@ -370,6 +372,18 @@ def _print_confusion(classes: list[str], counts: list[list[int]]) -> None:
     table = Table("is, taken for", *classes, title="confusion")
     for name, row in zip(classes, counts, strict=True):
         table.add_row(name, *map(str, row))
+    Console().print(table)
+
+
+def _print_prompts(prompts: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("prompts for every object", "mean intersection over union")
+    table.add_row("a box", f"{prompts['box']:.4f}")
+    table.add_row("a point", f"{prompts['point']:.4f}")
+    for number, value in enumerate(prompts["corrected"], start=1):
+        table.add_row(f"a point and {number} corrected", f"{value:.4f}")
     Console().print(table)
 
 

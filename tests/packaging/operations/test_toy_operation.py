@@ -15,48 +15,51 @@ from keras import layers
 
 HERE = Path(__file__).parent
 PROGRAM = """
-import sys
+import os
 from typer.testing import CliRunner
 import toy_operation
-toy_operation.register(getattr(toy_operation, sys.argv[1]))
 from bmzpack.cli import app
-for words in (
-    ["pack", "model.keras", "model.yaml", "-o", "bundle.zip", "--formats", "keras_v3,tensorflow_saved_model_bundle"],
-    ["check", "bundle.zip", "--json", "check.json"],
-):
-    result = CliRunner().invoke(app, words)
-    assert result.exit_code in (0, 1), result.output  # ilastik needs torch
+for operation in (toy_operation.ToySigmoid, toy_operation.ToySigmoidInGraph):
+    toy_operation.register(operation)
+    os.mkdir(operation.__name__)
+    bundle = f"{operation.__name__}/bundle.zip"
+    formats = "keras_v3,tensorflow_saved_model_bundle"
+    for words in (
+        ["pack", "model.keras", "model.yaml", "-o", bundle, "--formats", formats],
+        ["check", bundle, "--json", f"{operation.__name__}/check.json"],
+    ):
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code in (0, 1), result.output  # ilastik needs torch
 """
 
 
-@pytest.fixture
-def folder(tmp_path):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Bundles of a network with either operation, made in a process of their own."""
+    folder = tmp_path_factory.mktemp("operations")
     raw = keras.Input((None, None, 1), name="raw")
-    keras.Model(raw, layers.Conv2D(2, 3, padding="same", name="probability")(raw)).save(tmp_path / "model.keras")
-    np.save(tmp_path / "image.npy", np.random.default_rng(0).normal(size=(80, 70)).astype(np.float32))
-    (tmp_path / "model.yaml").write_text(
+    keras.Model(raw, layers.Conv2D(2, 3, padding="same", name="probability")(raw)).save(folder / "model.keras")
+    np.save(folder / "image.npy", np.random.default_rng(0).normal(size=(80, 70)).astype(np.float32))
+    (folder / "model.yaml").write_text(
         "name: A convolution\ninputs: [{test_image: image.npy, preprocessing: [sigmoid]}]\n"
     )
-    return tmp_path
-
-
-def packed(operation, folder):
-    """What rdf.yaml says of the input, README.md, and the report of the check.
-
-    All of it in a process in which the operation is registered before anything else is imported.
-    """
     path = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", ""), *sys.path])
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, operation],
+        [sys.executable, "-c", PROGRAM],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": path},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    with zipfile.ZipFile(folder / "bundle.zip") as archive:
+    return folder
+
+
+def packed(operation, folder):
+    """What rdf.yaml says of the input, README.md, and the report of the check."""
+    with zipfile.ZipFile(folder / operation / "bundle.zip") as archive:
         rdf, readme = yaml.safe_load(archive.read("rdf.yaml")), archive.read("README.md").decode()
-    return rdf["inputs"][0], readme, json.loads((folder / "check.json").read_text())["consumers"]
+    return rdf["inputs"][0], readme, json.loads((folder / operation / "check.json").read_text())["consumers"]
 
 
 def places(verdict):

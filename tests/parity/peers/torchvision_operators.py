@@ -5,7 +5,8 @@ from torch import library as extension
 declared = extension.Library("torchvision", "DEF")
 
 
-def declare():
-    """Call this before what imports torchvision."""
+def declare(without=()):
+    """Call this before what imports torchvision; some may be declared elsewhere."""
     for operator in ("nms", "qnms", "roi_align", "roi_pool", "ps_roi_align", "ps_roi_pool", "deform_conv2d"):
-        declared.define(f"{operator}(Tensor a) -> Tensor")
+        if operator not in without:
+            declared.define(f"{operator}(Tensor a) -> Tensor")

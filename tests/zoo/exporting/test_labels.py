@@ -153,7 +153,7 @@ def test_what_cannot_hold_labels_is_refused(masks, tmp_path):
         )
     assert not list(tmp_path.iterdir())
     for form in ("labels", "raw"):
-        with pytest.raises(UserError, match="StarDist and Cellpose, but not of fields: leave --form out"):
+        with pytest.raises(UserError, match=r"stardist2d and cellpose2d.*, but not for fields: leave --form out"):
             labels_postprocessing(recipe_of("fields"), form)
 
 

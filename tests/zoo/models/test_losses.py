@@ -38,7 +38,9 @@ def test_each_family_has_a_loss_and_names_its_terms(name):
     annotation = "classes" if "classification" in {m.task for m in list_models() if m.name == name} else "labels"
     config = make_config({"model": {"name": name}, "data": {"annotation": annotation, "classes": ["a", "b"]}})
     family = family_of(config)
-    assert isinstance(family.loss(config, np.ones(2)), keras.losses.Loss)
+    loss = family.loss(config, np.ones(2))
+    for one in loss.values() if isinstance(loss, dict) else [loss]:
+        assert isinstance(one, keras.losses.Loss)
     terms = family.loss_terms(config)
     assert terms
     assert all(weight > 0 for weight in terms.values())

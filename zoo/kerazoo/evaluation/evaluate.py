@@ -12,9 +12,11 @@ from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
 from kerazoo.config import DataConfig
 from kerazoo.data.survey import survey
+from kerazoo.evaluation.prompts import score_prompts
 from kerazoo.evaluation.tasks import SCORING
 from kerazoo.files.pairs import Pair, annotation_of, pairs_of, sha256_of
 from kerazoo.inference.load import load_predictor
+from kerazoo.inference.prompted import PromptedPredictor
 from kerazoo.inference.without_network import is_without_network
 from kerazoo.models.recipe import Recipe
 from kerazoo.runs.run import Run
@@ -61,7 +63,8 @@ def evaluate(
         from 0.50 to 0.95; ``per_image``: ``id`` and scores of every
         image; ``trained_on``: how many of the images a run was trained on, None for what keeps no list of them. A score
         that is not defined is None. For a classifier see `kerazoo.evaluation.classification.class_summary`; patches are
-        cut out of annotated images as in its training; ``smaller_than_patch``: how many images were mirrored beyond
+        cut out of annotated images as in its training; for a run that answers prompts ``prompts``, see
+        `kerazoo.evaluation.prompts.score_prompts`; ``smaller_than_patch``: how many images were mirrored beyond
         their edges, as in prediction; ``without_patch``: of how many no patch has one class.
 
     Raises
@@ -85,6 +88,8 @@ def evaluate(
     pairs = pairs_of(data)
     scoring = SCORING[predictor.recipe.task]
     result = scoring.score(predictor, _shown(pairs, progress), data, str(masks or table))
+    if isinstance(source, Run) and predictor.family.answers_prompts:
+        result["prompts"] = score_prompts(PromptedPredictor(source), _shown(pairs, progress), data)
     result["trained_on"] = _trained_on(source, pairs) if isinstance(source, Run) else None
     if json is not None:
         with new_file(json, overwrite=overwrite) as path:

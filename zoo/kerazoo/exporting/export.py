@@ -50,7 +50,7 @@ def export(
     enlarge
         Of a patch classifier: whether the map is as large as the image, which ilastik needs.
     form
-        `friendly`: maps, as the programs' own plugins for objects take them. Of StarDist and Cellpose also `raw`: with
+        `friendly`: maps, as the programs' own plugins for objects take them. Of some networks also `raw`: with
         the operation of the zoo that makes labels in Python; and `labels`: the graph itself ends in the label image, as
         a saved model only.
     overwrite

@@ -9,9 +9,9 @@ from bmzpack.errors import UserError
 from bmzpack.operations.labels import LabelsPostprocessing
 from bmzpack.settings import validate
 from kerazoo.exporting.texts import LABELS, allowed, data_set_name, seen_size
-from kerazoo.models.family import LabelsEnding
+from kerazoo.models.family import Family, LabelsEnding
 from kerazoo.models.recipe import Recipe
-from kerazoo.models.registry import family_of_kind
+from kerazoo.models.registry import families, family_of_kind
 from kerazoo.models.shared.packed import channels_first
 from kerazoo.runs.run import Run
 
@@ -77,10 +77,10 @@ def labels_postprocessing(recipe: Recipe, form: str) -> LabelsPostprocessing:
 
 
 def _ending(recipe: Recipe, form: str) -> LabelsEnding:
-    family = family_of_kind(recipe.targets)
-    found = family.labels_in_graph(recipe) if form == "labels" else family.operation(recipe)
+    method = "labels_in_graph" if form == "labels" else "operation"
+    found = getattr(family_of_kind(recipe.targets), method)(recipe)
     if found is None:
-        raise UserError(
-            f"Labels can be made in bundles of StarDist and Cellpose, but not of {recipe.model}: leave --form out."
-        )
+        able = [other for other in families() if getattr(type(other), method) is not getattr(Family, method)]
+        names = " and ".join(model.name for other in able for model in other.models)
+        raise UserError(f"The form {form} is there for {names}, but not for {recipe.model}: leave --form out.")
     return found

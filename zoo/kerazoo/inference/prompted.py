@@ -53,7 +53,7 @@ class PromptedPredictor:
             It can be saved and loaded.
         """
         offset, scale = self.recipe.normalisation.offset_and_scale(image)
-        return self._network.embed(((image - offset) / scale).astype(np.float32))
+        return self._network.embed(image, offset, scale)
 
     def masks(self, embedding: Any, prompts: Prompts, *, several: bool = False) -> list[list[Any]]:
         """Masks of the objects that are asked for, see `kerazoo.models.sam.prompted.Mask`; one each, or three."""

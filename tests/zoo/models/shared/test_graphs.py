@@ -12,6 +12,9 @@ from kerazoo.examples.synthetic import write_nuclei
 from kerazoo.models.cellpose import graph as flow_graph
 from kerazoo.models.cellpose.decoding import fill_enclosed, find_flow_objects
 from kerazoo.models.cellpose.targets import flow_targets
+from kerazoo.models.sam import graph as map_graph
+from kerazoo.models.sam.decoding import objects_of_maps
+from kerazoo.models.sam.targets import map_targets
 from kerazoo.models.shared.label_graph import keep
 from kerazoo.models.shared.watershed import remove_small
 from kerazoo.models.stardist import graph as star_graph
@@ -177,3 +180,17 @@ def test_labels_are_numbered_without_gaps():
     labels = tf.constant([[0, 1, 2], [3, 4, 4]])
     kept = keep(labels, tf.constant([True, False, True, False, True]))
     assert kept.numpy().tolist() == [[0, 0, 1], [0, 2, 2]]
+
+
+@pytest.mark.parametrize("minimum_size", [0, 20])
+def test_maps_of_synthetic_nuclei(synthetic, minimum_size):
+    """The same labels, number for number; also where seeds are torn and meet others."""
+    random = np.random.default_rng(3)
+    for labels in [*synthetic, np.zeros((20, 30), np.int32)]:
+        noisy = map_targets(labels) + 2 * smooth(random, labels.shape, 1.2)
+        for maps in (map_targets(labels), noisy.astype(np.float32)):
+            expected = objects_of_maps(maps, 0.5, 0.5, minimum_size)
+            found = map_graph.find_objects(
+                tf.constant(maps[None]), threshold=0.5, seed_threshold=0.5, minimum_size=minimum_size
+            )
+            np.testing.assert_array_equal(np.asarray(found)[0, :, :, 0], expected)

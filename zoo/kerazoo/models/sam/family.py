@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bmzpack.errors import UserError
-from kerazoo.models.family import Family, Outputs
+from kerazoo.models.family import Family, LabelsEnding, Outputs
 from kerazoo.models.sam.about import MODELS, OUTPUT, USE, WINDOW
 from kerazoo.models.shared.tuning import minimum_sizes
 
@@ -137,6 +137,20 @@ class SegmentAnything(Family):
     def tuning(self, recipe: Recipe, median_area: float | None) -> tuple[str, dict[str, Sequence[float]]]:
         grid: dict[str, Sequence[float]] = {"threshold": THRESHOLDS, "seed_threshold": THRESHOLDS}
         return "ap_50_95", grid | minimum_sizes(median_area)
+
+    def labels_in_graph(self, recipe: Recipe) -> LabelsEnding:
+        from kerazoo.models.shared.packed import decoded_batch
+
+        decoding = recipe.decoding
+        arguments = {
+            "threshold": decoding.threshold,
+            "seed_threshold": decoding.seed_threshold,
+            "minimum_size": decoding.minimum_size,
+        }
+        function = "kerazoo.models.sam.graph:find_objects"
+        return LabelsEnding(
+            lambda output: decoded_batch(output, recipe, np.float32), function=function, arguments=arguments
+        )
 
     def decoding_in_words(self, recipe: Recipe) -> str:
         decoding = recipe.decoding

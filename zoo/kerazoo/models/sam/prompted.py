@@ -96,19 +96,24 @@ class PromptedNetwork:
         """Tokens of a window along y and x."""
         self._stride = 8 if self._size is None else self._size // self._side
 
-    def embed(self, image: np.ndarray) -> Embedding:
+    def embed(self, image: np.ndarray, offset: np.ndarray | float = 0.0, scale: np.ndarray | float = 1.0) -> Embedding:
         """The embedding of an image.
 
         Parameters
         ----------
         image
-            float32 (y, x, channel): normalised pixels.
+            (y, x, channel), any dtype.
+        offset, scale
+            What is taken off the pixels, and what they are then divided by, one number or one for each channel. An
+            image that is brought to the size of the network is normalised after that, and padded with zeros.
         """
         height, width = image.shape[:2]
-        scale = 1.0
+        factor = 1.0
         if self._size is not None:
-            scale = self._size / max(height, width)
-            image = _resized(image, (int(height * scale + 0.5), int(width * scale + 0.5)))
+            factor = self._size / max(height, width)
+            image = _resized(image, (int(height * factor + 0.5), int(width * factor + 0.5)))
+        image = ((image - offset) / scale).astype(np.float32)
+        if self._size is not None:
             room = [self._size - side for side in image.shape[:2]]
             image = np.pad(image, ((0, room[0]), (0, room[1]), (0, 0)))
         else:
@@ -118,7 +123,7 @@ class PromptedNetwork:
                 height + room[0], width + room[1], -1
             )
         (tokens,) = self._encode({"raw": image[None]}).values()
-        return Embedding(tokens[0], (height, width), scale)
+        return Embedding(tokens[0], (height, width), factor)
 
     def masks(
         self,
@@ -206,9 +211,10 @@ class PromptedNetwork:
 
 
 def _resized(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Bilinear, averaged where the image is reduced; each channel (y, x, channel) by itself."""
+    """Bilinear, averaged where the image is reduced; whole numbers stay whole, as in the official package."""
+    dtype = image.dtype if image.dtype == np.uint8 else np.float32
     channels = [
-        np.asarray(Image.fromarray(channel).resize((shape[1], shape[0]), Image.Resampling.BILINEAR))
-        for channel in np.moveaxis(image.astype(np.float32), -1, 0)
+        np.asarray(Image.fromarray(channel.astype(dtype)).resize((shape[1], shape[0]), Image.Resampling.BILINEAR))
+        for channel in np.moveaxis(image, -1, 0)
     ]
     return np.stack(channels, axis=-1)
