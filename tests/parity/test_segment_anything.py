@@ -128,7 +128,7 @@ def test_automatic_masks(networks, peer, region):
     theirs = peer("segment_anything")("automatic", path=path, image=image, **SMALL, **settings)
     asked = PromptedNetwork(whole(encoder.inputs[0], encoder.outputs[0], decoder, None, "small"), compiled)
     ours = automatic_masks(asked, asked.embed(image, MEAN, DEVIATION), **settings)
-    assert len(ours) == len(theirs["masks"])
+    assert len(ours) == len(theirs["masks"]) >= 20
     for mask, inside, score, stability in zip(
         ours, theirs["masks"], theirs["scores"], theirs["stability"], strict=True
     ):
