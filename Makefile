@@ -37,7 +37,7 @@ bench: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[bench]'
 	$(BIN)/python -m pytest -m bench -s
 
-PEERS := stardist cellpose omnipose
+PEERS := stardist cellpose omnipose segment_anything
 
 parity: install $(PEERS:%=.venv/parity/%/.installed)
 	$(BIN)/python -m pytest -m 'parity and not bench' tests/parity

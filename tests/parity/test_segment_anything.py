@@ -122,13 +122,13 @@ def test_automatic_masks(networks, peer, region):
         "points_per_side": 8,
         "score_threshold": 0.0,
         "stability_threshold": 0.0,
-        "box_overlap": 0.7,
+        "box_overlap": 0.995,  # masks of random weights fill the image
         "minimum_region": region,
     }
     theirs = peer("segment_anything")("automatic", path=path, image=image, **SMALL, **settings)
     asked = PromptedNetwork(whole(encoder.inputs[0], encoder.outputs[0], decoder, None, "small"), compiled)
     ours = automatic_masks(asked, asked.embed(image, MEAN, DEVIATION), **settings)
-    assert len(ours) == len(theirs["masks"])
+    assert len(ours) == len(theirs["masks"]) > 1
     for mask, inside, score, stability in zip(
         ours, theirs["masks"], theirs["scores"], theirs["stability"], strict=True
     ):

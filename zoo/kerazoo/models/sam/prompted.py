@@ -33,6 +33,12 @@ class Embedding:
     scale: float
     """By which the image was enlarged for the network."""
 
+    @property
+    def seen(self) -> tuple[int, int]:
+        """Height and width of what the network has seen of it, in pixels."""
+        height, width = (int(side * self.scale + 0.5) for side in self.shape)
+        return height, width
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write an `.npz` file."""
         with new_file(Path(path), overwrite=True) as temporary, temporary.open("wb") as file:
@@ -163,7 +169,9 @@ class PromptedNetwork:
         count = len(given[0]) if given else 1
         kept, kinds = joined(points, labels, boxes, count)
         corners = self._windows(embedding, kept, kinds)
-        kept = (kept + 0.5 if self._size is None else kept * embedding.scale + 0.5) - 0.5
+        kept = kept * np.array(
+            [seen / side for seen, side in zip(embedding.seen[::-1], embedding.shape[::-1], strict=True)]
+        )
         for first in range(0, count, batch):
             part = slice(first, min(first + batch, count))
             tokens = np.stack([embedding.tokens[y : y + self._side, x : x + self._side] for y, x in corners[part]])
@@ -205,8 +213,8 @@ class PromptedNetwork:
             visible = enlarged[: rows.stop - top, : columns.stop - left]
         else:
             rows, columns = slice(0, height), slice(0, width)
-            seen = enlarged[: int(height * embedding.scale + 0.5), : int(width * embedding.scale + 0.5)]
-            visible = cv2.resize(seen, (width, height), interpolation=cv2.INTER_LINEAR)
+            seen_height, seen_width = embedding.seen
+            visible = cv2.resize(enlarged[:seen_height, :seen_width], (width, height), interpolation=cv2.INTER_LINEAR)
         return Mask(rows, columns, visible, score, logits)
 
 

@@ -1,0 +1,24 @@
+"""The official sizes: their parameters, without the numbers themselves."""
+
+import math
+
+import keras
+import pytest
+
+from kerazoo.models.sam.network import vit
+
+
+@pytest.mark.parametrize(
+    ("size", "parameters"),
+    [
+        ("vit_b", 93_735_472),
+        ("vit_l", 312_342_832),
+        ("vit_h", 641_090_608),
+    ],
+)
+def test_parameters_are_the_published_ones(size, parameters):
+    """The frequencies of the positions, which are never trained, are no parameters in the official package."""
+    with keras.StatelessScope(initialize_variables=False):
+        network = vit(size)
+    assert sum(math.prod(weight.shape) for weight in network.trainable_weights) == parameters
+    assert sum(math.prod(weight.shape) for weight in network.non_trainable_weights) == 256
