@@ -26,7 +26,6 @@ def vision_transformer(
     global_blocks: tuple[int, ...] = (2, 5, 8, 11),
     window: int = 14,
     features: int = 256,
-    low_rank: int = 0,
 ) -> keras.Model:
     """An image encoder of fixed size.
 
@@ -46,8 +45,6 @@ def vision_transformer(
         Side of the windows in tokens.
     features
         Channels of the embedding.
-    low_rank
-        Rank of trainable changes of the queries and values (Hu et al. 2022, LoRA); 0: none.
 
     Returns
     -------
@@ -62,7 +59,7 @@ def vision_transformer(
     x = x + positions
     for number in range(depth):
         size = side if number in global_blocks else window
-        x = _block(x, width, heads, size, low_rank, f"block{number}")
+        x = _block(x, width, heads, size, f"block{number}")
     x = layers.Conv2D(features, 1, use_bias=False, name="neck_convolution1")(x)
     x = layers.LayerNormalization(epsilon=EPSILON, name="neck_norm1")(x)
     x = layers.Conv2D(features, 3, padding="same", use_bias=False, name="neck_convolution2")(x)
@@ -70,13 +67,13 @@ def vision_transformer(
     return keras.Model(inputs, x, name="image_encoder")
 
 
-def _block(x: Any, width: int, heads: int, size: int, low_rank: int, name: str) -> Any:
+def _block(x: Any, width: int, heads: int, size: int, name: str) -> Any:
     side = x.shape[1]
     y = layers.LayerNormalization(epsilon=EPSILON, name=f"{name}_norm1")(x)
     if size == side:
-        y = _attention(y, width, heads, low_rank, f"{name}_attention")
+        y = _attention(y, width, heads, f"{name}_attention")
     else:
-        y = _merged(_attention(_windows(y, size), width, heads, low_rank, f"{name}_attention"), side)
+        y = _merged(_attention(_windows(y, size), width, heads, f"{name}_attention"), side)
     x = x + y
     y = layers.LayerNormalization(epsilon=EPSILON, name=f"{name}_norm2")(x)
     y = gelu(layers.Dense(4 * width, name=f"{name}_mlp1")(y))
@@ -101,13 +98,11 @@ def _merged(x: Any, side: int) -> Any:
     return ops.reshape(x, (-1, count * size, count * size, width))[:, :side, :side]
 
 
-def _attention(x: Any, width: int, heads: int, low_rank: int, name: str) -> Any:
+def _attention(x: Any, width: int, heads: int, name: str) -> Any:
     """Attention with relative positions along y and x (Li et al. 2022, MViTv2), (batch, side, side, feature)."""
     side, depth = x.shape[1], width // heads
     tokens = side * side
     together = layers.Dense(3 * width, name=f"{name}_qkv")(x)
-    if low_rank:
-        together = together + _low_rank(x, width, low_rank, name)
     together = ops.reshape(together, (-1, tokens, 3, heads, depth))
     q, k, v = (ops.transpose(together[:, :, part], (0, 2, 1, 3)) for part in range(3))
     square = ops.reshape(q, (-1, heads, side, side, depth))
@@ -123,14 +118,3 @@ def _attention(x: Any, width: int, heads: int, low_rank: int, name: str) -> Any:
     weights = ops.softmax(ops.reshape(scores, (-1, heads, tokens, tokens)))
     x = ops.transpose(ops.matmul(weights, v), (0, 2, 1, 3))
     return layers.Dense(width, name=f"{name}_projection")(ops.reshape(x, (-1, side, side, width)))
-
-
-def _low_rank(x: Any, width: int, rank: int, name: str) -> Any:
-    """Changes of queries and values, of the shape of all three; zero at the beginning."""
-    q, v = (
-        layers.Dense(width, use_bias=False, kernel_initializer="zeros", name=f"{name}_{part}_up")(
-            layers.Dense(rank, use_bias=False, kernel_initializer="he_uniform", name=f"{name}_{part}_down")(x)
-        )
-        for part in ("q", "v")
-    )
-    return ops.concatenate([q, ops.zeros_like(q), v], axis=-1)

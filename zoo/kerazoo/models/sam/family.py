@@ -17,10 +17,8 @@ if TYPE_CHECKING:
 
     from kerazoo.config import Config, ModelConfig
     from kerazoo.data.feed import Feed
-    from kerazoo.data.normalise import Normalisation
     from kerazoo.data.survey import Survey
     from kerazoo.data.target import Target
-    from kerazoo.files.pairs import Sample
     from kerazoo.models.entry import Model
     from kerazoo.models.proposal import Proposal
     from kerazoo.models.recipe import Recipe
@@ -97,22 +95,13 @@ class SegmentAnything(Family):
 
         return MapTarget(config.data.ignore)
 
-    def feed(
-        self,
-        train: Sequence[Sample],
-        validation: Sequence[Sample],
-        config: Config,
-        normalisation: Normalisation,
-        margin: int,
-        outputs: Sequence[str],
-    ) -> Feed:
+    def feed(self, *arguments: Any, **keywords: Any) -> Feed:
         from kerazoo.models.sam.feed import PromptFeed
 
-        def targets(target: Any) -> dict[str, Any]:
-            return {"maps": target}
+        return PromptFeed(super().feed(*arguments, **keywords), OBJECTS, CORRECTIONS)
 
-        feed = PromptFeed(train, validation, config, normalisation, margin, self.target(config), self.inputs, targets)
-        return feed.with_prompts(OBJECTS, CORRECTIONS)
+    def targets(self, target: Any, names: Sequence[str]) -> dict[str, Any]:
+        return {"maps": target}
 
     def loss(self, config: Config, counts: np.ndarray) -> dict[str, keras.losses.Loss]:
         from kerazoo.models.sam.training import MapLoss, PromptLoss

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerazoo.config import Config
-from kerazoo.data.pixel_feed import PixelFeed
+from kerazoo.data.feed import Feed
 from kerazoo.models.sam.prompts import FIRST_CORNER, FOREGROUND, LAST_CORNER, PADDING
 
 JITTER = 0.025
@@ -17,28 +17,34 @@ SMALLEST = 10
 """Pixels: smaller parts of objects are not asked for."""
 
 
-class PromptFeed(PixelFeed):
-    """Adds to the patches of `PixelFeed`, made with `kerazoo.models.sam.targets.MapTarget`, what to ask for.
+class PromptFeed:
+    """Adds to the patches of another feed what to ask for; see `kerazoo.data.feed.Feed`.
 
     Its batches are inputs and targets of `kerazoo.models.sam.training.prompted`.
+
+    Parameters
+    ----------
+    patches
+        Their targets are those of `kerazoo.models.sam.targets.MapTarget`.
+    objects, corrections
+        Objects of every patch that are asked for, and corrections of each that are prepared.
     """
 
-    objects: int
-    corrections: int
-
-    def with_prompts(self, objects: int, corrections: int) -> PromptFeed:
-        """Ask for so many objects of every patch, and prepare so many corrections."""
-        self.objects, self.corrections = objects, corrections
-        return self
+    def __init__(self, patches: Feed, objects: int, corrections: int) -> None:
+        self._patches, self._objects, self._corrections = patches, objects, corrections
+        self.steps, self.counts, self.about = patches.steps, patches.counts, patches.about
 
     def training(self, config: Config, step: int) -> tf.data.Dataset:
-        return self._prompted(super().training(config, step), step, config.training.seed)
+        return self._prompted(self._patches.training(config, step), step, config.training.seed)
 
     def validation(self) -> tf.data.Dataset:
-        return self._prompted(super().validation(), 0, self._config.training.seed)
+        return self._prompted(self._patches.validation(), 0, 0)
+
+    def of_features(self, encoder: Any) -> None:
+        """See `kerazoo.data.feed.Feed`: random parts are others each time."""
 
     def _prompted(self, data: tf.data.Dataset, first: int, seed: int) -> tf.data.Dataset:
-        count, corrections = self.objects, self.corrections
+        count, corrections = self._objects, self._corrections
         shapes = ((count,), (count, 2, 2), (count, 2), (count, corrections, 2), (count,))
 
         def choose(labels: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, ...]:

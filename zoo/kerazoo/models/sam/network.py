@@ -87,7 +87,7 @@ def image_network(network: keras.Model, *outputs: str) -> keras.Model:
     return keras.Model(network.inputs[0], chosen if len(chosen) > 1 else chosen[0], name=network.name)
 
 
-def vit(size: str) -> keras.Model:
+def sam_vit(size: str) -> keras.Model:
     """An official size, `vit_b`, `vit_l` or `vit_h`, without the maps of all objects."""
     width, depth, heads = {"vit_b": (768, 12, 12), "vit_l": (1024, 24, 16), "vit_h": (1280, 32, 16)}[size]
     every = depth // 4
