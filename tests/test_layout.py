@@ -28,6 +28,12 @@ def test_light_modules_import_no_framework(module):
     assert done.stdout.strip() == "[]"
 
 
+def test_listing_models_imports_no_arrays():
+    program = "import sys; from kerazoo.models.registry import list_models; list_models(); print('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "False"
+
+
 @pytest.mark.parametrize(("command", "limit"), [("--help", 0.5), ("models", 1.0)])
 def test_commands_answer_at_once(command, limit):
     def seconds() -> float:

@@ -11,8 +11,6 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-import numpy as np
-
 from bmzpack.errors import UserError
 from kerazoo.models.entry import Model
 
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import keras
+    import numpy as np
 
     from kerazoo.config import Config, ModelConfig
     from kerazoo.data.feed import Feed
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from kerazoo.models.recipe import Recipe, TileGeometry
 
 Task = Literal["instances", "semantic", "classification"]
-Outputs = dict[str, np.ndarray]
+Outputs = dict[str, "np.ndarray"]
 """Arrays (y, x, channel), float32, by the id of the network's output."""
 
 

@@ -51,9 +51,7 @@ def labels_in_graph(recipe: Recipe) -> LabelsEnding:
         "iterations": FLOW_ITERATIONS,
     }
     function = "kerazoo.models.cellpose.graph:find_flow_objects"
-    return LabelsEnding(
-        lambda output: decoded_batch(output, recipe, np.float32), function=function, arguments=arguments
-    )
+    return LabelsEnding(lambda output: decoded_batch(output, recipe, "float32"), function=function, arguments=arguments)
 
 
 def _finite_logit(probability: float) -> float:

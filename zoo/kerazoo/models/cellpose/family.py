@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from kerazoo.models.cellpose.about import MODELS, OUTPUT, USE
 from kerazoo.models.family import Converted, Family, LabelsEnding, Outputs
 from kerazoo.models.shared.packed import without_last
@@ -16,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import keras
+    import numpy as np
 
     from kerazoo.config import Config, ModelConfig
     from kerazoo.data.survey import Survey

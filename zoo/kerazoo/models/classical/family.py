@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING
 
 from kerazoo.models.classical.about import MODELS
 from kerazoo.models.family import Family
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Classical(Family):

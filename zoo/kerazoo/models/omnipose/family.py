@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from kerazoo.models.family import Converted, Family, Outputs
 from kerazoo.models.omnipose.about import MODELS, OUTPUT, USE
 from kerazoo.models.shared.tuning import minimum_sizes
@@ -15,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import keras
+    import numpy as np
 
     from kerazoo.config import Config, ModelConfig
     from kerazoo.data.survey import Survey

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from kerazoo.models.family import Family, ImageOutputs, Outputs, Task
 from kerazoo.models.pixels.about import MODELS, USES
 from kerazoo.models.shared.tuning import THRESHOLDS, minimum_sizes
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
     from kerazoo.config import Config, ModelConfig
     from kerazoo.data.survey import Survey
@@ -64,18 +63,20 @@ class Pixels(Family):
 
         (probabilities,) = outputs.values()
         regions = classify(probabilities, recipe)
-        return find_objects(regions, recipe.decoding) if recipe.targets == "border" else regions.astype(np.int32)
+        return find_objects(regions, recipe.decoding) if recipe.targets == "border" else regions.astype("int32")
 
     def decode_large(self, image: ImageOutputs, recipe: Recipe) -> np.ndarray:
         """See `Family`; a byte per pixel is kept."""
+        import numpy as np
+
         from kerazoo.models.pixels.decoding import classify, find_objects
 
-        regions = np.empty(image.shape, np.uint8)
+        regions = np.empty(image.shape, "uint8")
         for rows, band in image.bands():
             (probabilities,) = band.values()
             regions[rows] = classify(probabilities, recipe)
         if recipe.targets != "border":
-            return regions.astype(np.int32)
+            return regions.astype("int32")
         return image.in_blocks(lambda rows, columns: find_objects(regions[rows, columns], recipe.decoding))
 
     def tuning(self, recipe: Recipe, median_area: float | None) -> tuple[str, dict[str, Sequence[float]]] | None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from bmzpack.errors import UserError
 from kerazoo.models.family import Family, LabelsEnding, Outputs
 from kerazoo.models.sam.about import MODELS, OUTPUT, USE, WINDOW
@@ -14,6 +12,7 @@ from kerazoo.models.shared.tuning import minimum_sizes
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
     from kerazoo.config import Config, ModelConfig
     from kerazoo.data.feed import Feed
@@ -138,7 +137,7 @@ class SegmentAnything(Family):
         }
         function = "kerazoo.models.sam.graph:find_objects"
         return LabelsEnding(
-            lambda output: decoded_batch(output, recipe, np.float32), function=function, arguments=arguments
+            lambda output: decoded_batch(output, recipe, "float32"), function=function, arguments=arguments
         )
 
     def decoding_in_words(self, recipe: Recipe) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
     from kerazoo.models.recipe import Recipe
 
@@ -41,8 +40,10 @@ def at_network_size(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"scale": None, "decoding": decoding})
 
 
-def decoded_batch(output: np.ndarray, recipe: Recipe, dtype: type[np.generic]) -> np.ndarray:
+def decoded_batch(output: np.ndarray, recipe: Recipe, dtype: str) -> np.ndarray:
     """Label images (batch, y, x, 1) of outputs (batch, y, x, channel) that are as large as the image."""
+    import numpy as np
+
     from kerazoo.models.registry import family_of_kind
 
     family, grid = family_of_kind(recipe.targets), recipe.geometry.grid

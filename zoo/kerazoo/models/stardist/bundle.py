@@ -115,7 +115,7 @@ def operation(recipe: Recipe) -> LabelsEnding:
     plain = recipe.model_copy(update={"decoding": decoding.model_copy(update={"minimum_size": 0})})
     remark = " The operation has no smallest size: small objects are not removed." if decoding.minimum_size else ""
     operation = {"id": "stardist_postprocessing", "kwargs": kwargs}
-    return LabelsEnding(lambda output: decoded_batch(output, plain, np.int32), operation, remark=remark)
+    return LabelsEnding(lambda output: decoded_batch(output, plain, "int32"), operation, remark=remark)
 
 
 def labels_in_graph(recipe: Recipe) -> LabelsEnding:
@@ -129,6 +129,4 @@ def labels_in_graph(recipe: Recipe) -> LabelsEnding:
         "minimum_size": decoding.minimum_size,
     }
     function = "kerazoo.models.stardist.graph:find_stars"
-    return LabelsEnding(
-        lambda output: decoded_batch(output, recipe, np.float32), function=function, arguments=arguments
-    )
+    return LabelsEnding(lambda output: decoded_batch(output, recipe, "float32"), function=function, arguments=arguments)

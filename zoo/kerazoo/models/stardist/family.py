@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from kerazoo.models.family import Converted, Family, ImageOutputs, LabelsEnding, Outputs
 from kerazoo.models.stardist.about import MODELS, OUTPUT, USE
 
@@ -15,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import keras
+    import numpy as np
 
     from kerazoo.config import Config, ModelConfig
     from kerazoo.data.survey import Survey
