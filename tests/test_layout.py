@@ -29,7 +29,9 @@ def test_light_modules_import_no_framework(module):
 
 
 def test_listing_models_imports_no_arrays():
-    program = "import sys; from kerazoo.models.registry import list_models; list_models(); print('numpy' in sys.modules)"
+    program = (
+        "import sys; from kerazoo.models.registry import list_models; list_models(); print('numpy' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "False"
 

@@ -15,7 +15,7 @@ MAPS = ("foreground", "centre_distance", "boundary_distance")
 """Channels of the output; the distances are 0 in the middle of an object, and 1 where they are largest."""
 
 
-def find_all(embedding: Any, skips: list[Any], widths: tuple[int, int, int] = (16, 32, 64)) -> Any:
+def find_all(embedding: Any, skips: list[Any], widths: tuple[int, int, int] = (16, 32, 64)) -> tuple[Any, Any]:
     """A decoder above `kerazoo.models.sam.tiny`: at every level the maps of the encoder beside the enlarged ones.
 
     Parameters
@@ -27,10 +27,10 @@ def find_all(embedding: Any, skips: list[Any], widths: tuple[int, int, int] = (1
 
     Returns
     -------
-    Keras tensor
-        (batch, y, x, 3), between 0 and 1: see `MAPS`.
+    tuple
+        Keras tensors: (batch, y, x, 3), between 0 and 1, see `MAPS`; and the features at a half of the resolution.
     """
-    x = embedding
+    x, features = embedding, []
     for level, (skip, width) in enumerate(zip(skips, reversed(widths), strict=True)):
         x = layers.Conv2DTranspose(
             width, 2, strides=2, activation="relu", kernel_initializer="he_normal", name=f"level{level}_up"
@@ -38,4 +38,5 @@ def find_all(embedding: Any, skips: list[Any], widths: tuple[int, int, int] = (1
         x = layers.Concatenate(name=f"level{level}_concatenate")([skip, x])
         for number in (1, 2):
             x = convolution(x, width, f"level{level}_{number}")
-    return layers.Conv2D(len(MAPS), 1, activation="sigmoid", dtype="float32", name="maps")(x)
+        features.append(x)
+    return layers.Conv2D(len(MAPS), 1, activation="sigmoid", dtype="float32", name="maps")(x), features[1]

@@ -11,9 +11,12 @@ from keras import layers
 from kerazoo.models.sam.about import WINDOW
 from kerazoo.models.sam.encoder import vision_transformer
 from kerazoo.models.sam.instances import find_all
-from kerazoo.models.sam.mask_decoder import mask_decoder
+from kerazoo.models.sam.mask_decoder import mask_decoder, pack_details
 from kerazoo.models.sam.tiny import STRIDE, encode
 from kerazoo.models.weights import initialise
+
+DETAILS = 8
+"""Channels of the map at a half of the resolution that the embedding of `sam_tiny` holds beside its tokens."""
 
 
 def sam_tiny(
@@ -48,8 +51,11 @@ def sam_tiny(
     """
     image = keras.Input(input_shape, name="raw")
     embedding, skips = encode(image, depth=depth, features=features)
-    decoder = mask_decoder(WINDOW // STRIDE, WINDOW, features, hidden=hidden)
-    return initialise(whole(image, embedding, decoder, find_all(embedding, skips), "sam_tiny"), weights)
+    maps, half = find_all(embedding, skips)
+    details = layers.Conv2D(DETAILS, 1, name="details")(half)
+    embedding = layers.Concatenate(name="tokens_and_details")([embedding, pack_details(details)])
+    decoder = mask_decoder(WINDOW // STRIDE, WINDOW, features, hidden=hidden, details=DETAILS)
+    return initialise(whole(image, embedding, decoder, maps, "sam_tiny"), weights)
 
 
 def whole(image: Any, embedding: Any, decoder: keras.Model, maps: Any, name: str) -> keras.Model:

@@ -16,6 +16,8 @@ ops: Any = keras.ops
 PADDING, BACKGROUND, FOREGROUND, FIRST_CORNER, LAST_CORNER = -1, 0, 1, 2, 3
 """Labels of points: none at all, outside and inside the object, and the two corners of a box."""
 EPSILON = 1e-6
+REACH = 4.0
+"""Pixels over which a drawn prompt fades."""
 
 
 class Positions:
@@ -86,6 +88,48 @@ def embed_masks(masks: Any, present: Any, side: int, features: int, hidden: int 
     none = table(masks, np.zeros((1, 1, 1), int), 1, features, "no_mask")
     present = ops.cast(present, x.dtype)[:, None, None]
     return present * x + (1.0 - present) * none
+
+
+def draw_prompts(points: Any, labels: Any, side: int, image_size: int) -> Any:
+    """Points and boxes as maps (object, side, side, 4), between -1 and 1.
+
+    The distance to the edge of the box, positive within it; the same for the ellipse in the box; the nearness of points
+    within the object, and of points outside it.
+
+    Parameters
+    ----------
+    points, labels
+        See `embed_points`.
+    side
+        Pixels of the maps along y and x.
+    image_size
+        Height and width in pixels of the image that they stand for.
+    """
+    step = image_size / side
+    middles = ((np.arange(side) + 0.5) * step - 0.5).astype(np.float32)
+    labels = ops.cast(labels, "int32")
+
+    def chosen(kind: int) -> Any:
+        return ops.cast(ops.equal(labels, kind), points.dtype)
+
+    def corner(kind: int, axis: int) -> Any:
+        return ops.sum(points[..., axis] * chosen(kind), axis=1)[:, None]
+
+    def nearness(kind: int) -> Any:
+        """(object, side, side): 1 at the points of a kind, falling with the distance to the nearest."""
+        x, y = (ops.square(points[..., axis : axis + 1] - middles) / (2 * REACH**2) for axis in (0, 1))
+        near = ops.exp(-(x[:, :, None, :] + y[:, :, :, None])) * chosen(kind)[..., None, None]
+        return ops.max(near, axis=1, initial=0.0)
+
+    box = ops.max(chosen(LAST_CORNER), axis=1, initial=0.0)[:, None, None]
+    edges, radii = [], []
+    for axis in (0, 1):
+        low, high = corner(FIRST_CORNER, axis), corner(LAST_CORNER, axis)
+        edges.append(ops.minimum(-(low - middles), high - middles) + 0.5)
+        radii.append(ops.square(((low + high) / 2 - middles) / (ops.abs(high - low) / 2 + 0.5)))
+    edge = ops.tanh(ops.minimum(edges[0][:, None, :], edges[1][:, :, None]) / REACH) * box
+    ellipse = ops.tanh(1.0 - radii[0][:, None, :] - radii[1][:, :, None]) * box
+    return ops.stack([edge, ellipse, nearness(FOREGROUND), nearness(BACKGROUND)], axis=-1)
 
 
 def joined(
