@@ -46,8 +46,8 @@ def mask_decoder(
     -------
     keras.Model
         From `embedding` (1 or object, side, side, features + 16 details), `points` (object, point, 2) with x and y in
-        pixels, `labels` (object, point), see `kerazoo.models.sam.prompts`, `prompt_masks` (object, 4 side, 4 side, 1), logits,
-        and `has_mask` (object, 1) to `masks` (object, 4, 4 side, 4 side), logits, and `scores` (object, 4), the
+        pixels, `labels` (object, point), see `kerazoo.models.sam.prompts`, `prompt_masks` (object, 4 side, 4 side, 1),
+        logits, and `has_mask` (object, 1) to `masks` (object, 4, 4 side, 4 side), logits, and `scores` (object, 4), the
         predicted intersection over union. 4,058,340 and 6,220 parameters by default, and 256 that are never trained.
     """
     whole = keras.Input((side, side, features + 16 * details), name="embedding")
