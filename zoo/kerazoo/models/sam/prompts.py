@@ -32,9 +32,14 @@ class Positions:
     """
 
     def __init__(self, features: int, image_size: int) -> None:
-        # random, and never trained
+        # random, and never trained; float32, as half precision would lose a pixel
         self._frequencies = layers.Dense(
-            features // 2, use_bias=False, kernel_initializer="random_normal", trainable=False, name="frequencies"
+            features // 2,
+            use_bias=False,
+            kernel_initializer="random_normal",
+            trainable=False,
+            dtype="float32",
+            name="frequencies",
         )
         self._image_size = image_size
 
