@@ -36,7 +36,7 @@ class Positions:
         self._frequencies = layers.Dense(
             features // 2,
             use_bias=False,
-            kernel_initializer="random_normal",
+            kernel_initializer=keras.initializers.RandomNormal(stddev=1.0),
             trainable=False,
             dtype="float32",
             name="frequencies",
