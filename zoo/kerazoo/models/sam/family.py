@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from kerazoo.models.proposal import Proposal
     from kerazoo.models.recipe import Recipe
 
-OBJECTS = 8
+OBJECTS = 6
 """Objects of every training patch that are asked for."""
 CORRECTIONS = 2
 """Points that are added to the first prompt in the training."""
@@ -48,8 +48,9 @@ class SegmentAnything(Family):
             survey,
             targets={"kind": ("prompts", "masks of prompts, and maps of all objects")},
             batch=4,
-            steps=1700,
+            steps=1500,
             patch=WINDOW,
+            learning_rate=0.002,
             objects=objects_of(model, survey),
         )
 
