@@ -87,7 +87,10 @@ def choose_trainable(model: Any, config: Config, frozen: str | None) -> None:
         freeze_statistics(encoder)
     if frozen is not None:
         for layer in (encoder if frozen == WHOLE else encoder_of(model, str(backbone), frozen)).layers:
-            layer.trainable = False
+            # of a layer that is adapted by a product of small matrices (Hu et al. 2022), these are estimated
+            layer.trainable = adapted = getattr(layer, "lora_enabled", False)
+            for variable in layer.variables if adapted else ():
+                variable.trainable = variable.name.startswith("lora")
 
 
 def is_pretrained(config: Config) -> bool:

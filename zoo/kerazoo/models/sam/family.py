@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bmzpack.errors import UserError
-from kerazoo.models.family import Family, LabelsEnding, Outputs
-from kerazoo.models.sam.about import MODELS, OUTPUT, USE, WINDOW
+from kerazoo.models.family import Converted, Family, LabelsEnding, Outputs
+from kerazoo.models.sam.about import MODELS, OUTPUT, TINY, USE, WINDOW
 from kerazoo.models.shared.tuning import minimum_sizes
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import keras
 
     from kerazoo.config import Config, ModelConfig
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from kerazoo.data.target import Target
     from kerazoo.models.entry import Model
     from kerazoo.models.proposal import Proposal
-    from kerazoo.models.recipe import Recipe
+    from kerazoo.models.recipe import Recipe, TileGeometry
 
 OBJECTS = 8
 """Objects of every training patch that are asked for."""
@@ -43,23 +45,44 @@ class SegmentAnything(Family):
     def propose(self, start: ModelConfig, model: Model, survey: Survey, source: Recipe | None) -> Proposal:
         from kerazoo.models.shared.proposal import objects_of, propose_pixels
 
+        tiny = model.name == TINY
         return propose_pixels(
             start,
             model,
             survey,
             targets={"kind": ("prompts", "masks of prompts, and maps of all objects")},
-            batch=4,
-            steps=1700,
-            patch=WINDOW,
+            batch=4 if tiny else 1,
+            steps=1700 if tiny else 5000,
+            patch=WINDOW if tiny or min(survey.smallest) < 2 * WINDOW else 2 * WINDOW,
+            learning_rate=0.001 if tiny else 0.00001,
             objects=objects_of(model, survey),
         )
 
     def check(self, config: Config, model: Model) -> None:
-        if config.training.patch_size != WINDOW:
+        training, low_rank = config.training, config.model.arguments.get("low_rank")
+        if model.name == TINY and training.patch_size != WINDOW:
+            raise ValueError(f"training.patch_size is {training.patch_size}: set it to {WINDOW} for {model.name}")
+        if low_rank is not None and not (isinstance(low_rank, int) and low_rank > 0):
+            raise ValueError(f"model.arguments.low_rank is {low_rank!r}: choose a whole number from 1 on, such as 4")
+        if low_rank is not None and training.transfer != "freeze":
             raise ValueError(
-                f"training.patch_size is {config.training.patch_size}: set it to {WINDOW} for {model.name}"
+                f"model.arguments.low_rank is {low_rank}, which adapts a fixed encoder, but training.transfer is "
+                f"{training.transfer}: set that to freeze"
             )
         super().check(config, model)
+
+    def geometry(self, network: keras.Model, config: Config) -> TileGeometry:
+        if config.model.name == TINY:
+            return super().geometry(network, config)
+        from kerazoo.models.recipe import TileGeometry
+
+        side = 4 * network.get_layer("mask_decoder").inputs[0].shape[1]
+        if config.training.patch_size % side:
+            raise UserError(
+                f"training.patch_size is {config.training.patch_size}: choose a multiple of {side} for "
+                f"{config.model.name}, such as {2 * side}."
+            )
+        return TileGeometry(step=side, halo=None, minimum=network.inputs[0].shape[1])
 
     def channel_names(self, config: Config) -> list[str]:
         return ["foreground", "centre_distance", "boundary_distance"]
@@ -85,10 +108,27 @@ class SegmentAnything(Family):
             )
         return PromptedNetwork(network, compiled)
 
+    def outputs_of_whole(
+        self, network: keras.Model, compiled: Callable[[Any], Any]
+    ) -> Callable[[np.ndarray, np.ndarray, np.ndarray], Outputs] | None:
+        from kerazoo.models.sam.whole import outputs_of
+
+        return None if network.inputs[0].shape[1] is None else outputs_of(network, compiled)
+
+    converts = True
+
+    def convert(self, checkpoint: Path, channels: int | None) -> Converted:
+        """See `Family`: a file of Segment Anything, or of micro-sam."""
+        from kerazoo.models.sam.checkpoint import convert
+
+        return convert(checkpoint, channels)
+
     changes_network = True
 
     def packed(self, network: keras.Model, recipe: Recipe, *, enlarge: bool = False) -> keras.Model:
-        return self.image_network(network)
+        from kerazoo.models.sam.encoder import merged
+
+        return merged(self.image_network(network))
 
     def target(self, config: Config) -> Target:
         from kerazoo.models.sam.targets import MapTarget
@@ -120,6 +160,11 @@ class SegmentAnything(Family):
     def decode(self, outputs: Outputs, recipe: Recipe, shape: tuple[int, ...] | None = None) -> np.ndarray:
         from kerazoo.models.sam.decoding import objects_of_maps
 
+        if recipe.model != TINY:
+            from kerazoo.models.sam.whole import objects_of
+
+            thresholds = recipe.decoding
+            return objects_of(outputs, thresholds.threshold, thresholds.seed_threshold, thresholds.minimum_size)
         (maps,), decoding = outputs.values(), recipe.decoding
         return objects_of_maps(maps, decoding.threshold, decoding.seed_threshold, decoding.minimum_size)
 
@@ -127,9 +172,11 @@ class SegmentAnything(Family):
         grid: dict[str, Sequence[float]] = {"threshold": THRESHOLDS, "seed_threshold": THRESHOLDS}
         return "ap_50_95", grid | minimum_sizes(median_area)
 
-    def labels_in_graph(self, recipe: Recipe) -> LabelsEnding:
+    def labels_in_graph(self, recipe: Recipe) -> LabelsEnding | None:
         from kerazoo.models.shared.packed import decoded_batch
 
+        if recipe.model != TINY:
+            return None
         decoding = recipe.decoding
         arguments = {
             "threshold": decoding.threshold,
