@@ -1,5 +1,6 @@
 """The official Segment Anything: embeddings, prompted masks and automatic masks of a checkpoint."""
 
+import itertools
 import warnings
 
 import numpy as np
@@ -81,7 +82,7 @@ def micro_sam_checkpoint(given):
     kernels |= {f"base.block.{place}": (512, before, 3) for place, before in ((1, sizes[0]), (4, 512))}
     kernels |= {f"decoder_head.block.{place}": (64, before, 3) for place, before in ((1, 128), (4, 64))}
     state = {}
-    for number, (before, after) in enumerate(zip(sizes[:-1], sizes[1:])):
+    for number, (before, after) in enumerate(itertools.pairwise(sizes)):
         kernels |= {f"deconv{number + 1}.block.0.{up}": (after, before, 0)}
         kernels |= {f"deconv{number + 1}.block.1.block": (after, after, 3)}
         for kind in ("weight", "bias", "running_mean", "running_var"):

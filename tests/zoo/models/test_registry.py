@@ -17,19 +17,19 @@ NAMES = [entry.name for entry in list_models() if entry.builder is not None]
 PIXELS = [entry.name for entry in list_models() if entry.task == "semantic"]
 OBJECTS = [entry.name for entry in list_models() if entry.task == "instances"]
 PATCHES = [entry.name for entry in list_models() if entry.task == "classification"]
+VIT = {
+    **{"image_size": 64, "patch": 16, "width": 16, "depth": 2, "heads": 2, "window": 3, "global_blocks": [1]},
+    **{"features": 16, "hidden": 16},
+}
 SMALL = {
     "unet2d": {"filters": 4},
     "stardist2d": {"filters": 4, "features": 8},
     "patch_cnn": {"filters": 4},
     "classifier2d": {"alpha": 0.35},
     "sam_tiny": {"features": 16, "depth": 1, "hidden": 16},
-    **dict.fromkeys(
-        ("sam_vit_b", "sam_vit_l", "sam_vit_h"),
-        {
-            **{"image_size": 64, "patch": 16, "width": 16, "depth": 2, "heads": 2, "window": 3, "global_blocks": [1]},
-            **{"features": 16, "hidden": 16},
-        },
-    ),
+    "sam_vit_b": VIT,
+    "sam_vit_l": VIT,
+    "sam_vit_h": VIT,
 }
 """Arguments that keep the tests short."""
 PATCH = {"lenet1989": (28, 28, 1)}

@@ -1,6 +1,7 @@
 """Files of Segment Anything and of micro-sam: every tensor in its place, other files refused, and what a run gives."""
 
 import csv
+import itertools
 
 import keras
 import numpy as np
@@ -86,7 +87,7 @@ def micro_sam():
             tensors[f"{name}.w_a_linear_{part}.weight"] = random.normal(0, 0.2, (2, WIDTH)).astype("f")
             tensors[f"{name}.w_b_linear_{part}.weight"] = random.normal(0, 0.2, (WIDTH, 2)).astype("f")
     widths, shapes = [FEATURES, 512, 256, 128, 64], {"out_conv": (3, 64, 1, 1), "deconv_out.conv": (64, 64, 1, 1)}
-    for number, (before, after) in enumerate(zip(widths[:-1], widths[1:], strict=True), start=1):
+    for number, (before, after) in enumerate(itertools.pairwise(widths), start=1):
         shapes |= {f"deconv{number}.block.0.conv": (after, before, 1, 1)}
         shapes |= {f"deconv{number}.block.1.block": (after, after, 3, 3)}
         norm = {

@@ -60,9 +60,9 @@ MODELS = (
         output="maps",
         targets="prompts",
     ),
-    _official("b", 0),
-    _official("l", 0),
-    _official("h", 0),
+    _official("b", 103_328_883),
+    _official("l", 321_936_243),
+    _official("h", 650_684_019),
 )
 
 OUTPUT = "Foreground, distance to the centre, distance to the boundary"
