@@ -12,6 +12,7 @@ from kerazoo.inference.network import load_model
 from kerazoo.inference.prompted import PromptedPredictor
 from kerazoo.models.registry import create_model, family_of_kind
 from kerazoo.models.sam.network import image_network, sam_vit
+from kerazoo.training.fit import fit
 from kerazoo.training.transfer import choose_trainable
 
 SMALL = {
@@ -35,12 +36,13 @@ def config(make, tmp_path_factory):
     keras.utils.set_random_seed(1)
     sam_vit("vit_b", (None, None, 3), instances=False, **SMALL).save(weights)
     model = {"name": "sam_vit_b", "weights": str(weights), "arguments": SMALL | {"low_rank": 1}}
-    return make({"model": model}, transfer="freeze", learning_rate=0.003, batch_size=1, epochs=3)
+    changes = {"learning_rate": 0.001, "warmup_epochs": 0, "steps_per_epoch": 6, "epochs": 3}
+    return make({"model": model}, transfer="freeze", **changes)
 
 
 @pytest.fixture(scope="module")
 def run(config, tmp_path_factory):
-    return train(config, tmp_path_factory.mktemp("runs") / "run", progress=False)
+    return fit(config, tmp_path_factory.mktemp("runs") / "run", progress=False)
 
 
 def test_an_adapted_encoder_learns_little_of_itself(config, run):
