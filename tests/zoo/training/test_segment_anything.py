@@ -7,10 +7,12 @@ import pytest
 from bmzpack.errors import UserError
 from histories import history, stop_at
 from kerazoo.commands import train
+from kerazoo.exporting.export import export
 from kerazoo.inference.load import load_predictor
 from kerazoo.inference.network import load_model
 from kerazoo.inference.prompted import PromptedPredictor
-from kerazoo.models.registry import create_model, family_of_kind
+from kerazoo.inference.source import open_source
+from kerazoo.models.registry import create_model
 from kerazoo.models.sam.network import image_network, sam_vit
 from kerazoo.training.fit import fit
 from kerazoo.training.transfer import choose_trainable
@@ -56,7 +58,7 @@ def test_an_adapted_encoder_learns_little_of_itself(config, run):
     assert losses[-1] < losses[0]
 
 
-def test_the_adaptation_is_in_the_kernels(config, run):
+def test_the_adaptation_is_in_the_kernels(config, run, tmp_path):
     """And so in every network that starts from this one, and in the bundle, which is an ordinary one."""
     before, after = load_model(config.model.weights), load_model(run.model_path)
     changed = set()
@@ -66,7 +68,9 @@ def test_the_adaptation_is_in_the_kernels(config, run):
             changed.add(layer.name)
     parts = {f"block{number}_attention_{part}" for number in range(2) for part in ("query", "value")}
     assert changed - {"patch_embedding"} == parts  # that is for one channel now
-    packed = family_of_kind("prompts").packed(after, run.recipe)
+    export(run, tmp_path / "bundle.zip", formats=["keras"])
+    packed, recipe = open_source(tmp_path / "bundle.zip")
+    assert recipe.model == "sam_vit_b"
     assert not [weight for weight in packed.weights if "lora" in weight.name]
     image = np.random.default_rng(0).normal(size=(1, 64, 64, 1)).astype(np.float32)
     np.testing.assert_allclose(packed(image), image_network(after, "maps")(image), atol=1e-6)

@@ -128,6 +128,15 @@ class SegmentAnything(Family):
     def packed(self, network: keras.Model, recipe: Recipe, *, enlarge: bool = False) -> keras.Model:
         from kerazoo.models.sam.encoder import merged
 
+        if "maps" not in network.output_names and len(network.inputs) > 1:
+            raise UserError(
+                "This network has no decoder of all objects, which its bundle would be: convert a file of micro-sam, "
+                "or train the network further."
+            )
+        if recipe.normalisation.method == "percentile" and recipe.normalisation.mean:
+            raise UserError(
+                "The images of this network are scaled twice, which a bundle does not say: apply the run itself."
+            )
         return merged(self.image_network(network))
 
     def target(self, config: Config) -> Target:
@@ -163,10 +172,9 @@ class SegmentAnything(Family):
         if recipe.model != TINY:
             from kerazoo.models.sam.whole import objects_of
 
-            thresholds = recipe.decoding
-            return objects_of(outputs, thresholds.threshold, thresholds.seed_threshold, thresholds.minimum_size)
-        (maps,), decoding = outputs.values(), recipe.decoding
-        return objects_of_maps(maps, decoding.threshold, decoding.seed_threshold, decoding.minimum_size)
+            return objects_of(outputs, **_decoding(recipe))
+        (maps,) = outputs.values()
+        return objects_of_maps(maps, **_decoding(recipe))
 
     def tuning(self, recipe: Recipe, median_area: float | None) -> tuple[str, dict[str, Sequence[float]]]:
         grid: dict[str, Sequence[float]] = {"threshold": THRESHOLDS, "seed_threshold": THRESHOLDS}
@@ -177,15 +185,10 @@ class SegmentAnything(Family):
 
         if recipe.model != TINY:
             return None
-        decoding = recipe.decoding
-        arguments = {
-            "threshold": decoding.threshold,
-            "seed_threshold": decoding.seed_threshold,
-            "minimum_size": decoding.minimum_size,
-        }
-        function = "kerazoo.models.sam.graph:find_objects"
         return LabelsEnding(
-            lambda output: decoded_batch(output, recipe, np.float32), function=function, arguments=arguments
+            lambda output: decoded_batch(output, recipe, np.float32),
+            function="kerazoo.models.sam.graph:find_objects",
+            arguments=_decoding(recipe),
         )
 
     def decoding_in_words(self, recipe: Recipe) -> str:
@@ -194,3 +197,8 @@ class SegmentAnything(Family):
             f"foreground above {decoding.threshold:g}, distances in seeds below {decoding.seed_threshold:g}, at least "
             f"{decoding.minimum_size} pixels"
         )
+
+
+def _decoding(recipe: Recipe) -> dict[str, Any]:
+    """Arguments of what finds objects."""
+    return recipe.decoding.model_dump(include={"threshold", "seed_threshold", "minimum_size"})
