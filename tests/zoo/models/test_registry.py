@@ -19,7 +19,7 @@ OBJECTS = [entry.name for entry in list_models() if entry.task == "instances"]
 PATCHES = [entry.name for entry in list_models() if entry.task == "classification"]
 VIT = {
     **{"image_size": 64, "patch": 16, "width": 16, "depth": 2, "heads": 2, "window": 3, "global_blocks": [1]},
-    **{"features": 16, "hidden": 16},
+    **{"features": 16, "hidden": 16, "instances": 8},
 }
 SMALL = {
     "unet2d": {"filters": 4},

@@ -27,6 +27,7 @@ SMALL = {
     "features": 32,
     "hidden": 32,
     "global_blocks": [1],
+    "instances": 8,
 }
 pytestmark = pytest.mark.usefixtures("without_validation")
 
@@ -36,7 +37,7 @@ def config(make, tmp_path_factory):
     """A network that is adapted, from weights without a decoder of all objects."""
     weights = tmp_path_factory.mktemp("weights") / "start.keras"
     keras.utils.set_random_seed(1)
-    sam_vit("vit_b", (None, None, 3), instances=False, **SMALL).save(weights)
+    sam_vit("vit_b", (None, None, 3), **SMALL | {"instances": 0}).save(weights)
     model = {"name": "sam_vit_b", "weights": str(weights), "arguments": SMALL | {"low_rank": 1}}
     changes = {"learning_rate": 0.001, "warmup_epochs": 0, "steps_per_epoch": 6, "epochs": 3}
     return make({"model": model}, transfer="freeze", **changes)
@@ -83,6 +84,7 @@ def test_whole_images_are_predicted(run):
     assert asked.embed(image).shape == (33, 80)
 
 
+@pytest.mark.slow
 def test_resumed_training_has_the_same_history(config, run, monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
         stop_at(patch, epoch=2, batch=1, error=KeyboardInterrupt())
@@ -93,6 +95,7 @@ def test_resumed_training_has_the_same_history(config, run, monkeypatch, tmp_pat
         assert row == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_small_network_resumes_alike(make, monkeypatch, tmp_path):
     model = {"name": "sam_tiny", "arguments": {"features": 16, "depth": 1, "hidden": 16}}
     config = make({"model": model}, patch_size=256, batch_size=1, steps_per_epoch=2, epochs=2)

@@ -86,7 +86,7 @@ def micro_sam():
         for part in "qv":
             tensors[f"{name}.w_a_linear_{part}.weight"] = random.normal(0, 0.2, (2, WIDTH)).astype("f")
             tensors[f"{name}.w_b_linear_{part}.weight"] = random.normal(0, 0.2, (WIDTH, 2)).astype("f")
-    widths, shapes = [FEATURES, 512, 256, 128, 64], {"out_conv": (3, 64, 1, 1), "deconv_out.conv": (64, 64, 1, 1)}
+    widths, shapes = [FEATURES, 64, 32, 16, 8], {"out_conv": (3, 8, 1, 1), "deconv_out.conv": (8, 8, 1, 1)}
     for number, (before, after) in enumerate(itertools.pairwise(widths), start=1):
         shapes |= {f"deconv{number}.block.0.conv": (after, before, 1, 1)}
         shapes |= {f"deconv{number}.block.1.block": (after, after, 3, 3)}
@@ -95,8 +95,8 @@ def micro_sam():
         }
         norm["num_batches_tracked"] = np.array(7)
         tensors |= {f"decoder_state/deconv{number}.block.2.{kind}": values for kind, values in norm.items()}
-    double = {"base": (FEATURES, 512), "decoder_head": (128, 64)}
-    for number, (before, after) in enumerate(((512, 256), (256, 128), (128, 64))):
+    double = {"base": (FEATURES, 64), "decoder_head": (16, 8)}
+    for number, (before, after) in enumerate(((64, 32), (32, 16), (16, 8))):
         double[f"decoder.blocks.{number}"] = (before, after)
         shapes[f"decoder.samplers.{number}.conv"] = (after, before, 1, 1)
     for name, (before, after) in double.items():
@@ -123,7 +123,7 @@ def converted(monkeypatch, tmp_path):
 def test_official_weights_answer_prompts_and_find_all(converted, tmp_path):
     """Grey images of any shape and depth, without a decoder of all objects: then masks from a grid of points."""
     run = converted(official())
-    assert (run.config.model.name, run.config.model.arguments["instances"]) == ("sam_vit_b", False)
+    assert (run.config.model.name, run.config.model.arguments["instances"]) == ("sam_vit_b", 0)
     random = np.random.default_rng(0)
     for name, dtype, factor in (("wide", np.uint8, 1), ("deep", np.uint16, 257)):
         image = random.integers(0, 256, (40, 70)).astype(dtype) * dtype(factor)

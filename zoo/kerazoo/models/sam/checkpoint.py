@@ -138,7 +138,8 @@ def _sizes(tensors: Arrays, path: Path) -> tuple[str, dict[str, Any]]:
             f"{path} has no image encoder of Segment Anything ({str(error).splitlines()[0]}): choose a file of vit_b, "
             "vit_l or vit_h, or of micro-sam."
         ) from error
-    arguments["instances"] = any(name.startswith(_ALL) for name in tensors)
+    last = tensors.get(f"{_ALL}out_conv.weight")
+    arguments["instances"] = 0 if last is None else last.shape[1]
     arguments["transposed"] = f"{_ALL}deconv_out.block.weight" in tensors
     known = (size for size, sizes in SIZES.items() if (sizes["width"], sizes["depth"]) == (width, len(rows)))
     return f"sam_{next(known, 'vit_b')}", arguments
@@ -147,7 +148,7 @@ def _sizes(tensors: Arrays, path: Path) -> tuple[str, dict[str, Any]]:
 def _others(arguments: dict[str, Any], name: str) -> dict[str, Any]:
     """Arguments that are not those by default."""
     usual = {"image_size": 1024, "patch": 16, "window": 14, "features": 256, "hidden": 2048}
-    usual |= {"instances": True, "transposed": False} | SIZES[name.removeprefix("sam_")]
+    usual |= {"instances": 64, "transposed": False} | SIZES[name.removeprefix("sam_")]
     return {
         key: list(value) if isinstance(value, tuple) else value
         for key, value in arguments.items()

@@ -107,7 +107,7 @@ def sam_vit(
     input_shape: tuple[int | None, int | None, int] = (None, None, 3),
     image_size: int = 1024,
     hidden: int = 2048,
-    instances: bool = True,
+    instances: int = 64,
     transposed: bool = False,
     low_rank: int | None = None,
     weights: str | os.PathLike[str] | None = None,
@@ -125,8 +125,10 @@ def sam_vit(
         Side in pixels of the square that images are brought to and padded to, where it is not in ``input_shape``.
     hidden
         Width of the perceptrons of the mask decoder.
-    instances, transposed
-        Whether there are the maps of all objects, see `kerazoo.models.sam.unetr.find_all`.
+    instances
+        Features of the decoder of all objects at the resolution of the image; 0: there is none, as in official files.
+    transposed
+        See `kerazoo.models.sam.unetr.find_all`.
     low_rank
         Rank of what is added to the kernels of queries and values, see `kerazoo.models.sam.encoder.adapt`; None:
         nothing.
@@ -145,7 +147,7 @@ def sam_vit(
     seen = vision_transformer(side, channels, **SIZES[size] | encoder)
     embedding = seen.outputs[0]
     decoder = mask_decoder(embedding.shape[1], side, embedding.shape[-1], hidden=hidden)
-    maps = unetr.find_all(embedding, transposed=transposed) if instances else None
+    maps = unetr.find_all(embedding, instances, transposed) if instances else None
     network = whole(seen.inputs[0], embedding, decoder, maps, f"sam_{size}")
     if weights is not None:
         first = "patch_embedding/kernel"
