@@ -85,19 +85,20 @@ def adapt(encoder: keras.Model, rank: int) -> None:
 
 
 def merged(network: keras.Model) -> keras.Model:
-    """The same network where nothing is added to kernels any more; itself where nothing was, see `adapt`."""
-    if not any(getattr(layer, "lora_enabled", False) for layer in network.layers):
+    """The same network with the sums of `adapt` as ordinary kernels; all other layers are shared, not copied."""
+    adapted = [layer for layer in network.layers if getattr(layer, "lora_enabled", False)]
+    if not adapted:
         return network
 
-    def plain(layer: keras.layers.Layer) -> keras.layers.Layer:
+    def plain(layer: Any) -> Any:
+        if layer not in adapted:
+            return layer
         config = layer.get_config()
         return type(layer).from_config({key: value for key, value in config.items() if not key.startswith("lora")})
 
     copy = keras.models.clone_model(network, clone_function=plain)
-    for layer in network.layers:
-        weights: list[Any] = [layer.kernel, layer.bias] if getattr(layer, "lora_enabled", False) else layer.weights
-        for variable, value in zip(copy.get_layer(layer.name).weights, weights, strict=True):
-            variable.assign(value)
+    for layer in adapted:
+        copy.get_layer(layer.name).set_weights([layer.kernel, layer.bias])
     return copy
 
 
