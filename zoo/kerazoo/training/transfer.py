@@ -144,6 +144,8 @@ def check_transfer(config: Config) -> None:
     if source is not None:
         for key in ("method", "scope"):
             before, now = getattr(source.normalisation, key), getattr(normalisation, key)
+            if key == "method" and before == "percentile" and source.normalisation.mean:
+                before = "standardisation"  # what official Segment Anything sees after that
             if before != now and (key == "method" or normalisation.method == "standardisation"):
                 raise UserError(
                     f"normalisation.{key} is {now}, but {model.weights} was trained with {before}: set it to {before}."

@@ -9,11 +9,15 @@ import pytest
 import tifffile
 
 from bmzpack.errors import UserError
+from kerazoo.configuration.write import write_config
+from kerazoo.examples.synthetic import write_nuclei
 from kerazoo.inference.load import load_predictor
 from kerazoo.inference.predict import predict
 from kerazoo.inference.prompted import PromptedPredictor
+from kerazoo.models.configure import read_config
 from kerazoo.models.sam import checkpoint as converter
 from kerazoo.training.convert import convert
+from kerazoo.training.transfer import check_transfer
 
 WIDTH, DEPTH, SIDE, FEATURES, HIDDEN = 32, 2, 8, 32, 24
 
@@ -207,3 +211,18 @@ def test_other_files_are_refused(converted, tmp_path, name, value, reason):
 def test_other_channels_are_refused(converted):
     with pytest.raises(UserError, match="choose --channels 3 or 1"):
         converted(official(), 2)
+
+
+@pytest.mark.parametrize(("channels", "scope"), [(1, "image"), (3, "dataset")])
+def test_training_goes_on_from_a_run(converted, tmp_path, channels, scope):
+    """What is proposed fits the weights: fixed, and images scaled as they were."""
+    run = converted(official(), channels)
+    write_nuclei(tmp_path / "nuclei", images=3, seed=1, size=256)
+    if channels == 3:
+        for path in (tmp_path / "nuclei" / "images").iterdir():
+            tifffile.imwrite(path, np.repeat(tifffile.imread(path)[..., None], 3, axis=-1), photometric="rgb")
+    places = (tmp_path / "nuclei" / "images", tmp_path / "nuclei" / "masks")
+    path = write_config("sam_vit_b", *places, tmp_path / "config.yaml", weights=str(run.model_path))
+    config = read_config(path)
+    assert (config.training.transfer, config.normalisation.scope, config.data.channels) == ("freeze", scope, channels)
+    check_transfer(config)

@@ -46,7 +46,7 @@ class SegmentAnything(Family):
         from kerazoo.models.shared.proposal import objects_of, propose_pixels
 
         tiny = model.name == TINY
-        return propose_pixels(
+        proposal = propose_pixels(
             start,
             model,
             survey,
@@ -57,6 +57,13 @@ class SegmentAnything(Family):
             learning_rate=0.001 if tiny else 0.00001,
             objects=objects_of(model, survey),
         )
+        if not tiny and source is not None:
+            proposal.normalisation["scope"] = source.normalisation.scope
+            reason = (
+                "the encoder stays as it is; with model.arguments {low_rank: 4} it is adapted; all: all is estimated"
+            )
+            proposal.training["transfer"] = ("freeze", reason)
+        return proposal
 
     def check(self, config: Config, model: Model) -> None:
         training, low_rank = config.training, config.model.arguments.get("low_rank")
