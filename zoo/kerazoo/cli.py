@@ -201,17 +201,18 @@ def predict(
 
 @app.command()
 def convert(
-    kind: Annotated[str, typer.Argument(help="cellpose, omnipose or stardist.")],
+    kind: Annotated[str, typer.Argument(help="cellpose, omnipose, sam or stardist.")],
     checkpoint: Annotated[
         Path, typer.Argument(help="A file that the package saved, or the folder of a StarDist model.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The run folder to write.")],
     channels: Annotated[
-        int | None, typer.Option(help="Channels of the images, by default 1; Cellpose and Omnipose take one or two.")
+        int | None,
+        typer.Option(help="Channels of the images, by default 1; Cellpose and Omnipose take one or two, SAM 1 or 3."),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Make a run of official weights of Cellpose, Omnipose or StarDist."""
+    """Make a run of official weights of Cellpose, Omnipose, Segment Anything, micro-sam or StarDist."""
     import_tensorflow()
     from kerazoo.training.convert import convert as run_conversion
 

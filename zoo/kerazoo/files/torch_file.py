@@ -57,7 +57,8 @@ def read_torch_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     Returns
     -------
     dict
-        Arrays by name, in the file's order; bfloat16 becomes float32.
+        Arrays by name, in the file's order; bfloat16 becomes float32. Those of a state dict within another have the
+        names of both, `model_state/encoder.weight`.
 
     Raises
     ------
@@ -78,17 +79,20 @@ def read_torch_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         raise UserError(f"{path} cannot be read as a PyTorch file ({reason}): get it again.") from error
 
 
-def _arrays(content: Any) -> dict[str, np.ndarray]:
+def _arrays(content: Any, within: str = "") -> dict[str, np.ndarray]:
     if not isinstance(content, dict) or not content:
         raise UserError(f"it holds a {type(content).__name__}, not tensors by name: save the model's state dict.")
     tensors = {}
     for name, value in content.items():
+        if isinstance(value, dict) and isinstance(name, str) and value and within == "":
+            tensors |= _arrays(value, f"{name}/")
+            continue
         if not (isinstance(value, _Tensor) and isinstance(name, str)):
             raise UserError(
                 f"it holds more than tensors by name ({str(name)[:60]!r} is a {type(value).__name__.strip('_')}): "
                 "save the model's state dict alone."
             )
-        tensors[name] = value.array()
+        tensors[within + name] = value.array()
     return tensors
 
 

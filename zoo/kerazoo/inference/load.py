@@ -8,12 +8,15 @@ from typing import Protocol
 import numpy as np
 
 from bmzpack.errors import UserError
+from kerazoo.inference.network import compiled
 from kerazoo.inference.patch_predictor import PatchPredictor
 from kerazoo.inference.predictor import Predictor
 from kerazoo.inference.source import open_source
+from kerazoo.inference.whole_image import WholeImagePredictor
 from kerazoo.inference.without_network import WithoutNetwork, is_without_network
 from kerazoo.models.family import Family
 from kerazoo.models.recipe import Recipe
+from kerazoo.models.registry import family_of_kind
 from kerazoo.runs.run import Run
 
 
@@ -85,4 +88,9 @@ def load_predictor(
         return method
     if recipe.patch is not None:
         return PatchPredictor(model, recipe)
-    return Predictor(model, recipe, tile=tile, diameter=diameter)
+    outputs = family_of_kind(recipe.targets).outputs_of_whole(model, compiled)
+    if outputs is None:
+        return Predictor(model, recipe, tile=tile, diameter=diameter)
+    if tile is not None:
+        raise UserError(f"{source} sees every image whole, without tiles: leave --tile out.")
+    return WholeImagePredictor(outputs, recipe)

@@ -67,6 +67,10 @@ class Converted:
     """Where images are rescaled."""
     grid: int = 1
     """As in `kerazoo.models.recipe.TileGeometry`."""
+    geometry: TileGeometry | None = None
+    """None: measured from the network."""
+    normalisation: Normalisation | None = None
+    """None: that of the configuration."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -356,6 +360,24 @@ class Family:
             Makes a network fast, see `kerazoo.inference.network.compiled`.
         """
         raise NotImplementedError
+
+    def outputs_of_whole(
+        self, network: keras.Model, compiled: Callable[[Any], Any]
+    ) -> Callable[[np.ndarray, np.ndarray, np.ndarray], Outputs] | None:
+        """What gives the outputs for a whole image, of a network for images of one size, such as 1024 x 1024 pixels.
+
+        Parameters
+        ----------
+        network, compiled
+            As for `prompted`.
+
+        Returns
+        -------
+        callable or None
+            From a raw image (y, x, channel) of any size, and offset and scale of its normalisation, to the outputs at
+            the size of the image. None: images are seen tile by tile.
+        """
+        return None
 
     def apply(self, image: np.ndarray) -> np.ndarray:
         """The label image, int32 (y, x), of a raw image (y, x, channel): of entries without a network."""
