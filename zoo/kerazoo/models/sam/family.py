@@ -85,6 +85,17 @@ class SegmentAnything(Family):
             )
         return PromptedNetwork(network, compiled)
 
+    def objects_of_points(self, network: Any, embedding: Any, outputs: Outputs, recipe: Recipe) -> np.ndarray:
+        from kerazoo.models.sam.points import objects_of_points
+
+        (maps,) = outputs.values()
+        return objects_of_points(network, embedding, maps, **_decoding(recipe))
+
+    def answering(self, network: keras.Model, form: str) -> keras.Model:
+        from kerazoo.models.sam.bundle import box_network, embedding_network
+
+        return box_network(network) if form == "prompts" else embedding_network(network)
+
     changes_network = True
 
     def packed(self, network: keras.Model, recipe: Recipe, *, enlarge: bool = False) -> keras.Model:
@@ -120,8 +131,8 @@ class SegmentAnything(Family):
     def decode(self, outputs: Outputs, recipe: Recipe, shape: tuple[int, ...] | None = None) -> np.ndarray:
         from kerazoo.models.sam.decoding import objects_of_maps
 
-        (maps,), decoding = outputs.values(), recipe.decoding
-        return objects_of_maps(maps, decoding.threshold, decoding.seed_threshold, decoding.minimum_size)
+        (maps,) = outputs.values()
+        return objects_of_maps(maps, **_decoding(recipe))
 
     def tuning(self, recipe: Recipe, median_area: float | None) -> tuple[str, dict[str, Sequence[float]]]:
         grid: dict[str, Sequence[float]] = {"threshold": THRESHOLDS, "seed_threshold": THRESHOLDS}
@@ -130,15 +141,10 @@ class SegmentAnything(Family):
     def labels_in_graph(self, recipe: Recipe) -> LabelsEnding:
         from kerazoo.models.shared.packed import decoded_batch
 
-        decoding = recipe.decoding
-        arguments = {
-            "threshold": decoding.threshold,
-            "seed_threshold": decoding.seed_threshold,
-            "minimum_size": decoding.minimum_size,
-        }
-        function = "kerazoo.models.sam.graph:find_objects"
         return LabelsEnding(
-            lambda output: decoded_batch(output, recipe, np.float32), function=function, arguments=arguments
+            lambda output: decoded_batch(output, recipe, np.float32),
+            function="kerazoo.models.sam.graph:find_objects",
+            arguments=_decoding(recipe),
         )
 
     def decoding_in_words(self, recipe: Recipe) -> str:
@@ -147,3 +153,8 @@ class SegmentAnything(Family):
             f"foreground above {decoding.threshold:g}, distances in seeds below {decoding.seed_threshold:g}, at least "
             f"{decoding.minimum_size} pixels"
         )
+
+
+def _decoding(recipe: Recipe) -> dict[str, Any]:
+    """Arguments of what finds objects."""
+    return recipe.decoding.model_dump(include={"threshold", "seed_threshold", "minimum_size"})
