@@ -36,6 +36,11 @@ Axes = Annotated[
     typer.Option("--axes", help="Axes of the image files, such as YX, YXC, CYX, ZYX, where they are ambiguous."),
 ]
 
+RefineWith = Annotated[
+    Path | None,
+    typer.Option("--refine-with", help="A run of Segment Anything: its masks for the boxes of the objects."),
+]
+
 
 @app.command()
 def models(json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
@@ -124,6 +129,7 @@ def evaluate(
     folder: Folder = None,
     table: Table = None,
     axes: Axes = None,
+    refine_with: RefineWith = None,
     json: Annotated[Path | None, typer.Option("--json", help="Write the scores to this file.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -139,6 +145,7 @@ def evaluate(
         folder=folder,
         table=table,
         axes=axes,
+        refine_with=refine_with,
         json=json,
         overwrite=overwrite,
         progress=True,
@@ -149,6 +156,7 @@ def evaluate(
         _print_confusion(list(result["per_class"]), result["confusion"])
     if result.get("prompts"):
         _print_prompts(result["prompts"])
+    _print_scores(result.get("with_points", {}), "objects by points in what is found")
     for sentence in remarks(result):
         typer.echo(sentence, err=True)
 
@@ -168,6 +176,11 @@ def predict(
         float | None,
         typer.Option(help="Median diameter of the objects in pixels, for cellpose2d; by default as in the training."),
     ] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option(help="`points`: ask for all objects by points in what is found, for Segment Anything."),
+    ] = None,
+    refine_with: RefineWith = None,
     points: Annotated[
         Path | None, typer.Option(help="A CSV file of points in objects of the image, for Segment Anything.")
     ] = None,
@@ -189,6 +202,8 @@ def predict(
         tile=tile,
         stride=stride,
         diameter=diameter,
+        mode=mode,
+        refine_with=refine_with,
         points=points,
         boxes=boxes,
         axes=axes,
@@ -238,7 +253,8 @@ def export(
         str,
         typer.Option(
             help="Output of a network for single objects: friendly (for the plugins of the programs), raw (the zoo's "
-            "operation makes labels in Python), or labels (the saved model itself ends in the label image)."
+            "operation makes labels in Python), or labels (the graph itself ends in the label image); of Segment "
+            "Anything also prompts (boxes to masks, for Python) and embedding."
         ),
     ] = "friendly",
     overwrite: Overwrite = False,

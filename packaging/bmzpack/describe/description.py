@@ -98,14 +98,15 @@ class Input(Section):
     id: Identifier | None = None
     """The name of the network's input; needed where there are several."""
     description: Annotated[str, Field(max_length=128)] = ""
-    axes: Annotated[str, Field(pattern=r"^[bizyxc]+$")] | None = None
-    """One letter per axis of the tensor: batch, index, z, y, x, channel; by default ``byxc``, ``bzyxc`` or ``bc``."""
+    axes: Annotated[str, Field(pattern=r"^[biozyxc]+$")] | None = None
+    """One letter per axis of the tensor: batch, index, object, z, y, x, channel; by default ``byxc``, ``bzyxc`` or
+    ``bc``."""
     channel_names: list[str] = []
     preprocessing: list[Processing] = []
     """What is done to an image before the network sees it."""
     test_image: Path | pydantic.InstanceOf[np.ndarray]
     """A real image, before any preprocessing: a ``.npy``, TIFF, PNG or JPEG file, or an array."""
-    test_image_axes: Annotated[str, Field(pattern=r"^[bizyxc]+$")] | None = None
+    test_image_axes: Annotated[str, Field(pattern=r"^[biozyxc]+$")] | None = None
     """Axes of the test image where they are not those of the tensor in its order (without batch)."""
     pixel_size: Annotated[float, Field(gt=0)] | dict[Literal["z", "y", "x"], Annotated[float, Field(gt=0)]] | None = (
         None
@@ -120,7 +121,7 @@ class Output(Section):
     id: Identifier | None = None
     """By default the name of the network's output."""
     description: Annotated[str, Field(max_length=128)] = ""
-    axes: Annotated[str, Field(pattern=r"^[bizyxc]+$")] | None = None
+    axes: Annotated[str, Field(pattern=r"^[biozyxc]+$")] | None = None
     channel_names: list[str] = []
     postprocessing: list[Processing] = []
 

@@ -32,6 +32,7 @@ from bmzpack.weights.source import check_source
 if TYPE_CHECKING:
     import keras
 
+    from bmzpack.measure.geometry import Geometry
     from bmzpack.packing.plan import Plan
     from bmzpack.weights import Written
 
@@ -56,6 +57,7 @@ def pack(
     *,
     formats: Sequence[str] | None = None,
     labels: LabelsPostprocessing | None = None,
+    geometry: Geometry | None = None,
     overwrite: bool = False,
 ) -> Packed:
     """Pack a Keras 3 model as a bundle of the BioImage Model Zoo.
@@ -75,6 +77,9 @@ def pack(
         Weights formats; by default all that this installation can write.
     labels
         What makes labels of objects of the network's output; the bundle is then for whole images, not for tiles.
+    geometry
+        How the network may be fed, where that cannot be measured: of networks whose channels come first, or whose
+        output depends on all of the image.
     overwrite
         Whether an existing file may be replaced.
 
@@ -104,7 +109,7 @@ def pack(
         folder = path.with_name("bundle")
         folder.mkdir()
         with _model_file(model) as model_path:
-            packed = _write_folder(model_path, description, folder, formats, labels)
+            packed = _write_folder(model_path, description, folder, formats, labels, geometry)
         rdf.check(folder)
         archive.write(folder, path)
     return dataclasses.replace(packed, path=output)
@@ -116,6 +121,7 @@ def _write_folder(
     folder: Path,
     formats: Sequence[str] | None,
     labels: LabelsPostprocessing | None,
+    geometry: Geometry | None,
 ) -> Packed:
     """Write every file of the bundle."""
     names = tensor_ids(model_path, description)
@@ -128,7 +134,7 @@ def _write_folder(
     from bmzpack.measure.axes import pixel_sizes
     from bmzpack.packing.plan import make_plan
 
-    plan = make_plan(model_path, names, described, labels)
+    plan = make_plan(model_path, names, described, labels, geometry)
     images = plan.test_images()
     windows = plan.windows(images)
     inputs, outputs = plan.entries()
@@ -146,7 +152,7 @@ def _write_folder(
         results = processing.postprocess(outputs, results, samples[0])
     elif labels.operation is not None:
         results = {name: labels.decode(array) for name, array in results.items()}
-    tensors = windows[0] | results
+    tensors = plan.typed(windows[0] | results)
     for entry in (*inputs, *outputs):
         _write_test_tensor(entry, tensors[entry["id"]], folder)
     mirrored = _write_cover(plan, description, images, (inputs, outputs), tensors, folder)

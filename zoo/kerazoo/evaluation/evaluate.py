@@ -30,6 +30,7 @@ def evaluate(
     folder: str | os.PathLike[str] | None = None,
     table: str | os.PathLike[str] | None = None,
     axes: str | None = None,
+    refine_with: Run | str | os.PathLike[str] | None = None,
     json: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     progress: bool = False,
@@ -48,6 +49,8 @@ def evaluate(
         Instead: a CSV file with the columns `image`, `mask`, or for a classifier `file`, `class`.
     axes
         The axes of the image files, such as ``CYX``; by default those of the training images.
+    refine_with
+        As for `kerazoo.predict`.
     json
         Where to write the result as JSON as well.
     overwrite
@@ -64,7 +67,8 @@ def evaluate(
         image; ``trained_on``: how many of the images a run was trained on, None for what keeps no list of them. A score
         that is not defined is None. For a classifier see `kerazoo.evaluation.classification.class_summary`; patches are
         cut out of annotated images as in its training; for a run that answers prompts ``prompts``, see
-        `kerazoo.evaluation.prompts.score_prompts`; ``smaller_than_patch``: how many images were mirrored beyond
+        `kerazoo.evaluation.prompts.score_prompts`, and ``with_points``, the scores with the mode `points` of
+        `kerazoo.predict`; ``smaller_than_patch``: how many images were mirrored beyond
         their edges, as in prediction; ``without_patch``: of how many no patch has one class.
 
     Raises
@@ -83,13 +87,15 @@ def evaluate(
         raise UserError("There is nothing to evaluate on: name images and masks, a folder of classes, or a table.")
     if not isinstance(source, Run) and not is_without_network(source) and (Path(source) / "config.yaml").is_file():
         source = Run.open(source)
-    predictor = load_predictor(source)
+    predictor = load_predictor(source, refine_with=refine_with)
     data = _data_of(source, predictor.recipe, given, axes)
     pairs = pairs_of(data)
     scoring = SCORING[predictor.recipe.task]
     result = scoring.score(predictor, _shown(pairs, progress), data, str(masks or table))
-    if isinstance(source, Run) and predictor.family.answers_prompts:
+    if isinstance(source, Run) and predictor.family.answers_prompts and refine_with is None:
         result["prompts"] = score_prompts(PromptedPredictor(source), _shown(pairs, progress), data)
+        by_points = load_predictor(source, mode="points")
+        result["with_points"] = scoring.score(by_points, _shown(pairs, progress), data, str(masks or table))["scores"]
     result["trained_on"] = _trained_on(source, pairs) if isinstance(source, Run) else None
     if json is not None:
         with new_file(json, overwrite=overwrite) as path:

@@ -42,8 +42,9 @@ def load_bundle(path: Path) -> tuple[keras.Model, Recipe]:
         description = read_yaml(folder / "rdf.yaml", f"description of the bundle {path}")
         described = description.get("weights") or {}
         weights = described.get("keras_v3")
-        if weights is None and [tensor["id"] for tensor in description["outputs"]] == ["labels"]:
-            raise UserError(f"{path} ends in labels: use the run that it was made of, or a bundle of another form.")
+        outputs = ", ".join(tensor["id"] for tensor in description["outputs"])
+        if outputs in ("labels", "masks, scores", "embeddings"):
+            raise UserError(f"{path} ends in {outputs}: use the run that it was made of, or a bundle of another form.")
         if weights is None:
             known = ", ".join(described) or "none"
             raise UserError(f"{path} has no keras_v3 weights ({known}): use a bundle of a Keras 3 network.")

@@ -11,6 +11,7 @@ from bmzpack.errors import UserError
 from kerazoo.inference.network import compiled
 from kerazoo.inference.patch_predictor import PatchPredictor
 from kerazoo.inference.predictor import Predictor
+from kerazoo.inference.refined import PointPredictor, RefinedPredictor
 from kerazoo.inference.source import open_source
 from kerazoo.inference.whole_image import WholeImagePredictor
 from kerazoo.inference.without_network import WithoutNetwork, is_without_network
@@ -49,7 +50,12 @@ class Applicable(Protocol):
 
 
 def load_predictor(
-    source: Run | str | os.PathLike[str], *, tile: int | None = None, diameter: float | None = None
+    source: Run | str | os.PathLike[str],
+    *,
+    tile: int | None = None,
+    diameter: float | None = None,
+    mode: str | None = None,
+    refine_with: Run | str | os.PathLike[str] | None = None,
 ) -> Applicable:
     """Load what a user names.
 
@@ -62,6 +68,10 @@ def load_predictor(
     diameter
         Median diameter in pixels of the objects on the images, for networks to which images are rescaled; by default
         as on the training images.
+    mode
+        `points`: objects are found by points in what the network finds, see `kerazoo.inference.refined`.
+    refine_with
+        A run that answers prompts: it gives the masks for the boxes of the objects that are found.
 
     Returns
     -------
@@ -72,8 +82,16 @@ def load_predictor(
     ------
     UserError
         There is no such run or bundle, or the bundle does not say what is needed; or a diameter is given that is not
-        above 0, or where images are not rescaled.
+        above 0, or where images are not rescaled; or mode or run are not for this source.
     """
+    if mode not in (None, "points"):
+        raise UserError(f"There is no mode {mode!r}: leave --mode out, or choose points.")
+    if refine_with is not None:
+        return RefinedPredictor(load_predictor(source, tile=tile, diameter=diameter, mode=mode), refine_with)
+    if mode == "points":
+        if is_without_network(source):
+            raise UserError(f"{source} does not answer prompts: leave --mode points out.")
+        return PointPredictor(source, tile=tile)
     if is_without_network(source):
         method = WithoutNetwork(str(source))
         model, recipe = None, method.recipe

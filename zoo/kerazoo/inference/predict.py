@@ -27,6 +27,8 @@ def predict(
     tile: int | None = None,
     stride: int | None = None,
     diameter: float | None = None,
+    mode: str | None = None,
+    refine_with: Run | str | os.PathLike[str] | None = None,
     points: str | os.PathLike[str] | None = None,
     boxes: str | os.PathLike[str] | None = None,
     axes: str | None = None,
@@ -61,6 +63,12 @@ def predict(
     diameter
         Of networks to which images are rescaled: median diameter in pixels of the objects on these images, by default
         as on the training images.
+    mode
+        Of networks that answer prompts: `points` asks for the objects by points in what the network finds without; see
+        `kerazoo.inference.refined.PointPredictor`.
+    refine_with
+        A run that answers prompts: it gives the masks for the boxes of the objects that are found, see
+        `kerazoo.inference.refined.refined`.
     points, boxes
         Of networks that answer prompts: tables of prompts for the objects of one image, see
         `kerazoo.files.prompts.read_prompts`. Then only these objects are found, and `kerazoo.inference.prompted` tells
@@ -90,8 +98,10 @@ def predict(
     if not images:
         raise UserError("There are no images to predict: name at least one file.")
     if points is not None or boxes is not None:
+        if mode is not None or refine_with is not None:
+            raise UserError("Points and boxes name the objects that are found: leave --mode and --refine-with out.")
         return _predict_prompted(source, images, output, points, boxes, axes, overwrite)
-    predictor = load_predictor(source, tile=tile, diameter=diameter)
+    predictor = load_predictor(source, tile=tile, diameter=diameter, mode=mode, refine_with=refine_with)
     classifies = predictor.recipe.task == "classification"
     if stride is not None and not (classifies and stride > 0):
         raise UserError("The stride is a distance in pixels of the patches of a classifier: leave --stride out.")

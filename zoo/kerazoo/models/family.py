@@ -85,6 +85,8 @@ class LabelsEnding:
     """`module:function` of TensorFlow operations behind the output."""
     arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Arguments of the function."""
+    lacking: tuple[str, ...] = ()
+    """Weights formats that lack an operation of the function."""
     channels_first: bool = False
     """Whether the operation takes (batch, channel, y, x)."""
     remark: str = ""
@@ -378,6 +380,38 @@ class Family:
             the size of the image. None: images are seen tile by tile.
         """
         return None
+
+    def objects_of_points(self, network: Any, embedding: Any, outputs: Outputs, recipe: Recipe) -> np.ndarray:
+        """All objects by points that `outputs` tell; where `answers_prompts`.
+
+        Parameters
+        ----------
+        network
+            From `prompted`.
+        embedding, outputs
+            Of the image: what the network answers prompts with, and what `decode` takes.
+        recipe
+            Its decoding.
+
+        Returns
+        -------
+        numpy.ndarray
+            Labels without gaps, int32 (y, x).
+        """
+        raise NotImplementedError
+
+    def answering(self, network: keras.Model, form: str) -> keras.Model:
+        """The network of a bundle that answers prompts, where `answers_prompts`.
+
+        Parameters
+        ----------
+        network
+            Of a run.
+        form
+            `prompts`: from `image` (1, channel, y, x) and `box_prompts` (1, object, 4) to `masks` (1, object, 1, y, x),
+            logits, and `scores` (1, object, 1); `embedding`: from an image to `embeddings`.
+        """
+        raise NotImplementedError
 
     def apply(self, image: np.ndarray) -> np.ndarray:
         """The label image, int32 (y, x), of a raw image (y, x, channel): of entries without a network."""

@@ -47,8 +47,8 @@ MODELS = (
         paper="Kirillov et al. 2023",
         citation="Kirillov et al. (2023), Segment Anything",
         doi="10.1109/ICCV51070.2023.00371",
-        purpose="Single objects, each from a point, a box or a mask; and all objects at once. Small enough to be "
-        "trained without a GPU.",
+        purpose="Single objects, each from a point, a box or a mask; all objects at once; and masks for the objects of "
+        "another network. Small enough to be trained without a GPU.",
         limits=(
             "It knows what it was trained on, and nothing else.",
             "A prompt is for objects that lie within 256 x 256 pixels.",

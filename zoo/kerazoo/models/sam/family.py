@@ -129,6 +129,17 @@ class SegmentAnything(Family):
 
         return convert(checkpoint, channels)
 
+    def objects_of_points(self, network: Any, embedding: Any, outputs: Outputs, recipe: Recipe) -> np.ndarray:
+        from kerazoo.models.sam.points import objects_of_points
+
+        (maps,) = outputs.values()
+        return objects_of_points(network, embedding, maps, **_decoding(recipe))
+
+    def answering(self, network: keras.Model, form: str) -> keras.Model:
+        from kerazoo.models.sam.bundle import box_network, embedding_network
+
+        return box_network(network) if form == "prompts" else embedding_network(network)
+
     changes_network = True
 
     def packed(self, network: keras.Model, recipe: Recipe, *, enlarge: bool = False) -> keras.Model:

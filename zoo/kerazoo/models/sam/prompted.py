@@ -101,6 +101,11 @@ class PromptedNetwork:
         """Tokens of a window along y and x."""
         self._stride = 8 if self._size is None else self._size // self._side
 
+    @property
+    def window(self) -> int | None:
+        """Side in pixels of the part of an image that is seen for a prompt; None for the whole image."""
+        return self._side * self._stride if self._size is None else None
+
     def embed(self, image: np.ndarray, offset: np.ndarray | float = 0.0, scale: np.ndarray | float = 1.0) -> Embedding:
         """The embedding of an image.
 
