@@ -11,13 +11,14 @@ from bmzpack.consumers.conditions import (
     bundle_files,
     metadata,
     processing,
+    python_sources,
     tensor_axes,
     validation,
     weights_files,
 )
 from bmzpack.consumers.consumer import Consumer
 from bmzpack.consumers.findings import Severity
-from bmzpack.consumers.rules import Rule, shared_rule, torchscript_rule, version_rule
+from bmzpack.consumers.rules import Rule, scale_linear_rule, shared_rule, torchscript_rule, version_rule
 from bmzpack.engines import rows
 from bmzpack.operations.labels import TO_LABELS
 
@@ -115,6 +116,15 @@ RULES = [
         weights_files.no_weights_of(FORMATS),
         remedy="Add the network in another format.",
     ),
+    Rule(
+        "N3",
+        DEGRADED,
+        "bioimageio.core imports the architecture in the environment that it runs in, and installs nothing.",
+        python_sources.lacking_packages(ORDER, python_sources.TORCH, environment=True, severity=DEGRADED),
+        remedy="Say in the documentation which packages have to be installed, or add weights that need none.",
+    ),
+    shared_rule("R13"),
+    scale_linear_rule(),
     Rule(
         "W1",
         ADVICE,

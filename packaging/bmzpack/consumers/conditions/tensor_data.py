@@ -94,6 +94,14 @@ def _sizes(contents: Contents, tensor: DescribedTensor, shape: Sequence[int], pl
             yield Occurrence(place, f"{tensor.test} has {size} along {axis.id}, where {expected} are to be expected.")
 
 
+def _is_finite(array: np.ndarray) -> bool:
+    """Whether no value is NaN or infinite; in pieces, as an array may be larger than the memory."""
+    flat = array.reshape(-1, order="A") if array.flags.forc else array.reshape(-1)
+    return all(
+        bool(np.isfinite(flat[start : start + LARGEST_SORTED]).all()) for start in range(0, flat.size, LARGEST_SORTED)
+    )
+
+
 def _misfits(contents: Contents, tensor: DescribedTensor, array: np.ndarray, place: str) -> Iterator[Occurrence]:
     if array.ndim != len(tensor.axes):
         yield Occurrence(
@@ -112,7 +120,7 @@ def _misfits(contents: Contents, tensor: DescribedTensor, array: np.ndarray, pla
         yield Occurrence(place, f"{tensor.test} holds no numbers, but {array.dtype}.")
     elif array.size == 0:
         yield Occurrence(place, f"{tensor.test} holds no values.")
-    elif array.dtype.kind == "f" and not all(np.isfinite(part).all() for part in array):
+    elif array.dtype.kind == "f" and not _is_finite(array):
         yield Occurrence(place, f"{tensor.test} holds NaN or infinite values.")
     elif tensor.dtype in DTYPES and array.dtype != np.dtype(tensor.dtype):
         yield Occurrence(place, f"{tensor.test} is {array.dtype}, but {tensor.id} is declared as {tensor.dtype}.")
