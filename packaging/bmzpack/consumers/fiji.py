@@ -32,7 +32,7 @@ PACKAGES = python_sources.TORCH | {
     *("torchmetrics", "torch_fidelity", "tqdm", "xarray", "yacs", "yaml", "zarr"),
 }
 """What the environment of JDLL's Python engine has (DLModelPytorchProtected), with what these packages need."""
-OPERATIONS = tuple(ARGUMENTS)
+OPERATIONS = set(ARGUMENTS)
 """Those that JDLL computes, at least for some arguments."""
 
 CANNOT_OPEN, WRONG_RESULT, DEGRADED, ADVICE = Severity
@@ -370,7 +370,7 @@ RULES = [
         CANNOT_OPEN,
         "JDLL finds an operation by a class of its name: there is none for custom, stardist_postprocessing, "
         "cellpose_flow_dynamics and names of others (seen).",
-        jdll_model.refused_operations(but=(*OPERATIONS, "softmax", "scale_mean_variance")),
+        lambda contents: jdll_model.refused_operations(but={*OPERATIONS, "softmax", "scale_mean_variance"})(contents),
         remedy="Leave the operation out: Fiji has plugins for StarDist.",
     ),
     Rule(

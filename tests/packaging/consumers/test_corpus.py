@@ -112,14 +112,24 @@ def by_plane(raw):
     return (raw - raw.mean((1, 2), keepdims=True)) / (raw.std((1, 2), keepdims=True) + 1e-6)
 
 
-def scaled(raw, method):
-    low, high = np.percentile(raw, [1.0, 99.8], method=method)
+def once_for_every_plane(raw):
+    """JDLL: the whole is standardised by each plane, one after the other."""
+    for channel in range(raw.shape[-1]):
+        raw = (raw - raw[..., channel].mean()) / (raw[..., channel].std() + 1e-6)
+    return raw
+
+
+def scaled(raw, floor):
+    if floor:
+        low, high = (np.sort(raw, None)[int(raw.size * share)] for share in (0.01, 0.998))
+    else:
+        low, high = np.percentile(raw, [1.0, 99.8])
     return (raw - low) / (high - low + 1e-6)
 
 
 ERRORS = {
-    "standardised_by_plane": (by_plane, lambda raw: (raw - raw.mean()) / (raw.std() + 1e-6)),
-    "percentiles": (lambda raw: scaled(raw, "linear"), lambda raw: scaled(raw, "lower")),
+    "standardised_by_plane": (by_plane, once_for_every_plane),
+    "percentiles": (lambda raw: scaled(raw, floor=False), lambda raw: scaled(raw, floor=True)),
     "gains_by_channel": (lambda raw: raw * [0.1, 0.2] + [0.0, 1.0], lambda raw: raw * 0.1),
     "fixed_mean": (lambda raw: (raw - 40) / (28 + 1e-6), lambda raw: raw),
     "cast_to_bytes": (lambda raw: raw.astype(np.uint8).astype(float), lambda raw: raw),

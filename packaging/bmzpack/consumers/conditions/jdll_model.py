@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -202,7 +202,7 @@ def architecture_as_text(contents: Contents) -> Iterator[Occurrence]:
             )
 
 
-def refused_operations(*names: str, but: tuple[str, ...] = ()) -> Condition:
+def refused_operations(*names: str, but: Container[str] = ()) -> Condition:
     """Operations that JDLL refuses: of these names, or of all but some."""
 
     def condition(contents: Contents) -> Iterator[Occurrence]:

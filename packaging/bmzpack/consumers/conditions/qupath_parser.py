@@ -137,7 +137,7 @@ def refused_arguments(*names: str) -> Condition:
 
     def condition(contents: Contents) -> Iterator[Occurrence]:
         for _, operation in operations(contents):
-            what = _argument(operation, _raw_kwargs(contents, operation)) if operation.id in names else None
+            what = refused(operation, _raw_kwargs(contents, operation)) if operation.id in names else None
             if what:
                 yield Occurrence(operation.place, f"{what}.")
 
@@ -151,7 +151,8 @@ def _raw_kwargs(contents: Contents, operation: DescribedOperation) -> Any:
     return entry.get("kwargs") if isinstance(entry, Mapping) else None
 
 
-def _argument(operation: DescribedOperation, kwargs: Any) -> str | None:
+def refused(operation: DescribedOperation, kwargs: Any) -> str | None:
+    """Why the parser cannot read an operation with these kwargs; None where it can."""
     if operation.id not in READ:
         return None
     if not isinstance(kwargs, Mapping):

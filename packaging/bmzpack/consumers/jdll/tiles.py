@@ -131,7 +131,9 @@ def _tile(axis: Axis, size: np.ndarray, tiling: bool) -> np.ndarray:
         return size.copy() if minimum == -1 else np.full_like(size, minimum)
     if not tiling:
         return np.full_like(size, -1)
-    chosen = (size + 2 * axis.halo) // step * step
+    # an int that is too large begins again at the smallest one
+    total = (size + 2 * axis.halo + LARGEST_INT + 1) % (2 * LARGEST_INT + 2) - LARGEST_INT - 1
+    chosen = np.where(total < 0, -(-total // step), total // step) * step
     chosen = np.where((chosen > 3 * size) & (chosen - step >= minimum), chosen - step, chosen)
     at_least = -(-size // step) * step
     return np.where((chosen > 3 * size) & (at_least >= minimum), at_least, chosen)
@@ -223,7 +225,8 @@ def _never_ends(model: Descriptor, tiles: dict[str, list[int]]) -> bool:
             if tile[0] * ratio < axis.minimum:
                 tile[0] = -(-100 // axis.step) * axis.step if axis.minimum > 1 else axis.minimum
             else:
-                tile[0] = math.floor((tile[0] * ratio - axis.minimum) / axis.step) * axis.step + axis.minimum
+                steps = np.floor((np.float64(tile[0]) * ratio - axis.minimum) / axis.step)
+                tile[0] = int(truncated(steps * axis.step + axis.minimum, LARGEST_LONG))
             totals[tensor.name] = others * tile[0]
             ratio = LARGEST_TILE / totals[tensor.name] if totals[tensor.name] else math.inf
     return True
