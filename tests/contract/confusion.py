@@ -15,8 +15,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import yaml
-
 from bmzpack import check
 from bmzpack.consumers.findings import Report, Severity, Verdict
 

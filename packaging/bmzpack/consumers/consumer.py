@@ -30,6 +30,8 @@ class Consumer:
     specification: Rule | None = None
     """What bioimageio.spec says, where it validates with that: applied last, as what another rule has said already is
     not said again."""
+    changed: str = ""
+    """What newer versions do otherwise, in sentences."""
     obstacle: Callable[[str, int, int], str | None] = lambda name, inputs, outputs: None
     """Why it does not run a weights format with these numbers of inputs and outputs, in one sentence, where that is no
     defect of the bundle; None where it does."""

@@ -194,6 +194,8 @@ CORE = Consumer(
     obstacle=_obstacle,
     tries_next=True,
     engines=dict.fromkeys(ORDER, (rows.CORE,)),
+    changed="bioimageio.core 0.10.2 rejects mappings as documentation and covers (R1 of ilastik); 0.9.1 and 0.8.0 "
+    "reject weights with parent: keras_v3 (seen).",
     rules=RULES,
     specification=dataclasses.replace(RULES[0], condition=validation.invalid_description),
 )

@@ -9,7 +9,6 @@ from bmzpack.consumers.conditions import (
     bundle_files,
     jdll_model,
     metadata,
-    processing,
     python_sources,
     tensor_axes,
     tensor_data,
@@ -27,7 +26,19 @@ LINK = "deepimagej/deepimagej"
 SAVED_MODEL = weights.SAVED_MODEL
 FORMATS = (*weights.JAVA_FORMATS, weights.STATE_DICT)
 PACKAGES = python_sources.TORCH | {
-    *("biapy", "bioimageio", "careamics", "cellpose", "cv2", "h5py", "imageio", "matplotlib", "pandas", "PIL", "pydantic"),
+    *(
+        "biapy",
+        "bioimageio",
+        "careamics",
+        "cellpose",
+        "cv2",
+        "h5py",
+        "imageio",
+        "matplotlib",
+        "pandas",
+        "PIL",
+        "pydantic",
+    ),
     *("pytorch_lightning", "pytorch_msssim", "scipy", "skimage", "sklearn", "tifffile", "timm", "torchinfo"),
     *("torchmetrics", "torch_fidelity", "tqdm", "xarray", "yacs", "yaml", "zarr"),
 }
@@ -93,8 +104,8 @@ RULES = [
     Rule(
         "D3",
         CANNOT_OPEN,
-        "JDLL casts entries to texts, numbers, lists and mappings, and ends with a ClassCastException where they are of "
-        "another type.",
+        "JDLL casts entries to texts, numbers, lists and mappings, and ends with a ClassCastException where they are "
+        "of another type.",
         jdll_model.entries_of_another_type,
     ),
     Rule(
@@ -135,8 +146,8 @@ RULES = [
     Rule(
         "R11",
         CANNOT_OPEN,
-        "A model with 'stardist' in its name and a config.stardist goes to Python StarDist, which builds its own network "
-        "and loads a .h5 file into it (RunnerAdapter, seen).",
+        "A model with 'stardist' in its name and a config.stardist goes to Python StarDist, which builds its own "
+        "network and loads a .h5 file into it (RunnerAdapter, seen).",
         jdll_model.sent_to_stardist,
         remedy="Rename config.stardist, so that JDLL runs the model as any other (`bmzpack repair` does).",
     ),
@@ -179,13 +190,17 @@ RULES = [
     shared_rule(
         "F2",
         "JDLL reads weights and test tensors from the unpacked folder.",
-        condition=weights_files.by_priority(weights.order, bundle_files.only_weights_and_tensors(bundle_files.missing_files)),
+        condition=weights_files.by_priority(
+            weights.order, bundle_files.only_weights_and_tensors(bundle_files.missing_files)
+        ),
     ),
     shared_rule(
         "F3",
         "JDLL does not look at checksums: it runs whatever file is there.",
         severity=WRONG_RESULT,
-        condition=weights_files.by_priority(weights.order, bundle_files.only_weights_and_tensors(bundle_files.wrong_checksums)),
+        condition=weights_files.by_priority(
+            weights.order, bundle_files.only_weights_and_tensors(bundle_files.wrong_checksums)
+        ),
     ),
     Rule(
         "F5",
@@ -396,6 +411,8 @@ FIJI = Consumer(
         weights.STATE_DICT: (rows.CORE,),
     },
     sides=sides.sides,
+    changed="JDLL 98d3be2 (2026-07, in no release of deepImageJ) preprocesses in place in the image's own data type: a "
+    "normalised uint16 image becomes garbage there. Its tiles are those of 0.6.1.",
     rules=RULES,
     link=LINK,
     tags=("fiji", "imagej", "deepimagej"),

@@ -113,6 +113,8 @@ ILASTIK = Consumer(
     name="ilastik",
     versions={"tiktorch": "26.5.0", "bioimageio.core": "0.10.2", "ilastik": "ebbaf9b (2026-07)"},
     order=ORDER,
+    changed="ilastik 1.4.1.post1, with bioimageio.core 0.8.0, rejects weights with parent: keras_v3 (seen), and fails "
+    "to import most architectures of state dicts (the zoo's runs).",
     engines={"torchscript": (rows.TORCH,), "pytorch_state_dict": (rows.CORE,)},
     rules=RULES,
     specification=Rule(

@@ -105,6 +105,21 @@ REMEDIES = {
 }
 """What to do, by the id of the rule, where it is the same for most consumers."""
 
+EXAMPLES = {
+    "R1": "documentation: README.md            # not {source: README.md, sha256: ...}\nformat_version: 0.5.10",
+    "R5": "axes:\n- {type: batch}\n- {type: space, id: y, size: 256}\n- {type: space, id: x, size: 256}\n"
+    "- {type: channel, channel_names: [raw]}",
+    "R6": "size: {min: 32, step: 16}           # not {min: 40, step: 16}: 40 is no multiple of 16",
+    "R7": "size: {tensor_id: raw, axis_id: y}  # not a number\nhalo: 16",
+    "R11": "config: {stardist: ...}             # with StarDist in the name, JDLL runs Python StarDist in its place",
+    "N3": "architecture: {source: network.py, callable: UNet}   # a file that imports torch alone",
+    "T11": "data: {type: float32}               # what the network gives, not what a cast would make of it",
+    "P1": "- id: zero_mean_unit_variance\n  kwargs: {axes: [channel, y, x]}",
+    "P11": "- id: scale_linear\n  kwargs: {axis: channel, gain: [0.01], offset: [0.0]}",
+    "D4": "authors:\n- {name: Ada Lovelace}",
+}
+"""Entries as they should be, by the id of the rule."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Rule:

@@ -36,7 +36,9 @@ def arguments(work: Work) -> None:
                 _write(work, "P11", written, "Gain and offset are lists of one number per channel")
         elif operation.id == "scale_range" and not {"min_percentile", "max_percentile"} <= set(kwargs):
             kwargs = {"min_percentile": 0.0, "max_percentile": 100.0} | kwargs
-            _write(work, "P3", DescribedOperation(operation.id, kwargs, operation.place), "Both percentiles are written")
+            _write(
+                work, "P3", DescribedOperation(operation.id, kwargs, operation.place), "Both percentiles are written"
+            )
         elif operation.id in READ and not isinstance((work.at(operation.place) or {}).get("kwargs"), dict):
             _write(work, "P11", DescribedOperation(operation.id, kwargs, operation.place), "It has kwargs")
 

@@ -1050,7 +1050,15 @@ def outputs_in_another_order(bundle):
     bundle.network(outputs={"border": ANY, "probability": ANY})
 
 
-@case("W4", base="TorchScript before ONNX", fiji=FAILS, ilastik=FAILS, qupath=FAILS, core=OPENS, says="no TorchScript code")
+@case(
+    "W4",
+    base="TorchScript before ONNX",
+    fiji=FAILS,
+    ilastik=FAILS,
+    qupath=FAILS,
+    core=OPENS,
+    says="no TorchScript code",
+)
 def pickle_that_fiji_takes_before_onnx(bundle):
     bundle.write("weights.pt", zipped({"archive/data.pkl": b""}))
 

@@ -64,7 +64,7 @@ def description(**changes):
     content = {
         "name": "Small U-Net (test)",
         "description": "Three classes of pixels.",
-        "authors": [{"name": "Ada Example", "github_user": "nobody-of-that-name", "orcid": "0000-0002-1825-0097"}],
+        "authors": [{"name": "Ada Example", "github_user": "bioimageiobot", "orcid": "0000-0002-1825-0097"}],
         "cite": [
             {"text": "A paper", "doi": "10.1007/978-3-319-24574-4_28", "url": "https://unreachable.invalid/paper"}
         ],
@@ -223,7 +223,7 @@ def test_filters_of_the_zoo(rdf, packed):
 
 def test_people_licence_and_further_entries(rdf):
     assert rdf["license"] == "CC-BY-4.0"
-    assert rdf["maintainers"][0]["github_user"] == "nobody-of-that-name"
+    assert rdf["maintainers"][0]["github_user"] == "bioimageiobot"
     assert rdf["config"]["own"] == {"key": [1, 2]}
     assert rdf["config"]["bioimageio"]["training"] == {"training_epochs": 3, "optimizer": "adamw"}
     assert rdf["config"]["bioimageio"]["evaluations"][0]["results"] == [[0.5], [0.25]]

@@ -120,7 +120,9 @@ def several_tiles_of_vectors(contents: Contents) -> Iterator[Occurrence]:
     tiled = np.flatnonzero((trial.refused < 0) & (trial.count_of_tiles > 1))
     for tensor in model.outputs:
         if not tensor.is_image:
-            from_side = f" From {tiled[0] + 1} pixels a side on it is that of the last tile alone." if tiled.size else ""
+            from_side = (
+                f" From {tiled[0] + 1} pixels a side on it is that of the last tile alone." if tiled.size else ""
+            )
             yield Occurrence(
                 f"{tensor.place}.axes",
                 f"{tensor.name} is no image: it is shown as 1 x 1 pixels with the values as channels.{from_side}",
@@ -218,7 +220,9 @@ def refused_operations(*names: str, but: Container[str] = ()) -> Condition:
 def _of_images(contents: Contents) -> Iterator[tuple[DescribedTensor, DescribedOperation]]:
     """Operations on tensors whose axes JDLL knows."""
     return (
-        (tensor, operation) for tensor, operation in operations(contents) if {*tensor.ids} <= {*AXES, "batch", "channel"}
+        (tensor, operation)
+        for tensor, operation in operations(contents)
+        if {*tensor.ids} <= {*AXES, "batch", "channel"}
     )
 
 
@@ -236,7 +240,7 @@ def _refusal(contents: Contents, tensor: DescribedTensor, operation: DescribedOp
 def _transformation(contents: Contents, tensor: DescribedTensor, operation: DescribedOperation) -> Transformation:
     kwargs: dict[str, Any] = dict(operation.kwargs)
     if contents.is_old and isinstance(kwargs.get("axes"), list):
-        kwargs["axes"] = "".join(LETTERS.get(axis, axis) for axis in kwargs["axes"])
+        kwargs["axes"] = "".join(LETTERS.get(axis, axis) for axis in map(str, kwargs["axes"]))
     letters = "".join(LETTERS.get(axis, axis)[:1] for axis in tensor.ids)
     return Transformation(operation.id, kwargs, letters)
 
@@ -272,17 +276,13 @@ def otherwise_computed(*names: str, over_batch: bool = False) -> Condition:
     return condition
 
 
-def _difference(
-    transformation: Transformation, tensor: DescribedTensor, operation: DescribedOperation
-) -> str | None:
+def _difference(transformation: Transformation, tensor: DescribedTensor, operation: DescribedOperation) -> str | None:
     """What JDLL does otherwise, in words; None where it computes as specified."""
     lists = [value for value in operation.kwargs.values() if isinstance(value, list) and value and _numbers(value)]
     if operation.id == "scale_linear":
         same = all(value[1:] == value[:-1] for value in lists)
         return None if same and (transformation.outside or not lists) else "scale_linear has one number per channel"
-    single = {
-        "bc"[n] for n, axis in enumerate(("batch", "channel")) if axis == "batch" or tensor.channels == 1
-    }
+    single = {"bc"[n] for n, axis in enumerate(("batch", "channel")) if axis == "batch" or tensor.channels == 1}
     of_jdll = set(transformation.outside) - single
     specified = operation.kwargs.get("axes")
     chosen = {LETTERS.get(axis, axis) for axis in specified} if isinstance(specified, list) else None
@@ -317,4 +317,3 @@ def rough_percentiles(contents: Contents) -> Iterator[Occurrence]:
             error = _error(contents, tensor, operation, transformation)
             if error is None or error > EXACT:
                 yield Occurrence(operation.place, f"Percentiles decide the scaling{amount(error)}.")
-

@@ -11,7 +11,7 @@ from typing import Any
 from bmzpack.bundle.contents import Contents
 from bmzpack.bundle.data_files import opened_picture
 from bmzpack.bundle.specification import is_known_user
-from bmzpack.bundle.values import mapping, sequence, source_of, text
+from bmzpack.bundle.values import NO_AUTHOR, mapping, sequence, source_of, text
 from bmzpack.consumers.findings import Condition, Occurrence
 
 LAST_PLAIN = (0, 5, 10)
@@ -110,7 +110,8 @@ def incomplete_metadata(contents: Contents) -> Iterator[Occurrence]:
         "tags": "words to find it by",
     }
     for key, what in asked.items():
-        if not contents.rdf.get(key):
+        value = contents.rdf.get(key)
+        if not value or value == [{"name": NO_AUTHOR}]:
             yield Occurrence(key, f"It does not say {what}.")
     path = contents.local(source_of(contents.rdf.get("documentation")))
     if path is not None and not _has_validation(path):

@@ -40,9 +40,7 @@ def lacking_packages(order: Order, known: Container[str], *, environment: bool, 
         entry = contents.weights[STATE_DICT]
         lacking = sorted(name for name in imported(contents) if name not in known)
         if lacking:
-            yield Occurrence(
-                f"{entry.place}.architecture", f"The architecture imports {', '.join(lacking)}.", severity
-            )
+            yield Occurrence(f"{entry.place}.architecture", f"The architecture imports {', '.join(lacking)}.", severity)
         dependencies = source_of(entry.content.get("dependencies"))
         if environment and dependencies and not lacking:
             yield Occurrence(

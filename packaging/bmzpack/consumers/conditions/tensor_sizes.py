@@ -9,8 +9,8 @@ import numpy as np
 from bmzpack.bundle.contents import SPACE, Contents
 from bmzpack.bundle.described import DescribedAxis, DescribedTensor, every_axis
 from bmzpack.bundle.protobuf import OnnxFile
-from bmzpack.consumers.jdll.sides import output_sizes
 from bmzpack.consumers.findings import Occurrence, Severity
+from bmzpack.consumers.jdll.sides import output_sizes
 from bmzpack.measure.receptive_field import receptive_radius
 
 LARGEST_IMAGE = 4096

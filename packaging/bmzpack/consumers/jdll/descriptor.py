@@ -13,7 +13,17 @@ from typing import Any
 from bmzpack.consumers.jdll.java import LARGEST_INT, truncated
 
 UNSUPPORTED = "JDLL has no images of the type {}"
-DTYPES = {"int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4, "int64": 8, "float32": 4, "float64": 8}
+DTYPES = {
+    "int8": 1,
+    "uint8": 1,
+    "int16": 2,
+    "uint16": 2,
+    "int32": 4,
+    "uint32": 4,
+    "int64": 8,
+    "float32": 4,
+    "float64": 8,
+}
 """Data types that JDLL can make a result of, with their bytes."""
 
 
@@ -89,15 +99,15 @@ def read(rdf: Mapping[str, Any], is_old: bool) -> Descriptor:
         JDLL would end with an exception.
     """
     read_tensor = _old_tensor if is_old else _tensor
-    tensors = [
+    inputs, outputs = (
         [
             read_tensor(entry, f"{key}.{n}", key == "inputs")
             for n, entry in enumerate(_list(rdf.get(key), key))
             if isinstance(entry, Mapping)
         ]
         for key in ("inputs", "outputs")
-    ]
-    found = Descriptor(*tensors)
+    )
+    found = Descriptor(inputs, outputs)
     deepimagej = _mapping(_mapping(rdf.get("config"), "config").get("deepimagej"), "config.deepimagej")
     if deepimagej:
         found.tiling = deepimagej.get("allow_tiling") is True
@@ -162,12 +172,21 @@ def _old_tensor(entry: Mapping[str, Any], place: str, is_input: bool) -> Tensor:
         raise Refused(f"{place}.shape", "The shape is neither a list nor a mapping")
     if not is_input and isinstance(entry.get("halo"), list):
         halo = _integers(entry["halo"], f"{place}.halo")
-    lists = (minimum, step, halo, scale, offset)
-    if any(len(values) < count for values in lists):
+    if any(len(values) < count for values in (minimum, step, halo, scale, offset)):
         raise Refused(f"{place}.shape", f"The axes {letters} and the shape are not of one length")
     axes = [
-        Axis(letter, f"{place}.axes.{n}", *values[:2], values[3], values[4], values[2], reference, letter)
-        for n, (letter, *values) in enumerate(zip(letters, *lists, strict=False))
+        Axis(
+            letter,
+            f"{place}.axes.{n}",
+            minimum=minimum[n],
+            step=step[n],
+            scale=scale[n],
+            offset=offset[n],
+            halo=halo[n],
+            tensor=reference,
+            axis=letter,
+        )
+        for n, letter in enumerate(letters)
     ]
     dtype = entry.get("data_type")
     name = _text(entry.get("name"), f"{place}.name") or ""

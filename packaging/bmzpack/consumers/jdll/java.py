@@ -49,6 +49,11 @@ def truncated(values: np.ndarray | float, largest: int = LARGEST_INT) -> np.ndar
     return np.clip(found, -float(largest) - 1, float(largest)).astype(np.int64)
 
 
+def wrapped(values: np.ndarray | int) -> np.ndarray:
+    """Whole numbers as an int holds them: those that are too large begin again at the smallest."""
+    return (np.asarray(values, np.int64) + LARGEST_INT + 1) % (2 * LARGEST_INT + 2) - LARGEST_INT - 1
+
+
 def remainder(values: np.ndarray, divisor: int) -> np.ndarray:
     """Java's `%`, which has the sign of what is divided."""
     return np.fmod(values, divisor)

@@ -159,7 +159,7 @@ class Transformation:
             mean, deviation = (np.asarray(self.kwargs[key], np.float64) for key in ("mean", "std"))
             if mean.ndim:
                 # planes are counted with the first of these axes fastest
-                shape = [size for size in self._outer(image)]
+                shape = self._outer(image)
                 mean, deviation = (
                     np.expand_dims(values[: int(np.prod(shape))].reshape(shape, order="F"), self._inner())
                     for values in (mean, deviation)

@@ -39,7 +39,7 @@ def square_images(model: Descriptor, sides: Sequence[int]) -> dict[str, Sizes]:
 
 @functools.lru_cache(maxsize=1)
 def trial_of(contents: Contents) -> Trial | None:
-    """What becomes of square images with sides from 1 to `LARGEST_SIDE`; None where JDLL cannot read the description."""
+    """What becomes of square images of sides up to `LARGEST_SIDE`; None where JDLL cannot read the description."""
     model = described(contents)
     if isinstance(model, Refused) or not model.inputs:
         return None

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bmzpack.consumers.jdll.descriptor import DTYPES, UNSUPPORTED, Axis, Descriptor, Tensor
-from bmzpack.consumers.jdll.java import LARGEST_INT, remainder, truncated
+from bmzpack.consumers.jdll.java import LARGEST_INT, remainder, truncated, wrapped
 
 LARGEST_TILE = 4096 * 4096 * 3
 """Values of an input's tile."""
@@ -131,8 +131,7 @@ def _tile(axis: Axis, size: np.ndarray, tiling: bool) -> np.ndarray:
         return size.copy() if minimum == -1 else np.full_like(size, minimum)
     if not tiling:
         return np.full_like(size, -1)
-    # an int that is too large begins again at the smallest one
-    total = (size + 2 * axis.halo + LARGEST_INT + 1) % (2 * LARGEST_INT + 2) - LARGEST_INT - 1
+    total = wrapped(size + 2 * axis.halo)
     chosen = np.where(total < 0, -(-total // step), total // step) * step
     chosen = np.where((chosen > 3 * size) & (chosen - step >= minimum), chosen - step, chosen)
     at_least = -(-size // step) * step
@@ -162,7 +161,7 @@ def _output_sizes(model: Descriptor, tensor: Tensor, trial: Trial) -> Sizes | No
             if position < 0:
                 trial.refuse(True, axis.place, f"{COMPLEX}: {axis.letter} of {tensor.name} has no size", "R7")
                 return None
-            size = trial.tiles[source.name][position]  # noqa: PLW2901
+            size = trial.tiles[source.name][position]
         found_sizes.append(size)
     return found_sizes
 
@@ -270,7 +269,7 @@ def _check_outputs(model: Descriptor, images: dict[str, Sizes], trial: Trial) ->
             trial.refuse(image <= 0, axis.place, f"the result has no pixels along {axis.letter}", "R7")
     for tensor in model.outputs:
         for axis, tile in zip(tensor.axes, trial.tiles[tensor.name], strict=True):
-            nothing = tile - 2 * axis.halo <= 0
+            nothing = tile - wrapped(2 * axis.halo) <= 0
             for side in tile[nothing & (trial.refused < 0)][:1]:
                 trial.refuse(
                     nothing,
@@ -339,7 +338,7 @@ def _check_grids(model: Descriptor, images: dict[str, Sizes], trial: Trial) -> N
         sizes = images[tensor.name] if tensor in model.inputs else trial.images[tensor.name]
         count = np.ones(trial.count)
         for axis, image, tile in zip(tensor.axes, sizes, trial.tiles[tensor.name], strict=True):
-            used = tile - 2 * axis.halo
+            used = tile - wrapped(2 * axis.halo)
             trial.refuse(
                 used <= 0, axis.place, f"nothing of a tile is used along {axis.letter} with a halo of {axis.halo}"
             )
