@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bmzpack.describe.description import Description, Input, Output
 from bmzpack.errors import UserError
-from bmzpack.weights.source import layer_names, made_up_names
+from bmzpack.weights.source import check_code, layer_names, made_up_names
 
 INPUT, OUTPUT = "raw", "output"
 """Ids of the only input and the only output, where the description gives none."""
@@ -80,6 +80,7 @@ def _renamed(model_path: Path, ids: list[str], path: Path) -> Path:
     from bmzpack.measure.keras_graph import input_structure
     from bmzpack.weights.model import load
 
+    check_code(model_path)
     model = load(model_path)
     entrances = [
         keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=name)

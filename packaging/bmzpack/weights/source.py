@@ -62,6 +62,11 @@ def made_up_names(model_path: Path) -> TensorNames:
     return TensorNames(_names(first), _names(last))
 
 
+def check_code(model_path: Path) -> None:
+    """As `refuse_code`, of a file that was not read yet."""
+    refuse_code(model_path, _configuration(model_path))
+
+
 def refuse_code(model_path: Path, configuration: dict[str, Any]) -> None:
     """Refuse code outside Keras.
 

@@ -18,6 +18,8 @@ DTYPES = {"bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16,
 """Data types of the specification."""
 LARGEST_SORTED = 2**22
 """Values that are compared at once."""
+MOST_PIECES = 16
+"""So many such pieces of an array are looked at."""
 LARGEST_PICTURE = 2**25
 """Pixels of a sample picture that is compared."""
 
@@ -45,7 +47,7 @@ def _same_values(one: np.ndarray, other: np.ndarray) -> bool:
             return True
         one, other = np.sort(one, None), np.sort(other, None)
     one, other = one.reshape(-1), other.reshape(-1)
-    pieces = [slice(start, start + LARGEST_SORTED) for start in range(0, one.size, LARGEST_SORTED)]
+    pieces = [*_pieces(one.size)]
     allowed = SAME * max(
         max((float(np.ptp(np.asarray(other[piece], np.float64))) for piece in pieces), default=0), 1e-12
     )
@@ -94,12 +96,17 @@ def _sizes(contents: Contents, tensor: DescribedTensor, shape: Sequence[int], pl
             yield Occurrence(place, f"{tensor.test} has {size} along {axis.id}, where {expected} are to be expected.")
 
 
+def _pieces(size: int) -> Iterator[slice]:
+    """Pieces of a flat array: all of it, or of a very large one some that are spread evenly."""
+    count = -(-size // LARGEST_SORTED)
+    for n in np.unique(np.linspace(0, max(count - 1, 0), min(count, MOST_PIECES)).astype(int)):
+        yield slice(int(n) * LARGEST_SORTED, (int(n) + 1) * LARGEST_SORTED)
+
+
 def _is_finite(array: np.ndarray) -> bool:
-    """Whether no value is NaN or infinite; in pieces, as an array may be larger than the memory."""
-    flat = array.reshape(-1, order="A") if array.flags.forc else array.reshape(-1)
-    return all(
-        bool(np.isfinite(flat[start : start + LARGEST_SORTED]).all()) for start in range(0, flat.size, LARGEST_SORTED)
-    )
+    """Whether no value is NaN or infinite."""
+    flat = array.reshape(-1, order="A")
+    return all(bool(np.isfinite(flat[piece]).all()) for piece in _pieces(flat.size))
 
 
 def _misfits(contents: Contents, tensor: DescribedTensor, array: np.ndarray, place: str) -> Iterator[Occurrence]:
