@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from bmzpack.bundle.contents import Contents
 from bmzpack.consumers.findings import Sides
@@ -31,7 +31,9 @@ class Consumer:
     """What bioimageio.spec says, where it validates with that: applied last, as what another rule has said already is
     not said again."""
     changed: str = ""
-    """What newer versions do otherwise, in sentences."""
+    """What other versions do otherwise, in sentences."""
+    remarks: Callable[[Contents], Iterable[str]] = lambda contents: ()
+    """What other versions do otherwise with a bundle, in sentences."""
     obstacle: Callable[[str, int, int], str | None] = lambda name, inputs, outputs: None
     """Why it does not run a weights format with these numbers of inputs and outputs, in one sentence, where that is no
     defect of the bundle; None where it does."""

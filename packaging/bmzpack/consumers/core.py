@@ -194,6 +194,11 @@ CORE = Consumer(
     obstacle=_obstacle,
     tries_next=True,
     engines=dict.fromkeys(ORDER, (rows.CORE,)),
+    remarks=lambda contents: (
+        ["bioimageio.core 0.8.0 and 0.9.1 refuse this bundle: they do not know the parent keras_v3."]
+        if [*metadata.keras_parents(contents)]
+        else []
+    ),
     changed="bioimageio.core 0.10.2 rejects mappings as documentation and covers (R1 of ilastik); 0.9.1 and 0.8.0 "
     "reject weights with parent: keras_v3 (seen).",
     rules=RULES,

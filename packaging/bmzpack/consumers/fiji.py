@@ -411,6 +411,11 @@ FIJI = Consumer(
         weights.STATE_DICT: (rows.CORE,),
     },
     sides=sides.sides,
+    remarks=lambda contents: (
+        ["JDLL 98d3be2 (2026-07) would preprocess integer images in their own data type, to a wrong result."]
+        if any(tensor.operations for tensor in contents.inputs)
+        else []
+    ),
     changed="JDLL 98d3be2 (2026-07, in no release of deepImageJ) preprocesses in place in the image's own data type: a "
     "normalised uint16 image becomes garbage there. Its tiles are those of 0.6.1.",
     rules=RULES,

@@ -115,6 +115,11 @@ ILASTIK = Consumer(
     order=ORDER,
     changed="ilastik 1.4.1.post1, with bioimageio.core 0.8.0, rejects weights with parent: keras_v3 (seen), and fails "
     "to import most architectures of state dicts (the zoo's runs).",
+    remarks=lambda contents: (
+        ["ilastik 1.4.1.post1 refuses this bundle: its bioimageio.core 0.8.0 does not know the parent keras_v3."]
+        if [*metadata.keras_parents(contents)]
+        else []
+    ),
     engines={"torchscript": (rows.TORCH,), "pytorch_state_dict": (rows.CORE,)},
     rules=RULES,
     specification=Rule(

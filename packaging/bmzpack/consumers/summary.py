@@ -183,7 +183,8 @@ def _conditions(verdict: Verdict) -> str:
     """With which square images a program runs the model, and the versions of which the verdict is true."""
     sizes = f"Square images of {verdict.sides}. " if verdict.sides and verdict.verdict != "fails" else ""
     versions = ", ".join(f"{name} {version}" for name, version in verdict.versions.items())
-    return printable(f"{sizes}Seen on {versions}." if versions else sizes)
+    seen = f"Seen on {versions}." if versions else ""
+    return printable(" ".join([f"{sizes}{seen}", *verdict.remarks]))
 
 
 def _reasons(findings: Iterable[Finding]) -> str:

@@ -49,7 +49,9 @@ def _verdict(consumer: Consumer, contents: Contents) -> Verdict:
     if consumer.specification is not None:
         found = _with_specification(found, apply([consumer.specification], contents), contents)
     sides = consumer.sides(contents)
-    verdict = Verdict(found, sides if sides and sides.running else None, consumer.versions)
+    verdict = Verdict(
+        found, sides if sides and sides.running else None, consumer.versions, [*consumer.remarks(contents)]
+    )
     if verdict.verdict == "fails":
         # a link to a program that cannot open the bundle would mislead
         misleading = {rule.id for rule in consumer.rules if rule.only_if_it_opens}
