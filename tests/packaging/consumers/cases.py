@@ -189,7 +189,7 @@ def version_is_a_number(bundle):
     bundle.rdf["weights"][SAVED_MODEL]["tensorflow_version"] = 2.10
 
 
-@case("R4", fiji=DEGRADED)
+@case("R4", fiji=OPENS)
 def version_of_two_numbers(bundle):
     bundle.rdf["weights"]["torchscript"]["pytorch_version"] = "2.13"
 

@@ -201,7 +201,10 @@ def versions_without_three_numbers(contents: Contents) -> Iterator[Occurrence]:
         for key in VERSIONS:
             value = entry.content.get(key)
             if value is not None and not (isinstance(value, str) and re.match(r"\d+\.\d+\.\d+", value)):
-                yield Occurrence(f"{entry.place}.{key}", f"{key} is {value!r}.", remedy=_three_numbers(key, value))
+                # a text of two numbers is still the version that was meant
+                severity = Severity.ADVICE if isinstance(value, str) and re.match(r"\d+\.\d+$", value) else None
+                found = f"{key} is {value!r}."
+                yield Occurrence(f"{entry.place}.{key}", found, severity, _three_numbers(key, value))
 
 
 def bilinear_upsampling(contents: Contents) -> Iterator[Occurrence]:
