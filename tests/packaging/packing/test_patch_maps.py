@@ -88,7 +88,8 @@ STAIN = {"id": "scale_linear", "kwargs": {"axis": "channel", "gain": [0.01, 0.02
 def description(**changes):
     given = {"test_image": tissue((80, 100)), "channel_names": ["red", "green", "blue"], "preprocessing": [STAIN]}
     names = ["epithelium", "stroma", "background"]
-    return {"name": "Map of patches", "inputs": [given | changes], "outputs": [{"channel_names": names}]}
+    output = {"channel_names": names}
+    return {"name": "Map of patches", "licence": "CC-BY-4.0", "inputs": [given | changes], "outputs": [output]}
 
 
 @pytest.fixture(scope="module", autouse=True)
