@@ -68,16 +68,20 @@ Identifier = Annotated[str, Field(pattern=rf"^{IDENTIFIER}$")]
 class Author(Section):
     """Who made the model."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     name: Annotated[str, Field(min_length=1, pattern=r"^[^/\\]*$")]
     affiliation: str | None = None
     email: str | None = None
     orcid: str | None = None
     github_user: str | None = None
-    """Whom the zoo asks when something is wrong with the model."""
+    """Whom the zoo asks when something is wrong with the model; written where GitHub confirms it."""
 
 
 class Citation(Section):
     """What a user of the model should cite."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     text: str
     doi: str | None = None
@@ -93,7 +97,7 @@ class Citation(Section):
 class Input(Section):
     """An input of the network."""
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True, use_attribute_docstrings=True)
 
     id: Identifier | None = None
     """The name of the network's input; needed where there are several."""
@@ -118,6 +122,8 @@ class Input(Section):
 class Output(Section):
     """An output of the network."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     id: Identifier | None = None
     """By default the name of the network's output."""
     description: Annotated[str, Field(max_length=128)] = ""
@@ -128,6 +134,8 @@ class Output(Section):
 
 class Training(Section):
     """How the network was trained; the names are those of the zoo's specification."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     data: str | None = None
     """What it was trained on, in words."""
@@ -148,6 +156,8 @@ class Training(Section):
 class Validation(Section):
     """How well the network did on images that it was not trained on."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     dataset: str
     """Name of the images."""
     role: Literal["train", "validation", "test", "independent", "unknown"] = "validation"
@@ -163,6 +173,8 @@ class Validation(Section):
 
 class Description(Section):
     """All that is said about a model; read from YAML by `read_description`."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     name: Annotated[str, Field(min_length=5, max_length=128, pattern=r"^[A-Za-z0-9_+\- ()]*$")]
     """A descriptive title: letters, digits, spaces and ``_+-()``."""

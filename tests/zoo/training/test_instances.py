@@ -86,7 +86,7 @@ def test_a_bundle_gives_the_labels_of_the_run(run, data, tmp_path):
         assert output["axes"][-1]["channel_names"] == family_of(run.config).channel_names(run.config)
         if run.recipe.targets == "stars":
             assert "stardist" in description["name"].lower()
-            stardist = description["config"]["stardist"]
+            stardist = description["config"]["kerazoo_stardist"]
             assert stardist["thresholds"] == {"prob": run.recipe.decoding.threshold, "nms": run.recipe.decoding.overlap}
             assert "StarDist2DNMS" in (folder / stardist["postprocessing_macro"]).read_text(encoding="utf-8")
             assert {entry["source"] for entry in description["attachments"]} == {stardist["postprocessing_macro"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def load_bundle(path: Path) -> tuple[keras.Model, Recipe]:
         return model, derived_recipe(description, model, str(path))
     # What programs lack is part of the bundle's network; what remains to be done before it is what the bundle declares.
     recipe = validate(Recipe, own, f"{path}, config.kerazoo")
-    model = family_of_kind(recipe.targets).unpacked(model)
+    model = _behind_processing(model, family_of_kind(recipe.targets).unpacked)
     if len(description["inputs"]) > 1:
         return model, recipe
     operations = description["inputs"][0].get("preprocessing", [])
@@ -110,6 +111,17 @@ def _without_rim(model: keras.Model) -> keras.Model:
     """
     last = model.layers[-1]
     return keras.Model(model.inputs, last.input) if isinstance(last, keras.layers.ZeroPadding2D) else model
+
+
+def _behind_processing(model: keras.Model, change: Callable[[keras.Model], keras.Model]) -> keras.Model:
+    """A network of which the part behind layers of preprocessing is changed, if the packer has put such before it."""
+    *before, last = model.layers[1:]
+    if not isinstance(last, keras.Model) or len(model.inputs) > 1:
+        return change(model)
+    x = model.inputs[0]
+    for layer in before:
+        x = layer(x)
+    return keras.Model(model.inputs, change(last)(x))
 
 
 def _channel_names(tensor: dict[str, Any], name: str) -> list[str]:
