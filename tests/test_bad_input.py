@@ -332,10 +332,11 @@ def test_interrupted_training(complete, folder, monkeypatch, capsys):
 
 
 def test_palette_mask_is_read_as_indices(tmp_path):
-    from kerazoo.files.read import read_mask
+    from kerazoo.config import DataConfig
+    from kerazoo.files.masks import read_mask
 
     indices = np.arange(12, dtype="uint8").reshape(3, 4) % 3
     picture = Image.fromarray(indices)
     picture.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
     picture.save(tmp_path / "mask.png")
-    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png", "classes"), indices)
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png", DataConfig(annotation="classes")), indices)

@@ -22,7 +22,14 @@ app = typer.Typer(
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")]
 Images = Annotated[Path | None, typer.Option("--images", help="Folder of images (TIFF, PNG, JPEG).")]
-Masks = Annotated[Path | None, typer.Option("--masks", help="Folder of masks, paired with the images by their stem.")]
+Masks = Annotated[
+    Path | None,
+    typer.Option(
+        "--masks",
+        help="Folder of masks, or of annotations of ImageJ, QuPath, LabelMe or Cellpose, named like the images; or one "
+        "COCO file.",
+    ),
+]
 Folder = Annotated[
     Path | None,
     typer.Option("--folder", help="For classifiers, instead of images and masks: one folder of images per class."),
@@ -35,6 +42,14 @@ Axes = Annotated[
     str | None,
     typer.Option("--axes", help="Axes of the image files, such as YX, YXC, CYX, ZYX, where they are ambiguous."),
 ]
+Channel = Annotated[
+    list[int] | None,
+    typer.Option("--channel", help="A channel to be used, counted from 1; may be repeated. By default all are."),
+]
+Series = Annotated[
+    int | None, typer.Option("--series", help="Which image of files that hold several of different size, from 1 on.")
+]
+Fill = Annotated[float | None, typer.Option("--fill", help="The value that NaN and infinite pixels get.")]
 
 
 @app.command()
@@ -71,10 +86,28 @@ def init(
     table: Table = None,
     backbone: Annotated[str | None, typer.Option(help="An ImageNet encoder of the network.")] = None,
     weights: Annotated[str | None, typer.Option(help="`imagenet` or a weights file.")] = None,
+    annotation: Annotated[
+        str | None, typer.Option(help="What a mask's values mean: labels, classes or binary; else it is measured.")
+    ] = None,
+    background: Annotated[int | None, typer.Option(help="The mask value of the background.")] = None,
+    ignore: Annotated[int | None, typer.Option(help="The mask value of pixels without annotation.")] = None,
+    classes: Annotated[
+        list[str] | None,
+        typer.Option("--class", help="A class and its mask value or colour; once for each.", metavar="NAME=VALUE"),
+    ] = None,
+    threshold: Annotated[float | None, typer.Option(help="Larger mask values are foreground.")] = None,
+    split_labels: Annotated[
+        bool | None, typer.Option("--split-labels/--whole-labels", help="Whether every piece of a label is an object.")
+    ] = None,
     axes: Axes = None,
+    channel: Channel = None,
+    series: Series = None,
+    fill: Fill = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Measure annotated images, and write a commented configuration."""
+    from kerazoo.configuration.options import class_settings
+    from kerazoo.configuration.shown import show
     from kerazoo.configuration.write import write_config
 
     path = write_config(
@@ -86,8 +119,17 @@ def init(
         table=table,
         backbone=backbone,
         weights=weights,
+        background=background,
+        ignore=ignore,
+        threshold=threshold,
+        split_labels=split_labels,
+        **({"annotation": annotation} | class_settings(classes or ())),
         axes=axes,
+        channel=channel,
+        series=series,
+        fill=fill,
         overwrite=overwrite,
+        show=show,
     )
     typer.echo(f"{path} is written; look it over, then: kerazoo train {path}")
 

@@ -14,7 +14,8 @@ from kerazoo.config import DataConfig
 from kerazoo.data.survey import survey
 from kerazoo.evaluation.prompts import score_prompts
 from kerazoo.evaluation.tasks import SCORING
-from kerazoo.files.pairs import Pair, annotation_of, pairs_of, sha256_of
+from kerazoo.files.pairs import Pair, pairs_of, sha256_of
+from kerazoo.files.table import annotation_of
 from kerazoo.inference.load import load_predictor
 from kerazoo.inference.prompted import PromptedPredictor
 from kerazoo.inference.without_network import is_without_network
@@ -136,10 +137,10 @@ def _data_of(
     if isinstance(source, Run):
         return source.config.data.model_copy(update=common)
     if is_without_network(source):
-        measured = survey(DataConfig(**{name: value for name, value in common.items() if name != "empty_masks"}))
+        measured = survey(DataConfig(**common))
         if measured.annotation == "classes":
             raise UserError(f"{recipe.model} finds objects, but the masks are of classes: {measured.reason}.")
-        return DataConfig(channels=measured.channels, annotation=measured.annotation, **common)
+        return DataConfig(channels=measured.channels, annotation=measured.annotation, **measured.settings, **common)
     own = {
         "channels": recipe.channels,
         "annotation": recipe.annotation,
