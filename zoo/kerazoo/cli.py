@@ -135,6 +135,25 @@ def init(
 
 
 @app.command()
+def annotations(
+    folder: Annotated[Path, typer.Argument(help="Folder of annotations, or a COCO file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the masks.")],
+    images: Annotated[
+        Path | None, typer.Option("--images", help="Folder of the images; by default that of the annotations.")
+    ] = None,
+    classes: Annotated[
+        bool, typer.Option("--classes", help="Write a value for each class, instead of one for each object.")
+    ] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Convert annotations of ImageJ, QuPath, LabelMe, Cellpose or COCO to label images."""
+    from kerazoo.files.annotations.convert import convert_annotations
+
+    for line in convert_annotations(folder, output, images=images, classes=classes, overwrite=overwrite):
+        typer.echo(line)
+
+
+@app.command()
 def train(
     config: Annotated[Path, typer.Argument(help="The configuration, as `kerazoo init` writes it.")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="The run folder.")] = None,

@@ -25,10 +25,11 @@ def check_ignored(config: Config) -> None:
     values = data.class_values or list(range(len(data.classes)))
     if data.ignore not in values:
         return
+    name = data.classes[values.index(data.ignore)]
     raise UserError(
-        f"data.ignore is {data.ignore}, the value of the class {data.classes[values.index(data.ignore)]!r}, which would be "
-        "an output that is never learned: take the name off data.classes, and say in data.class_values which mask value "
-        "each of the others has."
+        f"data.ignore is {data.ignore}, the value of the class {name!r}, which would "
+        "be an output that is never learned: take the name off data.classes, and say in data.class_values which mask "
+        "value each of the others has."
     )
 
 
