@@ -134,8 +134,8 @@ def init(
     typer.echo(f"{path} is written; look it over, then: kerazoo train {path}")
 
 
-@app.command()
-def annotations(
+@app.command("annotations")
+def convert_annotations(
     folder: Annotated[Path, typer.Argument(help="Folder of annotations, or a COCO file.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the masks.")],
     images: Annotated[
@@ -147,9 +147,9 @@ def annotations(
     overwrite: Overwrite = False,
 ) -> None:
     """Convert annotations of ImageJ, QuPath, LabelMe, Cellpose or COCO to label images."""
-    from kerazoo.files.annotations.convert import convert_annotations
+    from kerazoo.files.annotations.convert import convert_annotations as convert
 
-    for line in convert_annotations(folder, output, images=images, classes=classes, overwrite=overwrite):
+    for line in convert(folder, output, images=images, classes=classes, overwrite=overwrite):
         typer.echo(line)
 
 
@@ -217,7 +217,10 @@ def evaluate(
 @app.command()
 def predict(
     source: Annotated[Path, typer.Argument(help="A run folder, a bundle, or classical2d.")],
-    images: Annotated[list[Path], typer.Argument(help="Images, 2D or stacks of planes.", metavar="IMAGE...")],
+    images: Annotated[
+        list[Path],
+        typer.Argument(help="Images (2D or stacks), folders, or patterns such as 'day1/*.tif'.", metavar="IMAGE..."),
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")],
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Write the network's output too.")] = False,
     tile: Annotated[int | None, typer.Option(help="Side of the tiles in pixels.")] = None,
@@ -235,10 +238,17 @@ def predict(
     boxes: Annotated[
         Path | None, typer.Option(help="A CSV file of boxes around objects of the image, for Segment Anything.")
     ] = None,
+    rois: Annotated[bool, typer.Option("--rois", help="Write the objects' outlines for ImageJ's ROI Manager.")] = False,
+    geojson: Annotated[bool, typer.Option("--geojson", help="Write the objects for QuPath.")] = False,
+    overlay: Annotated[bool, typer.Option("--overlay", help="Write pictures with outlines or classes.")] = False,
+    recursive: Annotated[bool, typer.Option("--recursive", help="Look into folders within folders.")] = False,
     axes: Axes = None,
+    channel: Channel = None,
+    series: Series = None,
+    fill: Fill = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write label images or class maps of new images as TIFF; classifiers also write a table of classes."""
+    """Write label images or class maps of new images as TIFF, and a table of all objects or classes."""
     import_tensorflow()
     from kerazoo.inference.predict import predict as run_prediction
 
@@ -252,9 +262,17 @@ def predict(
         diameter=diameter,
         points=points,
         boxes=boxes,
+        rois=rois,
+        geojson=geojson,
+        overlay=overlay,
+        recursive=recursive,
         axes=axes,
+        channel=channel or (),
+        series=series,
+        fill=fill,
         overwrite=overwrite,
         progress=True,
+        show=lambda line: typer.echo(line, err=True),
     )
     for path in written:
         typer.echo(str(path))

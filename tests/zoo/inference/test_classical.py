@@ -1,12 +1,16 @@
 """Explicit programming by the same commands as a network, without any training."""
 
+import csv
+
 import numpy as np
 import pytest
 import tifffile
+from skimage.measure import regionprops
 
 from bmzpack.errors import UserError
 from kerazoo.evaluation.evaluate import evaluate
 from kerazoo.examples.synthetic import write_nuclei
+from kerazoo.files.annotations.read import read_objects
 from kerazoo.inference.predict import predict
 from kerazoo.models.classical.method import classical
 
@@ -20,11 +24,35 @@ def nuclei(tmp_path_factory):
 
 def test_predict(nuclei, tmp_path):
     images = sorted((nuclei / "images").iterdir())
-    written = predict("classical2d", images, tmp_path)
+    *written, table = predict("classical2d", images, tmp_path)
+    assert table == tmp_path / "objects.csv"
     for image, path in zip(images, written, strict=True):
         np.testing.assert_array_equal(tifffile.imread(path), classical(tifffile.imread(image)))
     with pytest.raises(UserError, match="no probabilities"):
         predict("classical2d", images, tmp_path / "other", probabilities=True)
+
+
+def test_what_is_written_beside_the_labels(nuclei, tmp_path):
+    said = []
+    written = predict(
+        "classical2d", nuclei / "images", tmp_path, rois=True, geojson=True, overlay=True, show=said.append
+    )
+    endings = (".tif", "_rois.zip", ".geojson", "_overlay.png")
+    stems = [path.stem for path in sorted((nuclei / "images").iterdir())]
+    assert [path.name for path in written] == [f"{stem}{ending}" for stem in stems for ending in endings] + [
+        "objects.csv"
+    ]
+    with written[-1].open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for stem, line in zip(stems, said, strict=True):
+        labels = tifffile.imread(tmp_path / f"{stem}.tif")
+        regions = regionprops(labels)
+        areas = [float(row["area"]) for row in rows if row["image"] == f"{stem}.tif"]
+        assert areas == [region.area for region in regions]
+        assert line == f"{stem}.tif: {len(areas)} objects, median area {np.median(areas):g} pixels"
+        for ending in endings[1:3]:
+            read = read_objects(tmp_path / f"{stem}{ending}", "", labels.shape).labels
+            np.testing.assert_array_equal(read, labels)
 
 
 def test_evaluate_objects_and_binary_masks(nuclei, tmp_path):
