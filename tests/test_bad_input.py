@@ -327,7 +327,7 @@ def test_interrupted_training(complete, folder, monkeypatch, capsys):
     if complete:
         assert "holds 1 of 2 epochs; continue with the same command and --resume" in error
     else:
-        assert error == "Interrupted.\n"
+        assert error == f"Interrupted: no epoch was complete, and nothing is left of {folder / 'run'}.\n"
         assert tree(folder) == before
 
 

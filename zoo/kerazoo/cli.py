@@ -189,6 +189,7 @@ def evaluate(
     overwrite: Overwrite = False,
 ) -> None:
     """Score a trained network, or what needs no training, on annotated images."""
+    _warn_of_unfinished(source)
     import_tensorflow()
     from kerazoo.evaluation.evaluate import evaluate as score
     from kerazoo.evaluation.evaluate import remarks
@@ -249,6 +250,7 @@ def predict(
     overwrite: Overwrite = False,
 ) -> None:
     """Write label images or class maps of new images as TIFF, and a table of all objects or classes."""
+    _warn_of_unfinished(source)
     import_tensorflow()
     from kerazoo.inference.predict import predict as run_prediction
 
@@ -323,6 +325,7 @@ def export(
 ) -> None:
     """Pack a run as a BioImage Model Zoo bundle."""
     names = weights_formats(formats)
+    _warn_of_unfinished(run)
     import_tensorflow()
     from kerazoo.exporting.export import export as pack_run
 
@@ -335,6 +338,7 @@ def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Write one self-contained HTML page about a run."""
     from kerazoo.commands import report as write_report
 
+    _warn_of_unfinished(run)
     typer.echo(str(write_report(run)))
 
 
@@ -413,6 +417,14 @@ def cards(
 app.command()(check)
 app.command()(repair)
 app.command()(upload)
+
+
+def _warn_of_unfinished(source: Path) -> None:
+    from kerazoo.runs.run import Run
+
+    run = Run(source)
+    if run.is_there and (sentence := run.unfinished):
+        typer.echo(f"Warning: {sentence}", err=True)
 
 
 def _print_scores(scores: Mapping[str, object], what: str) -> None:

@@ -123,6 +123,8 @@ def _start(entry: Model, backbone: str | None, usual: str | None, weights: str |
             )
         )
     if weights not in (None, "imagenet"):
+        if not Path(weights).is_file():
+            raise UserError(f"There is no weights file {weights}: correct --weights, or leave it out.")
         weights = str(Path(weights).absolute())
     return ModelConfig(name=entry.name, backbone=backbone, weights=weights)
 
