@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json as json_module
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -14,9 +13,9 @@ from bmzpack.commands import guarded, import_tensorflow, weights_formats
 
 app = typer.Typer(
     name="kerazoo",
-    help="Train Keras networks on your microscopy images and pack them for Fiji, ilastik and QuPath.",
+    epilog="Exit codes: 0 done, 1 what was tested does not hold, 2 something that you can mend, 130 interrupted.",
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -52,28 +51,41 @@ Series = Annotated[
 Fill = Annotated[float | None, typer.Option("--fill", help="The value that NaN and infinite pixels get.")]
 
 
-@app.command()
-def models(json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """List the networks of the zoo."""
-    from kerazoo.models.registry import list_models
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from kerazoo import __version__
 
-    entries = list_models()
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Train Keras networks on your microscopy images and pack them for Fiji, ilastik and QuPath."""
+
+
+@app.command()
+def models(
+    name: Annotated[str | None, typer.Argument(help="A network, of which all is told.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """List the networks of the zoo, or tell of one with its arguments."""
+    from kerazoo.models.registry import get_model, list_models
+    from kerazoo.reports import printed
+
+    entries = list_models() if name is None else [get_model(name)]
     if json:
         typer.echo(json_module.dumps([entry.as_dict() for entry in entries], indent=2))
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("name", "task", "parameters", "backbones", "paper")
-    for entry in entries:
-        table.add_row(
-            entry.name,
-            entry.task,
-            f"{entry.parameters:,}",
-            "\n".join(entry.backbones) or "-",
-            f"{entry.paper}\ndoi:{entry.doi}",
-        )
-    Console().print(table)
+    elif name is None:
+        printed.models(entries)
+    else:
+        if entries[0].builder is not None:
+            import_tensorflow()
+        printed.model(entries[0])
 
 
 @app.command()
@@ -167,13 +179,14 @@ def train(
     """Train a network; the run folder defaults to runs/NAME of the configuration."""
     from kerazoo.commands import train as run_training
     from kerazoo.models.configure import read_config
+    from kerazoo.reports import printed
 
     settings = read_config(config, changes or ())
     run_path = output or Path("runs") / config.stem
 
     import_tensorflow()
     run = run_training(settings, run_path, resume=resume, overwrite=overwrite)
-    _print_scores(run.record.scores, "validation")
+    printed.scores(run.record.scores, "validation")
     typer.echo(f"The run is in {run.path}. Next: kerazoo report {run.path}; kerazoo export {run.path} -o model.zip")
 
 
@@ -185,7 +198,9 @@ def evaluate(
     folder: Folder = None,
     table: Table = None,
     axes: Axes = None,
-    json: Annotated[Path | None, typer.Option("--json", help="Write the scores to this file.")] = None,
+    json: Annotated[
+        Path | None, typer.Option("--json", help="Write the scores to this file, or alone to standard output: -")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Score a trained network, or what needs no training, on annotated images."""
@@ -193,6 +208,7 @@ def evaluate(
     import_tensorflow()
     from kerazoo.evaluation.evaluate import evaluate as score
     from kerazoo.evaluation.evaluate import remarks
+    from kerazoo.reports import printed
 
     result = score(
         source,
@@ -201,18 +217,21 @@ def evaluate(
         folder=folder,
         table=table,
         axes=axes,
-        json=json,
+        json=None if json == Path("-") else json,
         overwrite=overwrite,
-        progress=True,
+        progress=json != Path("-"),
     )
-    _print_scores(result["scores"], f"{len(result['per_image'])} images")
-    _print_classes(result.get("per_class", {}))
-    if "confusion" in result:
-        _print_confusion(list(result["per_class"]), result["confusion"])
-    if result.get("prompts"):
-        _print_prompts(result["prompts"])
     for sentence in remarks(result):
         typer.echo(sentence, err=True)
+    if json == Path("-"):
+        typer.echo(json_module.dumps(result, indent=2))
+        return
+    printed.scores(result["scores"], f"{len(result['per_image'])} images")
+    printed.classes(result.get("per_class", {}))
+    if "confusion" in result:
+        printed.confusion(list(result["per_class"]), result["confusion"])
+    if result.get("prompts"):
+        printed.prompts(result["prompts"])
 
 
 @app.command()
@@ -350,10 +369,11 @@ def compare(
     overwrite: Overwrite = False,
 ) -> None:
     """Compare runs in a figure and a table; those that differ only by their seeds are taken together."""
+    from kerazoo.reports import printed
     from kerazoo.reports.comparison import compare as compare_runs
 
     result = compare_runs(runs, output, score=score, overwrite=overwrite)
-    _print_groups(result)
+    printed.groups(result)
     typer.echo(f"{output} and {output.with_suffix('.csv')} are written.")
 
 
@@ -425,69 +445,6 @@ def _warn_of_unfinished(source: Path) -> None:
     run = Run(source)
     if run.is_there and (sentence := run.unfinished):
         typer.echo(f"Warning: {sentence}", err=True)
-
-
-def _print_scores(scores: Mapping[str, object], what: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("score", what)
-    for name, value in scores.items():
-        if isinstance(value, float | int):
-            table.add_row(name, str(value) if isinstance(value, int) else f"{value:.4f}")
-    if table.row_count:
-        Console().print(table)
-
-
-def _print_classes(classes: dict[str, dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    if not classes:
-        return
-    names = list(next(iter(classes.values())))
-    table = Table("class", *names)
-    for name, scores in classes.items():
-        values = (scores[column] for column in names)
-        table.add_row(
-            name,
-            *("-" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value) for value in values),
-        )
-    Console().print(table)
-
-
-def _print_confusion(classes: list[str], counts: list[list[int]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("is, taken for", *classes, title="confusion")
-    for name, row in zip(classes, counts, strict=True):
-        table.add_row(name, *map(str, row))
-    Console().print(table)
-
-
-def _print_prompts(prompts: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("prompts for every object", "mean intersection over union")
-    table.add_row("a box", f"{prompts['box']:.4f}")
-    table.add_row("a point", f"{prompts['point']:.4f}")
-    for number, value in enumerate(prompts["corrected"], start=1):
-        table.add_row(f"a point and {number} corrected", f"{value:.4f}")
-    Console().print(table)
-
-
-def _print_groups(result: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("group", result["score"], "sd", "runs")
-    for group in result["groups"]:
-        values = group["scores"][result["score"]]
-        numbers = ("-" if values[name] is None else f"{values[name]:.4f}" for name in ("mean", "sd"))
-        table.add_row(group["label"], *numbers, str(values["n"]))
-    Console().print(table)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ import pytest
 import tifffile
 from skimage.measure import regionprops
 
+import kerazoo
 from bmzpack.errors import UserError
 from kerazoo.evaluation.evaluate import evaluate
 from kerazoo.examples.synthetic import write_nuclei
@@ -53,6 +54,29 @@ def test_what_is_written_beside_the_labels(nuclei, tmp_path):
         for ending in endings[1:3]:
             read = read_objects(tmp_path / f"{stem}{ending}", "", labels.shape).labels
             np.testing.assert_array_equal(read, labels)
+
+
+def test_arrays(nuclei):
+    model = kerazoo.load("classical2d")
+    image = tifffile.imread(sorted((nuclei / "images").iterdir())[0])
+    labels = model.predict(image)
+    np.testing.assert_array_equal(labels, classical(image))
+    assert labels.dtype == np.int32
+    np.testing.assert_array_equal(model.predict(image[..., None]), labels)
+    planes = model.predict(np.stack([image, image[::-1]]), axes="zyx")
+    np.testing.assert_array_equal(planes[0], labels)
+    assert planes.shape == (2, *image.shape)
+    series = model.predict(np.stack([image.T] * 6).reshape(2, 3, 1, *image.T.shape), axes="TZCXY")
+    np.testing.assert_array_equal(series[1, 2], labels)
+    for array, axes, message in (
+        (np.stack([image] * 9), None, "may have its axes in several orders.*axes='ZYX'"),
+        (image, "ZYX", "has 2 axes, but 'ZYX' names 3"),
+        (image, "XX", "not understood"),
+        (np.full((40, 40), np.nan), None, "NaN"),
+        (image.astype(complex), None, "complex"),
+    ):
+        with pytest.raises(UserError, match=message):
+            model.predict(array, axes)
 
 
 def test_evaluate_objects_and_binary_masks(nuclei, tmp_path):
