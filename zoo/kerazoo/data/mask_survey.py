@@ -105,15 +105,19 @@ class RawMask:
         return f"{self.path.parent.name}/{self.path.name}" if self.path.is_dir() else self.path.name
 
 
-def survey_masks(raw: Sequence[RawMask], data: DataConfig) -> tuple[MaskSurvey, list[np.ndarray]]:
+def survey_masks(
+    raw: Sequence[RawMask], data: DataConfig, *, patches: bool = False
+) -> tuple[MaskSurvey, list[np.ndarray]]:
     """Measure masks.
 
     Parameters
     ----------
     raw
-        The annotations.
+        The annotations; their stored values are let go.
     data
         What it sets itself of the meaning of their values is not guessed.
+    patches
+        Whether patches have one class each, also where masks are black and white.
 
     Returns
     -------
@@ -126,8 +130,14 @@ def survey_masks(raw: Sequence[RawMask], data: DataConfig) -> tuple[MaskSurvey, 
         No mask has any object, or it cannot be told what they are.
     """
     meaning = _meaning(raw, data)
+    if patches and meaning.settings["annotation"] == "binary":
+        data = data.model_copy(update={"annotation": "classes"})
+        meaning = _meaning(raw, data)
     read = data.model_copy(update=meaning.settings)
-    masks = [_read(mask, read) for mask in raw]
+    masks = []
+    for mask in raw:
+        mask.values = _read(mask, read)
+        masks.append(mask.values)
     settings = {name: value for name, value in meaning.settings.items() if name != "annotation"}
     for name in ("background", "ignore", "threshold", "class_values", "split_labels", "classes"):
         if name in data.model_fields_set:

@@ -84,9 +84,7 @@ def survey(data: DataConfig, *, patches: bool = False) -> Survey:
         found = MaskSurvey("image", "one class per image")
         categories = categories_of_images(pairs, chosen, shapes)
     else:
-        found, masks = survey_masks(raw, data)
-        if patches and found.annotation == "binary":
-            found, masks = survey_masks(raw, data.model_copy(update={"annotation": "classes"}))
+        found, masks = survey_masks(raw, data, patches=patches)
         if patches and found.annotation == "classes":
             categories = categories_of_masks(masks, found, min(map(min, shapes)))
             found = dataclasses.replace(found, reason="one class per value of the masks")
