@@ -434,6 +434,17 @@ def cards(
         raise typer.Exit(1)
 
 
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for all results.")] = Path("demo"),
+    overwrite: Overwrite = False,
+) -> None:
+    """Train, evaluate, pack, check and predict on a synthetic example, in a few minutes."""
+    from kerazoo.demo import demo as run_demo
+
+    run_demo(output, overwrite)
+
+
 app.command()(check)
 app.command()(repair)
 app.command()(upload)

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+import kerazoo.config
 from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
 from bmzpack.settings import validate
@@ -23,6 +24,9 @@ from kerazoo.models.entry import Model
 from kerazoo.models.proposal import Proposal, Settings, lines_of
 from kerazoo.models.registry import family_of_model, get_model
 from kerazoo.runs.run import recipe_beside
+
+SCHEMA = "config.schema.json"
+"""Beside `kerazoo.config`: what editors complete and check a configuration by."""
 
 
 def write_config(
@@ -145,6 +149,7 @@ def _text(entry: Model, data: DataConfig, measured: Survey, proposal: Proposal, 
     }
     part = "" if measured.measured == measured.images else f"{measured.measured} of "
     head = [
+        f"# yaml-language-server: $schema={(Path(kerazoo.config.__file__).parent / SCHEMA).as_uri()}",
         f"# Configuration for {entry.name}, written by `kerazoo init`. Comments with numbers tell what was measured on "
         f"{part}{measured.images} images.",
         "# Settings that are not here have their defaults; `kerazoo train` writes all of them into the run folder.",
