@@ -12,6 +12,7 @@ from bmzpack.errors import UserError
 from kerazoo.evaluation.evaluate import evaluate
 from kerazoo.examples.synthetic import write_nuclei
 from kerazoo.files.annotations.read import read_objects
+from kerazoo.files.read import open_stack
 from kerazoo.inference.predict import predict
 from kerazoo.models.classical.method import classical
 
@@ -50,7 +51,12 @@ def test_what_is_written_beside_the_labels(nuclei, tmp_path):
         regions = regionprops(labels)
         areas = [float(row["area"]) for row in rows if row["image"] == f"{stem}.tif"]
         assert areas == [region.area for region in regions]
-        assert line == f"{stem}.tif: {len(areas)} objects, median area {np.median(areas):g} pixels"
+        size = open_stack(nuclei / "images" / f"{stem}.tif").pixel_size
+        median = np.median(areas)
+        expected = (
+            f"{len(areas)} objects, median area {median:g} pixels ({median * size[0] * size[1]:.4g} square micrometres)"
+        )
+        assert line == f"{stem}.tif: {expected}"
         for ending in endings[1:3]:
             read = read_objects(tmp_path / f"{stem}{ending}", "", labels.shape).labels
             np.testing.assert_array_equal(read, labels)

@@ -210,7 +210,8 @@ def _settle_background(
             )
         else:
             settings["background"] = low
-            warnings.append(f"{low} is taken for background, and 0 for an object: overrule with --ignore {low}.")
+            objects = ", and 0 for an object" if 0 in values else ""
+            warnings.append(f"{low} is taken for background{objects}: overrule with --ignore {low}.")
         return
     if surrounding in (None, 0):
         if 0 not in values:
