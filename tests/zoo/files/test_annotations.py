@@ -86,10 +86,10 @@ def test_outlines_give_the_pixels_again(seed, labels, share):
 
 def test_rois_and_geojson_that_are_written_give_the_same_labels(tmp_path):
     labels = scene()
-    write_rois(tmp_path / "im.zip", rois_of(labels))
+    write_rois(tmp_path / "im.zip", rois_of(outlines(labels)))
     np.testing.assert_array_equal(read(tmp_path / "im.zip"), labels)
     assert zipfile.ZipFile(tmp_path / "im.zip").namelist() == [f"{n:04d}.roi" for n in range(1, 5)]
-    write_geojson(tmp_path / "im.geojson", features_of(labels))
+    write_geojson(tmp_path / "im.geojson", features_of(outlines(labels)))
     np.testing.assert_array_equal(read(tmp_path / "im.geojson"), labels)
     ring = json.loads((tmp_path / "im.geojson").read_text())["features"][1]["geometry"]
     assert ring["type"] == "MultiPolygon", "the speck in the hole is a part of its own"
@@ -260,7 +260,7 @@ def test_convert(tmp_path):
     labels = scene()
     for name in ("a", "b"):
         tifffile.imwrite(tmp_path / f"{name}.tif", labels.astype("uint8"))
-        write_rois(tmp_path / f"{name}_RoiSet.zip", rois_of(labels))
+        write_rois(tmp_path / f"{name}_RoiSet.zip", rois_of(outlines(labels)))
     lines = list(convert_annotations(tmp_path, tmp_path / "masks"))
     assert lines == [f"{tmp_path / 'masks' / name}.tif: 4 objects" for name in ("a", "b")]
     for name in ("a", "b"):

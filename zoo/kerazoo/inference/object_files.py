@@ -22,6 +22,7 @@ from bmzpack.errors import UserError
 from bmzpack.files import new_file
 from kerazoo.files.annotations.geojson import features_of, write_geojson
 from kerazoo.files.annotations.imagej import rois_of, write_rois
+from kerazoo.files.annotations.outlines import outlines
 from kerazoo.files.read import Stack
 from kerazoo.inference.overlay import overlay
 
@@ -112,10 +113,11 @@ class ObjectFiles:
     def add(self, stack: Stack, plane: int, pixels: np.ndarray, labels: np.ndarray) -> None:
         """Take the objects of a plane, ``labels`` (y, x), of an image ``pixels`` (y, x, channel)."""
         rois, geojson, picture = self._paths
+        objects = outlines(labels) if rois is not None or geojson is not None else {}
         if rois is not None:
-            self._rois += rois_of(labels, plane + 1 if stack.leading_shape else 0)
+            self._rois += rois_of(objects, plane + 1 if stack.leading_shape else 0)
         if geojson is not None:
-            features = features_of(labels)
+            features = features_of(objects)
             for feature in features if stack.leading_shape else ():
                 feature["geometry"]["plane"] = {"c": -1, **_position(stack, plane)}
             self._features += features

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bmzpack.errors import UserError
-from kerazoo.files.annotations.outlines import outlines
+from kerazoo.files.annotations.outlines import Outlines
 from kerazoo.files.annotations.regions import Region
 
 _AREAS = ("Polygon", "MultiPolygon", "GeometryCollection")
@@ -41,16 +41,16 @@ def read_geojson(content: Any, path: Path) -> list[Region]:
     return [_region(feature, path) for feature in features]
 
 
-def features_of(labels: np.ndarray) -> list[dict[str, Any]]:
-    """The features of a label image, for QuPath's *File > Import objects from file*.
+def features_of(objects: Outlines) -> list[dict[str, Any]]:
+    """The features of the objects of a label image, for QuPath's *File > Import objects from file*.
 
     Parameters
     ----------
-    labels
-        Integer (y, x); 0 is background.
+    objects
+        Their outlines.
     """
     features = []
-    for label, parts in outlines(labels).items():
+    for label, parts in objects.items():
         polygons = [[[*ring.tolist(), ring[0].tolist()] for ring in part] for part in parts]
         kind, coordinates = ("Polygon", polygons[0]) if len(polygons) == 1 else ("MultiPolygon", polygons)
         features.append(

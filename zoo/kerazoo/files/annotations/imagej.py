@@ -10,7 +10,7 @@ import numpy as np
 import roifile
 
 from bmzpack.errors import UserError
-from kerazoo.files.annotations.outlines import outlines
+from kerazoo.files.annotations.outlines import Outlines
 from kerazoo.files.annotations.regions import Region
 from kerazoo.files.pictures import decoding
 
@@ -53,18 +53,18 @@ def read_rois(path: Path) -> list[Region]:
         return [_region(roifile.ImagejRoi.frombytes(content), path, name) for name, content in contents.items()]
 
 
-def rois_of(labels: np.ndarray, position: int = 0) -> list[roifile.ImagejRoi]:
-    """The ROIs of a label image: outlines along the edges of the pixels, named after the labels.
+def rois_of(objects: Outlines, position: int = 0) -> list[roifile.ImagejRoi]:
+    """The ROIs of the objects of a label image, named after the labels.
 
     Parameters
     ----------
-    labels
-        Integer (y, x); 0 is background.
+    objects
+        Their outlines.
     position
         The plane of a stack, counted from 1; 0: all.
     """
     rois = []
-    for label, parts in outlines(labels).items():
+    for label, parts in objects.items():
         name = f"{label:04d}" if not position else f"{position:04d}-{label:04d}"
         rings = [ring for part in parts for ring in part]
         roi = _traced(rings[0]) if len(rings) == 1 and np.abs(rings[0]).max() < 32767 else _composite(rings)

@@ -8,8 +8,11 @@ import scipy.ndimage
 _AHEAD = np.array([(1, 0), (0, 1), (-1, 0), (0, -1)])
 """Steps (x, y) to the right, down, left and up: an object lies on the right hand."""
 
+Outlines = dict[int, list[list[np.ndarray]]]
+"""By label its parts, each an outer ring and those of its holes; see `outlines`."""
 
-def outlines(labels: np.ndarray) -> dict[int, list[list[np.ndarray]]]:
+
+def outlines(labels: np.ndarray) -> Outlines:
     """The outlines of all objects.
 
     Parameters
