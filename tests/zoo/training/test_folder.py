@@ -51,6 +51,8 @@ def test_a_folder_is_of_one_training(tmp_path):
         second.take(overwrite=False)
     second.undo()
     assert names(tmp_path) == ["run/config.yaml"]
+    with pytest.raises(UserError, match=r"config\.yaml.run cannot be made .*-o"):
+        Claim(Run(tmp_path / "run" / "config.yaml" / "run")).take(overwrite=False)
 
 
 def test_damaged_files(tmp_path):

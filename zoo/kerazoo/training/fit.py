@@ -115,7 +115,7 @@ def fit(
                 f"Interrupted: {folder.path} holds {position.epoch} of {config.training.epochs} epochs; continue with "
                 "the same command and --resume."
             ) from error
-        if isinstance(error, KeyboardInterrupt):
+        if isinstance(error, KeyboardInterrupt) and not resume:
             raise KeyboardInterrupt(
                 f"Interrupted: no epoch was complete, and nothing is left of {folder.path}"
                 + (" but what was there before." if overwrite else ".")

@@ -73,6 +73,8 @@ class Claim:
                 f"{path} has been made meanwhile, by another training with the same name: wait for it, or choose "
                 "another name with -o."
             ) from error
+        except OSError as error:
+            raise UserError(f"{path} cannot be made ({error.strerror}): choose another place with -o.") from error
         self._made = True
 
     def settle(self) -> None:
