@@ -9,7 +9,7 @@ from skimage.measure import regionprops
 
 import kerazoo
 from bmzpack.errors import UserError
-from kerazoo.evaluation.evaluate import evaluate
+from kerazoo.evaluation.evaluate import evaluate, remarks
 from kerazoo.examples.synthetic import write_nuclei
 from kerazoo.files.annotations.read import read_objects
 from kerazoo.files.read import open_stack
@@ -94,3 +94,9 @@ def test_evaluate_objects_and_binary_masks(nuclei, tmp_path):
         tifffile.imwrite(tmp_path / "binary" / path.name, (tifffile.imread(path) > 0).astype("uint8") * 255)
     binary = evaluate("classical2d", nuclei / "images", tmp_path / "binary")
     assert binary["scores"]["dice"] == pytest.approx(result["scores"]["dice"])
+    assert "warnings" not in binary
+    for path in (tmp_path / "binary").iterdir():
+        tifffile.imwrite(path, 1 + (tifffile.imread(path) == 0).astype("uint8"))
+    shifted = evaluate("classical2d", nuclei / "images", tmp_path / "binary")
+    assert shifted["scores"] == binary["scores"]
+    assert "--background 1" in remarks(shifted)[0]

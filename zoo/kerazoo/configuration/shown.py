@@ -55,5 +55,11 @@ def show(measured: Survey) -> None:
     for row in findings(measured):
         table.add_row(*row)
     Console().print(table)
-    for warning in measured.warnings:
+    warnings = list(measured.warnings)
+    if measured.images == 1:
+        warnings.append(
+            "There is only one image, but training needs two, one of them to validate: cut it into parts, such as its "
+            "left and its right half, or annotate another."
+        )
+    for warning in warnings:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"Warning: {warning}", markup=False)

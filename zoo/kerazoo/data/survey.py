@@ -103,7 +103,7 @@ def survey(data: DataConfig, *, patches: bool = False) -> Survey:
         brightest=max(bright),
         pixel_size=pixel_sizes.pop() if len(pixel_sizes) == 1 else None,
         categories=categories,
-        **{**vars(found), "warnings": (*_image_warnings(pairs), *found.warnings)},
+        **vars(found),
     )
 
 
@@ -148,13 +148,3 @@ def _read(pairs: list[Pair], data: DataConfig, *, whole: bool) -> tuple[list[_Im
                 "(data.channel)."
             )
     return images, masks
-
-
-def _image_warnings(pairs: list[Pair]) -> list[str]:
-    warnings = []
-    if len(pairs) == 1:
-        warnings.append(
-            f"There is only one image, {pairs[0].image.name}, but training needs two, one of them to validate: cut it "
-            "into parts, such as its left and its right half, or annotate another."
-        )
-    return warnings
