@@ -54,6 +54,6 @@ def test_refused(tmp_path, change, message):
 
 
 def test_schema_for_editors_is_current():
-    """Written anew with: json.dumps(Config.model_json_schema(), indent=1)."""
+    """Written anew with: json.dumps(Config.model_json_schema())."""
     path = Path(kerazoo.config.__file__).parent / SCHEMA
     assert json.loads(path.read_text(encoding="utf-8")) == Config.model_json_schema()
