@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml .ci/constraints.txt
 	@touch $@
 
 demo: install
-	@$(BIN)/python -m kerazoo.demo -o demo --overwrite
+	@$(BIN)/python -m kerazoo demo --overwrite
 
 notebooks: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[notebooks]'

@@ -38,18 +38,53 @@ def read_yaml(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
     Raises
     ------
     UserError
-        The file is missing, not YAML, or holds no mapping.
+        The file is missing, not YAML, holds no mapping, or one that has a key twice.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"There is no {what} {path}.")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = _load(path.read_text(encoding="utf-8"))
+    except _RepeatedKey as error:
+        raise UserError(f"{path}: {error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not a YAML file: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no {what}: it should be a mapping of keys to values.")
     return content
+
+
+class _RepeatedKey(ValueError):
+    """A mapping has a key twice, of which YAML would keep the last one without a word."""
+
+
+def _load(text: str) -> Any:
+    """The content of a YAML text.
+
+    Raises
+    ------
+    _RepeatedKey
+        A key is there twice.
+    """
+    nodes, seen = [yaml.compose(text, yaml.SafeLoader)], set()
+    while nodes:
+        node = nodes.pop()
+        if id(node) in seen:  # an alias
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            nodes += node.value
+        if isinstance(node, yaml.MappingNode):
+            lines: dict[str, int] = {}
+            for key, value in node.value:
+                line = key.start_mark.line + 1
+                if str(key.value) in lines:
+                    raise _RepeatedKey(
+                        f"`{key.value}` is there twice (lines {lines[str(key.value)]} and {line}): make one of them."
+                    )
+                lines[str(key.value)] = line
+                nodes.append(value)
+    return yaml.safe_load(text)
 
 
 def validate(settings: type[Settings], content: dict[str, Any], source: str) -> Settings:

@@ -208,6 +208,6 @@ def test_forms_of_a_run(tmp_path):
     with pytest.raises(UserError, match="ends in labels: use the run"):
         kerazoo.predict(bundle, image, tmp_path / "predicted")
     raw = kerazoo.export(run, tmp_path / "raw.zip", form="raw", formats=["keras_v3"])
-    (by_bundle,) = kerazoo.predict(raw, image, tmp_path / "by_bundle")
-    (by_run,) = kerazoo.predict(run, image, tmp_path / "by_run")
+    by_bundle, _ = kerazoo.predict(raw, image, tmp_path / "by_bundle")
+    by_run, _ = kerazoo.predict(run, image, tmp_path / "by_run")
     assert np.array_equal(tifffile.imread(by_bundle), tifffile.imread(by_run))

@@ -13,7 +13,7 @@ import numpy as np
 
 from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
-from kerazoo.files.pairs import stem_of
+from kerazoo.files.pair import stem_of
 from kerazoo.files.prompts import Prompts, read_prompts
 from kerazoo.files.read import Stack
 from kerazoo.files.write import create_tiff, label_dtype

@@ -72,7 +72,7 @@ class StarDist(Family):
         from kerazoo.models.stardist.targets import StarTarget, grid_side
 
         arguments = config.model.arguments
-        return StarTarget(arguments.get("rays", RAYS), grid_side(arguments.get("grid", GRID)), config.data.ignore)
+        return StarTarget(arguments.get("rays", RAYS), grid_side(arguments.get("grid", GRID)), config.data.ignored)
 
     def loss(self, config: Config, counts: np.ndarray) -> keras.losses.Loss:
         from kerazoo.models.stardist.loss import StarLoss
