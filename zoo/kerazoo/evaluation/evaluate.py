@@ -95,10 +95,12 @@ def evaluate(
     scoring = SCORING[predictor.recipe.task]
     result = scoring.score(predictor, _shown(pairs, progress), data, str(masks or table))
     if isinstance(source, Run) and predictor.family.answers_prompts and refine_with is None:
-        result["prompts"] = score_prompts(PromptedPredictor(source), _shown(pairs, progress), data)
-        by_points = load_predictor(source, mode="points")
-        result["with_points"] = scoring.score(by_points, _shown(pairs, progress), data, str(masks or table))["scores"]
-
+        prompted = PromptedPredictor(source)
+        result["prompts"] = score_prompts(prompted, _shown(pairs, progress), data)
+        if prompted.asked.window is not None:
+            by_points = load_predictor(source, mode="points")
+            scored = scoring.score(by_points, _shown(pairs, progress), data, str(masks or table))
+            result["with_points"] = scored["scores"]
     if warnings:
         result["warnings"] = list(warnings)
     result["trained_on"] = _trained_on(source, pairs) if isinstance(source, Run) else None

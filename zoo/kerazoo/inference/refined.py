@@ -37,11 +37,13 @@ class PointPredictor(Predictor):
     Raises
     ------
     UserError
-        There is no such run, or its network does not answer prompts.
+        There is no such run, its network does not answer prompts, or it sees images whole.
     """
 
     def __init__(self, source: Run | str | os.PathLike[str], *, tile: int | None = None) -> None:
         self._prompted = PromptedPredictor(source, "--mode points")
+        if self._prompted.asked.window is None:
+            raise UserError(f"{source} brings images to one size, which --mode points does not do yet: leave it out.")
         super().__init__(self._prompted.network, self._prompted.recipe, tile=tile)
 
     @property
