@@ -138,7 +138,7 @@ SPOILT_DATA = {
     "empty file": empty_file,
     "text file": text_as_image,
     "too small": lambda folder: (mask_of(folder, lambda a: a[:5, :5]), image_of(folder, lambda a: a[:5, :5]))[1],
-    "another channel count": lambda folder: image_of(folder, lambda image: np.stack([image] * 3, -1)),
+    "another channel count": lambda folder: image_of(folder, lambda image: np.stack([image, image, image // 2], -1)),
     "complex image": lambda folder: image_of(folder, lambda image: image.astype("complex64")),
 }
 
@@ -244,7 +244,8 @@ def predict_no_bundle(good, tmp_path):
 
 
 def predict_wrong_channels(good, tmp_path):
-    tifffile.imwrite(tmp_path / "rgb.tif", np.zeros((64, 64, 3), "uint8"), photometric="rgb")
+    colours = np.arange(64 * 64 * 3).reshape(64, 64, 3).astype("uint8")
+    tifffile.imwrite(tmp_path / "rgb.tif", colours, photometric="rgb")
     return ["predict", good / "run", tmp_path / "rgb.tif", "-o", tmp_path / "out"], "rgb.tif"
 
 
