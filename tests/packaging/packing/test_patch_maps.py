@@ -292,7 +292,7 @@ def test_scales_of_pixels_are_a_fault_in_fiji(folder, tmp_path):
     (tmp_path / "rdf.yaml").write_text(yaml.safe_dump(rdf), encoding="utf-8")
     report = check_contents(Contents(tmp_path, tmp_path / "rdf.yaml"), ["fiji", "qupath"])
     faults = {name: {finding.rule for finding in verdict.findings} for name, verdict in report.consumers.items()}
-    assert faults == {"fiji": {"R7", "T9"}, "qupath": set()}
+    assert faults == {"fiji": {"T9"}, "qupath": set()}
     work = Work(tmp_path, tmp_path / "rdf.yaml", tmp_path)
     scales(work)
     original = yaml.safe_load((folder / "rdf.yaml").read_text(encoding="utf-8"))

@@ -614,7 +614,7 @@ def test_the_name_of_a_record_is_of_the_content(zoo, bundle):
 
 @pytest.fixture
 def example(data_folder, tmp_path):
-    """The example of bioimageio.spec with its ONNX weights, in format 0.5.10; with all axes named it opens in QuPath."""
+    """The example of bioimageio.spec with its ONNX weights, in format 0.5.10; all axes named, it opens in QuPath."""
     folder = data_folder("bioimageio_example_unet2d_nuclei")
     content = yaml.safe_load((folder / "bioimageio.yaml").read_text())
     weights = {"onnx": {key: value for key, value in content["weights"]["onnx"].items() if key != "parent"}}

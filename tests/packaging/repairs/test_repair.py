@@ -60,6 +60,7 @@ def clean(tmp_path_factory):
             {
                 "name": "Small network",
                 "authors": [{"name": "Ada Example"}],
+                "licence": "CC-BY-4.0",
                 "inputs": [{"test_image": image, "preprocessing": ["zero_mean_unit_variance"]}],
             },
             folder / "clean.zip",

@@ -7,6 +7,8 @@ import json
 import shutil
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import keras
 import numpy as np
@@ -302,7 +304,10 @@ def test_without_torch(tmp_path, monkeypatch):
 def verdicts(*cells: tuple[str, str, Cell]) -> dict[str, list[tuple[str, str]]]:
     formats = list(dict.fromkeys(name for _, name, _ in cells))
     matrix = Matrix(ROWS, formats, {(row, name): cell for row, name, cell in cells})
-    report = with_matrix(Report("", "", {name: Verdict([]) for name in ("fiji", "ilastik", "qupath", "core")}), matrix)
+    entries = {name: SimpleNamespace(content={}) for name in formats}
+    contents: Any = SimpleNamespace(weights=entries, weights_file=lambda name: name)
+    empty = Report("", "", {name: Verdict([]) for name in ("fiji", "ilastik", "qupath", "core")})
+    report = with_matrix(empty, matrix, contents)
     assert report.matrix is matrix
     return {
         name: [(finding.rule, str(finding.severity)) for finding in verdict.findings]

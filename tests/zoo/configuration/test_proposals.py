@@ -4,6 +4,7 @@ import dataclasses
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tifffile
@@ -28,7 +29,12 @@ SMALL = {
     "classifier2d": {"alpha": 0.35},
 }
 """Arguments that keep the tests short."""
-BACKBONES = [(entry, backbone) for entry in PIXELS for backbone in (None, *entry.backbones)]
+BACKBONES = [
+    (entry, backbone)
+    for entry in PIXELS
+    for backbone in (None, *entry.backbones)
+    if entry.name not in ("sam_vit_l", "sam_vit_h")  # they are built as sam_vit_b
+]
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +83,8 @@ def test_sizes_of_the_registry_are_those_of_the_network(entry, backbone):
     if entry.name == "stardist2d" and not backbone:
         variants = [variants[0] | {"grid": [side, side]} for side in (1, 2, 4)]
     for arguments in variants:
-        network = create_model(entry.name, input_shape=(None, None, 1), **arguments)
+        with keras.StatelessScope(initialize_variables=False):  # sizes do not depend on the numbers
+            network = create_model(entry.name, input_shape=(None, None, 1), **arguments)
         geometry = measure(family_of_model(entry.name).image_network(network))
         assert entry.sizes.margin == geometry.margin
         assert entry.sizes.minimum >= geometry.minimum
