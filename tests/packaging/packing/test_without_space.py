@@ -107,7 +107,7 @@ def test_programs_for_images_do_not_open_it(packed):
     found, verdict = verdicts(packed.path)
     assert verdict == NO_IMAGES
     # ilastik runs no weights of this bundle either
-    assert found == {"fiji": {"T5"}, "ilastik": {"T5", "N1"}, "qupath": {"T5"}, "core": {"R10"}}
+    assert found == {"fiji": {"R7", "T5"}, "ilastik": {"T5", "N1"}, "qupath": {"T5", "D4"}, "core": {"R10"}}
 
 
 def test_documentation_speaks_of_a_sample(folder):

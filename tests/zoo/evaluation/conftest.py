@@ -37,7 +37,7 @@ class GreyValues:
         self.family = family_of_kind(recipe.targets)
 
     @classmethod
-    def load(cls, source):
+    def load(cls, source, **options):
         return cls(source.recipe) if isinstance(source, Run) else load_predictor(source)
 
     def outputs(self, image):

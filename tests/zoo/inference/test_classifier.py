@@ -143,9 +143,10 @@ def test_a_bundle_says_the_same_as_its_run(run, bundles, image):
 
 
 def test_programs_open_the_bundles(bundles):
+    """Fiji cuts some sizes into more tiles than a map has that is smaller than the image."""
     verdicts = [{name: verdict.verdict for name, verdict in bmzpack.check(path).consumers.items()} for path in bundles]
     assert verdicts == [
-        {"fiji": "opens", "ilastik": "fails", "qupath": "opens", "core": "opens"},
+        {"fiji": "degraded", "ilastik": "fails", "qupath": "opens", "core": "opens"},
         {"fiji": "opens", "ilastik": "opens", "qupath": "opens", "core": "opens"},
     ]
 

@@ -176,7 +176,7 @@ def test_a_converted_run_is_packed_with_an_image(tmp_path):
 def test_what_is_no_checkpoint_leaves_nothing(tmp_path):
     for kind, path, message in (
         ("stardist", tmp_path / "none", "There is no checkpoint"),
-        ("unet", tmp_path, "choose cellpose, omnipose, stardist"),
+        ("unet", tmp_path, "choose cellpose, omnipose, sam, stardist"),
         ("stardist", tmp_path, "config.json"),
         ("cellpose", tmp_path / "text.pth", "text.pth"),
     ):
