@@ -80,9 +80,17 @@ def test_what_is_said_of_an_unfinished_run(tmp_path):
     assert run.unfinished is None
 
 
-def test_an_interruption_waits_for_the_step():
-    callback = Interruptible()
+@pytest.fixture
+def handler():
+    """Set the handler of Ctrl-C, which may be ignored where the tests run; it is set back afterwards."""
     before = signal.getsignal(signal.SIGINT)
+    yield lambda chosen: signal.signal(signal.SIGINT, chosen)
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interruption_waits_for_the_step(handler):
+    callback = Interruptible()
+    handler(signal.default_int_handler)
     with callback.listening():
         callback.on_train_batch_end(0)
         signal.raise_signal(signal.SIGINT)
@@ -90,4 +98,13 @@ def test_an_interruption_waits_for_the_step():
             callback.on_train_batch_end(1)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) == before
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+
+
+def test_what_is_ignored_stays_ignored(handler):
+    callback = Interruptible()
+    handler(signal.SIG_IGN)
+    with callback.listening():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        callback.on_train_batch_end(0)

@@ -20,14 +20,14 @@ class Interruptible(keras.callbacks.Callback):
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Take Ctrl-C over, where this is the main thread."""
-        if threading.current_thread() is not threading.main_thread():
+        """Take Ctrl-C over, where this is the main thread and it is not ignored, as behind `nohup`."""
+        before = signal.getsignal(signal.SIGINT)
+        if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:
             yield
             return
-        before = signal.getsignal(signal.SIGINT)
 
         def pressed(number: int, frame: Any) -> None:
-            if self._pressed or not callable(before):
+            if self._pressed:
                 raise KeyboardInterrupt
             self._pressed = True
 

@@ -134,7 +134,7 @@ def test_official_weights_answer_prompts_and_find_all(converted, tmp_path):
         image.flat[:2] = 0, 255 * factor
         tifffile.imwrite(tmp_path / f"{name}.tif", image)
     written = predict(run, [tmp_path / "wide.tif", tmp_path / "deep.tif"], tmp_path / "all")
-    assert [tifffile.imread(path).shape for path in written] == [(40, 70)] * 2
+    assert [tifffile.imread(path).shape for path in written if path.suffix == ".tif"] == [(40, 70)] * 2
     (tmp_path / "points.csv").write_text("x,y\n5,30\n60,12\n")
     (tmp_path / "boxes.csv").write_text("x0,y0,x1,y1\n3,4,50,30\n")
     for prompts, count in ({"points": "points.csv"}, 2), ({"boxes": "boxes.csv"}, 1):
@@ -220,7 +220,8 @@ def test_training_goes_on_from_a_run(converted, tmp_path, channels, scope):
     write_nuclei(tmp_path / "nuclei", images=3, seed=1, size=256)
     if channels == 3:
         for path in (tmp_path / "nuclei" / "images").iterdir():
-            tifffile.imwrite(path, np.repeat(tifffile.imread(path)[..., None], 3, axis=-1), photometric="rgb")
+            grey = tifffile.imread(path)
+            tifffile.imwrite(path, np.stack([grey, grey // 2, grey], axis=-1), photometric="rgb")
     places = (tmp_path / "nuclei" / "images", tmp_path / "nuclei" / "masks")
     path = write_config("sam_vit_b", *places, tmp_path / "config.yaml", weights=str(run.model_path))
     config = read_config(path)
