@@ -161,7 +161,7 @@ def count(truth: np.ndarray, prediction: np.ndarray, recipe: Recipe) -> Counts:
     Parameters
     ----------
     truth
-        Annotation as `kerazoo.files.read.read_mask` gives it: labels, class indices or 0/1, int (y, x).
+        Annotation as `kerazoo.files.masks.read_mask` gives it: labels, class indices or 0/1, int (y, x).
     prediction
         Result of the same shape, int (y, x).
     recipe

@@ -50,7 +50,7 @@ def mask_decoder(
         logits, and `has_mask` (object, 1) to `masks` (object, 4, 4 side, 4 side), logits, and `scores` (object, 4), the
         predicted intersection over union. 4,058,340 and 6,220 parameters by default, and 256 that are never trained.
     """
-    whole = keras.Input((side, side, features + 16 * details), name="embedding")
+    whole: Any = keras.Input((side, side, features + 16 * details), name="embedding")
     points = keras.Input((None, 2), name="points")
     labels = keras.Input((None,), name="labels", dtype="int32")
     masks = keras.Input((4 * side, 4 * side, 1), name="prompt_masks")
@@ -95,7 +95,8 @@ def mask_decoder(
 
 def pack_details(x: Any) -> Any:
     """A map (batch, 4 y, 4 x, channel) as (batch, y, x, 16 channel): what lies under a token, behind one another."""
-    kernel = np.eye(16, dtype=np.float32).reshape(4, 4, 1, 16)
+    kernel: Any = np.eye(16, dtype=np.float32).reshape(4, 4, 1, 16)
+    packing: Any = keras.initializers.Constant(kernel)
     # no reshape: the sides are unknown, and every format has a depthwise convolution
     return layers.DepthwiseConv2D(
         4,
@@ -103,7 +104,7 @@ def pack_details(x: Any) -> Any:
         depth_multiplier=16,
         use_bias=False,
         trainable=False,
-        depthwise_initializer=keras.initializers.Constant(kernel),
+        depthwise_initializer=packing,
         name="packed_details",
     )(x)
 

@@ -32,11 +32,12 @@ class Positions:
     """
 
     def __init__(self, features: int, image_size: int) -> None:
+        initializer: Any = keras.initializers.RandomNormal(stddev=1.0)
         # random, and never trained; float32, as half precision would lose a pixel
         self._frequencies = layers.Dense(
             features // 2,
             use_bias=False,
-            kernel_initializer=keras.initializers.RandomNormal(stddev=1.0),
+            kernel_initializer=initializer,
             trainable=False,
             dtype="float32",
             name="frequencies",
