@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import stat
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import yaml
 
 from bmzpack.bundle.reproducible_zip import write_archive
 from bmzpack.errors import UserError
+from bmzpack.files import temporary_folder
 
 LARGEST_BUNDLE = 64 * 2**30
 """Bytes, unpacked."""
@@ -74,8 +74,7 @@ def unpacked(path: str | os.PathLike[str], *, any_layout: bool = False) -> Itera
         return
     if not path.is_file():
         raise UserError(f"There is no bundle {path}.")
-    with tempfile.TemporaryDirectory(prefix="bmzpack-") as temporary:
-        folder = Path(temporary)
+    with temporary_folder() as folder:
         extract(path, folder)
         _require(folder, path, any_layout)
         yield folder

@@ -19,6 +19,7 @@ from bmzpack.bundle.specification import silent
 from bmzpack.engines import TensorNames
 from bmzpack.errors import UserError
 from bmzpack.repairs.work import Work
+from bmzpack.testing.guard import refused
 from bmzpack.weights import FORMATS, TOLERANCE
 
 LARGEST_TRIED = 2**22
@@ -31,6 +32,7 @@ RUN_FIRST = ("onnx", "tensorflow_saved_model_bundle", "torchscript")
 class AcceptanceTest:
     """The test tensors of a bundle: what goes into its network, and what has to come out."""
 
+    contents: Contents
     names: TensorNames
     entries: list[dict[str, Any]]
     """The outputs as rdf.yaml has them."""
@@ -63,6 +65,9 @@ class AcceptanceTest:
             for tensors in self.inputs
         ]
         try:
+            # what is made here of a stranger's file was made of one that had been looked at
+            if path == self.contents.weights_file(name) and (reason := refused(self.contents, name, trust=False)):
+                raise UserError(reason)
             (attempt,) = engines.attempt_files([(str(FORMATS[name].engine), path)], renamed, own)
         except UserError as error:
             return [error] * len(renamed)
@@ -173,7 +178,7 @@ def acceptance_test(work: Work, sizes: int = 2) -> AcceptanceTest:
     expected = {name: arrays[name].astype(np.float32) for name in names.outputs}
     others = [_resized(contents, first, n) for n in range(sizes)] if _is_open(contents) else []
     tensors = [first, *(other for other in others if other is not None)]
-    return AcceptanceTest(names, [entries[name] for name in names.outputs], sample, tensors, expected)
+    return AcceptanceTest(contents, names, [entries[name] for name in names.outputs], sample, tensors, expected)
 
 
 def own_names(contents: Contents, name: str) -> TensorNames | None:

@@ -8,7 +8,6 @@ that `bioimageio.core` makes of a model.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,10 +22,8 @@ from bmzpack.errors import UserError
 
 
 def main(folder: Path) -> None:
-    """Do the jobs of ``task.json``; write ``output*.npz`` and ``results.json`` beside it."""
+    """Do the jobs of ``task.json``; write ``output*.npy`` and ``results.json`` beside it."""
     task = json.loads((folder / "task.json").read_text(encoding="utf-8"))
-    worker.limit_memory(task["memory"])
-    os.chdir(folder)  # bioimageio.core unpacks a saved model into the working folder, and leaves it there
     entries = worker.read_entries(folder, task)
     results = [
         _run(job, entries, task["outputs"], str(folder / f"output{number}-")) for number, job in enumerate(task["jobs"])

@@ -34,6 +34,8 @@ class Format:
     refusal: Callable[[Contents, Path, bool], str | None]
     """Why a stranger's file is not run, in one sentence, or None: gets the bundle, the file, and whether its Python
     code may be executed. Raises `UserError` where no engine could run the file."""
+    program: bool = False
+    """Whether the file holds a program that can do more than compute: a stranger's is run confined or not at all."""
     write: Callable[[Network, Path], Versions] | None = None
     """Writes the file; it is called in a process of its own and imports its framework itself. None where bmzpack cannot
     write the format."""

@@ -73,6 +73,7 @@ FORMAT = Format(
     file="weights.pt",
     process="torch",
     refusal=refusal,
+    program=True,
     write=write,
     engine="torch",
     backend="torch",

@@ -1,0 +1,106 @@
+"""The door through which weights of a bundle get to an engine: looked at first, then run confined and within limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bmzpack import engines
+from bmzpack.bundle.contents import Contents
+from bmzpack.engines import Attempt, TensorNames
+from bmzpack.engines.process import LONGEST
+from bmzpack.errors import UserError
+from bmzpack.files import temporary_folder
+from bmzpack.testing.guard import refused
+
+
+def attempt_formats(
+    contents: Contents,
+    formats: Sequence[tuple[str, str]],
+    inputs: Sequence[dict[str, np.ndarray]],
+    names: TensorNames,
+    *,
+    trust: bool = False,
+    seconds: float = LONGEST,
+) -> list[Attempt]:
+    """Run weights of a bundle in engines that share a process.
+
+    Parameters
+    ----------
+    contents
+        The bundle.
+    formats
+        Keys of `bmzpack.engines.ENGINES` and weights formats.
+    inputs, names, seconds
+        As for `bmzpack.engines.attempt_files`.
+    trust
+        Whether code of the bundle may be executed, and nothing is confined.
+
+    Returns
+    -------
+    list of Attempt
+        One per format.
+
+    Raises
+    ------
+    UserError
+        A file is not run, or the process failed.
+    """
+    files = [(engine, _weights(contents, name, trust)) for engine, name in formats]
+    return engines.attempt_files(files, inputs, names, trust=trust, seconds=seconds)
+
+
+def attempt_core(
+    contents: Contents,
+    formats: Sequence[str],
+    inputs: Sequence[dict[str, np.ndarray]],
+    names: TensorNames,
+    *,
+    trust: bool = False,
+    seconds: float = LONGEST,
+) -> list[Attempt]:
+    """Run weights of a bundle in bioimageio.core, with its own test.
+
+    Parameters
+    ----------
+    contents, inputs, names, trust, seconds
+        As for `attempt_formats`.
+    formats
+        Weights formats of one framework.
+
+    Returns
+    -------
+    list of Attempt
+        One per format.
+
+    Raises
+    ------
+    UserError
+        A file is not run, or the process failed.
+    """
+    rdf = str((contents.root / contents.file).resolve())
+    jobs = [
+        {"rdf": rdf, "format": name, "name": _weights(contents, name, trust).name, "trust": trust} for name in formats
+    ]
+    with temporary_folder() as folder:
+        return engines.run_worker(
+            ["-m", "bmzpack.testing.core_process"],
+            "bioimageio.core failed",
+            folder,
+            jobs,
+            inputs,
+            names,
+            reads=[contents.folder],
+            trust=trust,
+            seconds=seconds,
+        )
+
+
+def _weights(contents: Contents, name: str, trust: bool) -> Path:
+    """The file of a format that may be run."""
+    path = contents.weights_file(name)
+    if path is None or (reason := refused(contents, name, trust)):
+        raise UserError(reason if path else f"{contents.weights[name].source} is not in the bundle.")
+    return path
