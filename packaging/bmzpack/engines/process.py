@@ -12,14 +12,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO
+from typing import TypeVar
 
 from bmzpack.engines import sandbox
 from bmzpack.errors import UserError
 
 PACKAGES = Path(__file__).parents[2]
+Result = TypeVar("Result")
 
 LONGEST = 900.0
 """Seconds that a process may take."""
@@ -75,39 +77,152 @@ def run_python(
         The process failed: with its own words where it ended on a UserError, else with the last line of its errors;
         or it was stopped at a limit.
     """
-    scratch, confined = scratch.resolve(), not trust and sandbox.obstacle() is None
-    names = [str(path.resolve()) for path in (*reads, PACKAGES / "bmzpack")]
-    policy = {
-        "parent": os.getpid(),
-        "memory": memory(),
-        "disk": DISK,
-        "seconds": seconds,
-        "confined": confined and sys.platform == "linux",
-        "scratch": str(scratch),
-        "reads": names,
-    }
-    command = [str(python or sys.executable), sandbox.__file__, json.dumps(policy), *arguments]
-    if confined and sys.platform == "darwin":
-        command = ["sandbox-exec", "-p", sandbox.profile(str(scratch), names), *command]
-    with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(
+    with _Started(arguments, failure, scratch, reads, trust, python, backend, seconds) as started:
+        started.wait(lambda pause: _ended(started.process, pause), seconds)
+        if started.process.returncode:
+            raise started.error()
+
+
+class Conversation:
+    """A confined Python that does something again and again, as long as this object lives.
+
+    Parameters
+    ----------
+    arguments, failure, scratch, reads
+        As for `run_python`. The program writes a line to its standard output when it is ready, and for every line that
+        it reads from its standard input.
+    """
+
+    def __init__(self, arguments: Sequence[str], failure: str, scratch: Path, reads: Sequence[Path]) -> None:
+        stack = contextlib.ExitStack()
+        self._started = stack.enter_context(_Started(arguments, failure, scratch, reads, answers=True))
+        self._end = weakref.finalize(self, stack.close)
+        try:
+            self._listen()
+        except BaseException:
+            self.close()
+            raise
+
+    def ask(self) -> None:
+        """Have it done once more.
+
+        Raises
+        ------
+        UserError
+            As for `run_python`; the process has ended then.
+        """
+        process = self._started.process
+        assert process.stdin is not None
+        try:
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.write(b"\n")
+                process.stdin.flush()
+            self._listen()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End it."""
+        self._end()
+
+    def _listen(self) -> None:
+        process = self._started.process
+        assert process.stdout is not None
+        output = process.stdout.fileno()
+
+        def answer(pause: float) -> bytes | None:
+            return os.read(output, 1) if select.select([output], [], [], pause)[0] else None
+
+        if not self._started.wait(answer, LONGEST):
+            process.wait()
+            raise self._started.error()
+
+
+class _Started:
+    """A process that is stopped when the block ends, and what it writes to its standard error."""
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        failure: str,
+        scratch: Path,
+        reads: Sequence[Path] = (),
+        trust: bool = False,
+        python: Path | None = None,
+        backend: str = "tensorflow",
+        seconds: float | None = None,
+        answers: bool = False,
+    ) -> None:
+        scratch, confined = scratch.resolve(), not trust and sandbox.obstacle() is None
+        names = [str(path.resolve()) for path in (*reads, PACKAGES / "bmzpack")]
+        policy = {
+            "parent": os.getpid(),
+            "memory": memory(),
+            "disk": DISK,
+            "seconds": seconds,
+            "confined": confined and sys.platform == "linux",
+            "scratch": str(scratch),
+            "reads": names,
+        }
+        command = [str(python or sys.executable), sandbox.__file__, json.dumps(policy), *arguments]
+        if confined and sys.platform == "darwin":
+            command = ["sandbox-exec", "-p", sandbox.profile(str(scratch), names), *command]
+        self._failure, self._scratch = failure, scratch
+        self._allowed = _size(scratch) + DISK
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
+        pipe = subprocess.PIPE if answers else subprocess.DEVNULL
+        self.process = subprocess.Popen(
             command,
             env=_environment(scratch, python, backend),
             cwd=scratch,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=self._errors,
             start_new_session=True,
         )
-        try:
-            code = _wait(process, scratch, errors, seconds, failure)
-        finally:
-            if process.poll() is None:
+
+    def __enter__(self) -> _Started:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            with contextlib.suppress(OSError):
+                os.killpg(self.process.pid, signal.SIGKILL) if hasattr(os, "killpg") else self.process.kill()
+            self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout, self._errors):
+            if pipe:
                 with contextlib.suppress(OSError):
-                    os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
-                process.wait()
-        if code:
-            raise _explained(code, errors, failure)
+                    pipe.close()
+
+    def wait(self, result: Callable[[float], Result | None], seconds: float) -> Result:
+        """Wait for what ``result`` gives within a pause; UserError where a limit is passed that no system holds."""
+        end = time.monotonic() + seconds
+        while True:
+            if (found := result(max(0.0, min(PAUSE, end - time.monotonic())))) is not None:
+                return found
+            reason = None
+            if time.monotonic() >= end:
+                reason = f"after {seconds:.0f} seconds"
+            elif _size(self._scratch) + os.fstat(self._errors.fileno()).st_size > self._allowed:
+                reason = "as it wrote more than a network needs"
+            elif _threads(self.process.pid) > MOST_THREADS:
+                reason = f"as it started more than {MOST_THREADS} threads"
+            if reason:
+                comma = "" if reason.startswith("after") else ","
+                raise UserError(f"{self._failure}: it was stopped{comma} {reason}.")
+
+    def error(self) -> UserError:
+        """Why it ended."""
+        code, errors = self.process.returncode, self._errors
+        errors.seek(max(0, errors.seek(0, os.SEEK_END) - 2**14))
+        lines = [line for line in errors.read().decode("utf-8", "replace").splitlines() if line.strip()]
+        last = lines[-1] if lines else f"exit code {code}"
+        if code < 0:
+            last = f"it was ended by {signal.Signals(-code).name}{f': {last}' if lines else ''}"
+        if code == 2 and last.startswith("Error: "):
+            return UserError(last.removeprefix("Error: "))
+        return UserError(f"{self._failure}: {last}")
 
 
 def memory() -> int:
@@ -138,21 +253,6 @@ def _environment(scratch: Path, python: Path | None, backend: str) -> dict[str, 
             "PYTHONSAFEPATH": "1",  # the scratch folder, or that of this command, may hold a stranger's numpy.py
         }
     )
-
-
-def _wait(process: subprocess.Popen[bytes], scratch: Path, errors: IO[bytes], seconds: float, failure: str) -> int:
-    """The exit code; UserError where a limit is passed that the system does not hold."""
-    end = time.monotonic() + seconds
-    allowed = _size(scratch) + DISK
-    while True:
-        if (code := _ended(process, max(0.0, min(PAUSE, end - time.monotonic())))) is not None:
-            return code
-        if time.monotonic() >= end:
-            raise UserError(f"{failure}: it was stopped after {seconds:.0f} seconds.")
-        if _size(scratch) + os.fstat(errors.fileno()).st_size > allowed:
-            raise UserError(f"{failure}: it was stopped, as it wrote more than a network needs.")
-        if _threads(process.pid) > MOST_THREADS:
-            raise UserError(f"{failure}: it was stopped, as it started more than {MOST_THREADS} threads.")
 
 
 def _ended(process: subprocess.Popen[bytes], seconds: float) -> int | None:
@@ -197,14 +297,3 @@ def _threads(process: int) -> int:
         return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[17])
     except (OSError, ValueError, IndexError):
         return 1
-
-
-def _explained(code: int, errors: IO[bytes], failure: str) -> UserError:
-    errors.seek(max(0, errors.seek(0, os.SEEK_END) - 2**14))
-    lines = [line for line in errors.read().decode("utf-8", "replace").splitlines() if line.strip()]
-    last = lines[-1] if lines else f"exit code {code}"
-    if code < 0:
-        last = f"it was ended by {signal.Signals(-code).name}{f': {last}' if lines else ''}"
-    if code == 2 and last.startswith("Error: "):
-        return UserError(last.removeprefix("Error: "))
-    return UserError(f"{failure}: {last}")

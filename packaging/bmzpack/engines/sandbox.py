@@ -84,7 +84,7 @@ def landlock_version():
 
 
 def limit(memory, disk, seconds):
-    """Limit memory, sizes of files and processor time of this process, in bytes and seconds."""
+    """Limit memory, sizes of files and processor time of this process, in bytes and seconds; None for any time."""
     try:
         import resource
     except ImportError:  # on Windows
@@ -92,9 +92,10 @@ def limit(memory, disk, seconds):
     wanted = {
         resource.RLIMIT_DATA: memory,
         resource.RLIMIT_FSIZE: disk,
-        resource.RLIMIT_CPU: int(seconds * (os.cpu_count() or 1)) + 1,
         resource.RLIMIT_CORE: 0,
     }
+    if seconds is not None:
+        wanted[resource.RLIMIT_CPU] = int(seconds * (os.cpu_count() or 1)) + 1
     for kind, size in wanted.items():
         hard = resource.getrlimit(kind)[1]
         least = size if hard == resource.RLIM_INFINITY else min(size, hard)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bmzpack import engines
 from bmzpack.bundle.contents import Contents
 from bmzpack.engines import Attempt, TensorNames
-from bmzpack.engines.process import LONGEST
+from bmzpack.engines.process import LONGEST, Conversation
 from bmzpack.errors import UserError
 from bmzpack.files import temporary_folder
 from bmzpack.testing.guard import refused
@@ -96,6 +99,42 @@ def attempt_core(
             trust=trust,
             seconds=seconds,
         )
+
+
+@contextlib.contextmanager
+def serving(contents: Contents, name: str, module: str, task: Mapping[str, Any]) -> Iterator[tuple[Conversation, Path]]:
+    """Have weights of a bundle served by a module, for as long as the block lasts.
+
+    Parameters
+    ----------
+    contents
+        The bundle, which need not be there any longer when the block has begun.
+    name
+        The weights format.
+    module
+        Loads the file that ``task.json`` of the folder, its argument, names as ``weights``; then see
+        `bmzpack.engines.process.Conversation`.
+    task
+        What else is in ``task.json``.
+
+    Yields
+    ------
+    tuple of Conversation and Path
+        The process, and the folder that it works in.
+
+    Raises
+    ------
+    UserError
+        The file is not run, or the process failed.
+    """
+    path = _weights(contents, name, trust=False)
+    with temporary_folder() as folder:
+        (folder / "task.json").write_text(json.dumps({"weights": str(path.resolve()), **task}), encoding="utf-8")
+        conversation = Conversation(["-m", module, str(folder)], f"{path.name} cannot be run", folder, [path])
+        try:
+            yield conversation, folder
+        finally:
+            conversation.close()
 
 
 def _weights(contents: Contents, name: str, trust: bool) -> Path:

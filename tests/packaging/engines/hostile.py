@@ -3,6 +3,9 @@
 The weights file is a JSON of what they are to do. It is executed by workers, and imports nothing of bmzpack.
 """
 
+# the calls of the system are what is tried
+# ruff: noqa: PTH102, PTH123, PTH208, PTH211, SIM105
+
 import ctypes
 import importlib
 import json

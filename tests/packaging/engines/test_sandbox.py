@@ -43,9 +43,7 @@ def attack(tmp_path, monkeypatch):
         monkeypatch.setitem(ENGINES, "hostile", Engine(original.framework, "Hostile", hostile.load, original.version))
         path = tmp_path / "weights.json"
         with socket.create_server(("127.0.0.1", 0)) as server:
-            path.write_text(
-                json.dumps({"attacks": attacks, "folder": str(tmp_path), "port": server.getsockname()[1]})
-            )
+            path.write_text(json.dumps({"attacks": attacks, "folder": str(tmp_path), "port": server.getsockname()[1]}))
             (attempt,) = engines.attempt_files([("hostile", path)], INPUTS, NAMES, trust=trust, seconds=seconds)
         result = attempt.result()
         if isinstance(result, UserError):
