@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bmzpack.errors import UserError
+from bmzpack.errors import UserError, harmless
 
 YOUNG = 60.0
 """Seconds for which a temporary folder is left alone."""
@@ -148,6 +148,18 @@ def _explained(target: Path) -> Iterator[None]:
                 f"The disk is full: {target} was not written. Free some space or choose another place."
             ) from error
         raise UserError(f"{target} cannot be written ({error.strerror}): choose another place.") from error
+
+
+def cell(text: str) -> str:
+    """Text of anybody for a CSV file: no spreadsheet takes it for a formula.
+
+    Parameters
+    ----------
+    text
+        Such as a name in a stranger's bundle.
+    """
+    text = harmless(text)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def cache_folder(name: str) -> Path:

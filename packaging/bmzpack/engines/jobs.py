@@ -21,7 +21,7 @@ from bmzpack.engines import old, worker
 from bmzpack.engines.process import LONGEST, run_python
 from bmzpack.engines.registry import ENGINES
 from bmzpack.engines.tensors import Attempt, TensorNames
-from bmzpack.errors import UserError
+from bmzpack.errors import UserError, harmless
 from bmzpack.files import temporary_folder
 
 LARGEST_RESULTS = 2**24
@@ -144,7 +144,7 @@ def run_worker(
         for index in range(len(inputs)):
             error = answer.error or answer.failures.get(str(index))
             outputs.append(UserError(error) if error else _outputs(folder, f"output{number}-{index}", names))
-        attempts.append(Attempt(outputs, answer.seconds, answer.status, answer.messages))
+        attempts.append(Attempt(outputs, answer.seconds, answer.status, [*map(harmless, answer.messages)]))
     return attempts
 
 

@@ -252,7 +252,7 @@ def _copied(sample: Any) -> Any:
 
 
 def _natural(name: str) -> list[Any]:
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+    return [int(part) if part.isdecimal() and len(part) < 20 else part for part in re.split(r"(\d+)", name)]
 
 
 def _short(error: Exception) -> str:

@@ -97,8 +97,11 @@ def keras_hdf5(source: Path, targets: dict[str, Path], names: TensorNames) -> di
     """Write the HDF5 file of a Keras model as a ``.keras`` file."""
     import h5py
 
+    from bmzpack.bundle.hdf5 import foreign_part
     from bmzpack.weights.source import refuse_code
 
+    if (foreign := foreign_part(source)) is not None:
+        raise UserError(f"it {foreign}")
     with h5py.File(source) as file:
         configuration = file.attrs.get("model_config")
     if configuration is None:

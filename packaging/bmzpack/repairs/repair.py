@@ -18,7 +18,7 @@ from bmzpack.consumers.conditions.metadata import malformed_description
 from bmzpack.consumers.findings import Report
 from bmzpack.consumers.registry import CONSUMERS
 from bmzpack.consumers.verdicts import check_contents
-from bmzpack.errors import UserError
+from bmzpack.errors import UserError, harmless
 from bmzpack.files import new_file, refuse_existing, temporary_folder
 from bmzpack.repairs import axis_scales, entries, file_layout, input_sizes, processing, upgrade, weights_conversion
 from bmzpack.repairs.work import Change, Work, copied
@@ -142,7 +142,7 @@ def show(repaired: Repaired, console: Console) -> None:
 
     def write(text: str, style: str = "") -> None:
         # "?" for what the console's encoding lacks
-        encoding = console.encoding
+        encoding, text = console.encoding, harmless(text)
         console.print(Text(text.encode(encoding, "replace").decode(encoding), style), soft_wrap=True)
 
     if repaired.changes:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from bmzpack.bundle.archive import read_description
-from bmzpack.bundle.specification import offline
+from bmzpack.bundle.specification import local, offline
 from bmzpack.engines import worker
 from bmzpack.errors import UserError
 
@@ -44,7 +44,9 @@ def _run(job: dict[str, Any], entries: Sequence[dict[str, np.ndarray]], names: l
     # of this format alone: it runs keras_v3 in place of keras_hdf5 wherever a bundle has both, and refuses all formats
     # for a file that one of them lacks
     weights = {key: value for key, value in content["weights"][job["format"]].items() if key != "parent"}
-    content |= {"weights": {job["format"]: weights}}
+    if Path(job["weights"]) != (rdf.parent / str(weights["source"])).resolve():  # written anew
+        weights = {key: value for key, value in weights.items() if key != "sha256"} | {"source": job["weights"]}
+    content = local(content) | {"weights": {job["format"]: weights}}
     with offline(content, rdf.parent):
         summary = test_description(content, weight_format=job["format"], expected_type="model")
         messages = [

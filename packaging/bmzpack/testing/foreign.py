@@ -17,6 +17,7 @@ from bmzpack.engines.process import LONGEST, Conversation
 from bmzpack.errors import UserError
 from bmzpack.files import temporary_folder
 from bmzpack.testing.guard import refused
+from bmzpack.weights import find_format
 
 
 def attempt_formats(
@@ -51,8 +52,9 @@ def attempt_formats(
     UserError
         A file is not run, or the process failed.
     """
-    files = [(engine, _weights(contents, name, trust)) for engine, name in formats]
-    return engines.attempt_files(files, inputs, names, trust=trust, seconds=seconds)
+    with temporary_folder() as folder:
+        files = [(engine, _weights(contents, name, trust, folder)) for engine, name in formats]
+        return engines.attempt_files(files, inputs, names, trust=trust, seconds=seconds)
 
 
 def attempt_core(
@@ -84,10 +86,12 @@ def attempt_core(
         A file is not run, or the process failed.
     """
     rdf = str((contents.root / contents.file).resolve())
-    jobs = [
-        {"rdf": rdf, "format": name, "name": _weights(contents, name, trust).name, "trust": trust} for name in formats
-    ]
     with temporary_folder() as folder:
+        files = {name: _weights(contents, name, trust, folder) for name in formats}
+        jobs = [
+            {"rdf": rdf, "format": name, "name": path.name, "weights": str(path.resolve()), "trust": trust}
+            for name, path in files.items()
+        ]
         return engines.run_worker(
             ["-m", "bmzpack.testing.core_process"],
             "bioimageio.core failed",
@@ -127,8 +131,8 @@ def serving(contents: Contents, name: str, module: str, task: Mapping[str, Any])
     UserError
         The file is not run, or the process failed.
     """
-    path = _weights(contents, name, trust=False)
     with temporary_folder() as folder:
+        path = _weights(contents, name, False, folder)
         (folder / "task.json").write_text(json.dumps({"weights": str(path.resolve()), **task}), encoding="utf-8")
         conversation = Conversation(["-m", module, str(folder)], f"{path.name} cannot be run", folder, [path])
         try:
@@ -137,9 +141,13 @@ def serving(contents: Contents, name: str, module: str, task: Mapping[str, Any])
             conversation.close()
 
 
-def _weights(contents: Contents, name: str, trust: bool) -> Path:
-    """The file of a format that may be run."""
+def _weights(contents: Contents, name: str, trust: bool, folder: Path) -> Path:
+    """The file of a format that may be run, or what was written anew of it."""
     path = contents.weights_file(name)
     if path is None or (reason := refused(contents, name, trust)):
         raise UserError(reason if path else f"{contents.weights[name].source} is not in the bundle.")
-    return path
+    form = find_format(name)
+    if form is None or form.canonical is None:
+        return path
+    form.canonical(path, folder / path.name)
+    return folder / path.name

@@ -36,6 +36,8 @@ class Format:
     code may be executed. Raises `UserError` where no engine could run the file."""
     program: bool = False
     """Whether the file holds a program that can do more than compute: a stranger's is run confined or not at all."""
+    canonical: Callable[[Path, Path], None] | None = None
+    """Writes the file anew, so that every reader finds in it what was judged; a stranger's is run like this only."""
     write: Callable[[Network, Path], Versions] | None = None
     """Writes the file; it is called in a process of its own and imports its framework itself. None where bmzpack cannot
     write the format."""

@@ -18,6 +18,10 @@ DTYPES = {"bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16,
 """Data types of the specification."""
 LARGEST_SORTED = 2**22
 """Values that are compared at once."""
+LARGEST = 2**30
+"""Bytes of a tensor of which every value is looked at,"""
+PART = 2**22
+"""so many values at once."""
 LARGEST_PICTURE = 2**25
 """Pixels of a sample picture that is compared."""
 
@@ -112,7 +116,13 @@ def _misfits(contents: Contents, tensor: DescribedTensor, array: np.ndarray, pla
         yield Occurrence(place, f"{tensor.test} holds no numbers, but {array.dtype}.")
     elif array.size == 0:
         yield Occurrence(place, f"{tensor.test} holds no values.")
-    elif array.dtype.kind == "f" and not all(np.isfinite(part).all() for part in array):
+    elif array.dtype.kind == "f" and array.nbytes <= LARGEST and not _is_finite(array):
         yield Occurrence(place, f"{tensor.test} holds NaN or infinite values.")
     elif tensor.dtype in DTYPES and array.dtype != np.dtype(tensor.dtype):
         yield Occurrence(place, f"{tensor.test} is {array.dtype}, but {tensor.id} is declared as {tensor.dtype}.")
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    """Part by part, as large ones stay on disk."""
+    values = array.ravel(order="K")
+    return all(np.isfinite(values[start : start + PART]).all() for start in range(0, values.size, PART))
