@@ -22,6 +22,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
 
 
+MERGE = "tag:yaml.org,2002:merge"
 Settings = TypeVar("Settings", bound=Section)
 
 
@@ -38,18 +39,37 @@ def read_yaml(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
     Raises
     ------
     UserError
-        The file is missing, not YAML, or holds no mapping.
+        The file is missing, not YAML, holds no mapping, or a key twice.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"There is no {what} {path}.")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except _Repeated as error:
+        raise UserError(f"{path}: {error}: join the two.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not a YAML file: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no {what}: it should be a mapping of keys to values.")
     return content
+
+
+class _Repeated(Exception):
+    """A mapping has a key twice, of which YAML would take the last."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses keys that are given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode) and key.tag != MERGE and (first := lines.get(key.value)):
+                raise _Repeated(f"`{key.value}` is there twice (lines {first} and {line})")
+            lines[key.value if isinstance(key, yaml.ScalarNode) else ""] = line
+        return super().construct_mapping(node, deep)
 
 
 def validate(settings: type[Settings], content: dict[str, Any], source: str) -> Settings:

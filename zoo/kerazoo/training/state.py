@@ -6,11 +6,14 @@ import copy
 import dataclasses
 import json
 import shutil
+import zipfile
+import zlib
 from typing import Any
 
 import keras
 import numpy as np
 
+from bmzpack.errors import UserError
 from bmzpack.files import new_file
 from kerazoo.runs.run import Run
 
@@ -75,12 +78,17 @@ def read_state(run: Run) -> State | None:
     """The state of the last complete epoch; None where there is none yet."""
     if not _path(run).is_file():
         return None
-    with np.load(_path(run)) as file:
-        position = Position(**json.loads(str(file["position"])))
-        kinds = {
-            kind: [file[f"{kind}/{number}"] for number in range(sum(name.startswith(kind) for name in file))]
-            for kind in ("model", "optimiser")
-        }
+    try:
+        with np.load(_path(run)) as file:
+            position = Position(**json.loads(str(file["position"])))
+            kinds = {
+                kind: [file[f"{kind}/{number}"] for number in range(sum(name.startswith(kind) for name in file))]
+                for kind in ("model", "optimiser")
+            }
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(
+            f"{_path(run)} is damaged: begin anew with --overwrite, or go on from {run.model_path} with model.weights."
+        ) from error
     return State(position, kinds["model"], kinds["optimiser"])
 
 
