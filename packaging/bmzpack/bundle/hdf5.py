@@ -48,13 +48,14 @@ def foreign_part(path: Path) -> str | None:
 def _items(group: Any) -> Iterator[tuple[str, Any, Any]]:
     """Names, links and objects below a group, each object once; what a link that leads out leads to is not opened."""
     import h5py
+    from h5py import h5o
 
-    waiting, seen = [group], {h5py.h5o.get_info(group.id).addr}
+    waiting, seen = [group], {h5o.get_info(group.id).addr}
     while waiting:
         for name in (parent := waiting.pop()):
             link = parent.get(name, getlink=True)
             item = None if isinstance(link, h5py.ExternalLink) else parent.get(name)
             yield f"{parent.name}/{name}", link, item
-            if isinstance(item, h5py.Group) and (address := h5py.h5o.get_info(item.id).addr) not in seen:
+            if isinstance(item, h5py.Group) and (address := h5o.get_info(item.id).addr) not in seen:
                 seen.add(address)
                 waiting.append(item)

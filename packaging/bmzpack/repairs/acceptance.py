@@ -24,6 +24,8 @@ from bmzpack.weights import FORMATS, TOLERANCE
 
 LARGEST_TRIED = 2**22
 """Values of a tensor of another size, unless the test tensor is about as large."""
+LONGEST = 300.0
+"""Seconds that one file may take."""
 RUN_FIRST = ("onnx", "tensorflow_saved_model_bundle", "torchscript")
 """In the order of how soon they answer."""
 
@@ -68,7 +70,8 @@ class AcceptanceTest:
             # what is made here of a stranger's file was made of one that had been looked at
             if path == self.contents.weights_file(name) and (reason := refused(self.contents, name, trust=False)):
                 raise UserError(reason)
-            (attempt,) = engines.attempt_files([(str(FORMATS[name].engine), path)], renamed, own)
+            files = [(str(FORMATS[name].engine), path)]
+            (attempt,) = engines.attempt_files(files, renamed, own, seconds=LONGEST)
         except UserError as error:
             return [error] * len(renamed)
         return [

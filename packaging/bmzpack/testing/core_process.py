@@ -46,7 +46,7 @@ def _run(job: dict[str, Any], entries: Sequence[dict[str, np.ndarray]], names: l
     weights = {key: value for key, value in content["weights"][job["format"]].items() if key != "parent"}
     if Path(job["weights"]) != (rdf.parent / str(weights["source"])).resolve():  # written anew
         weights = {key: value for key, value in weights.items() if key != "sha256"} | {"source": job["weights"]}
-    content = local(content) | {"weights": {job["format"]: weights}}
+    content: Any = local(content) | {"weights": {job["format"]: weights}}
     with offline(content, rdf.parent):
         summary = test_description(content, weight_format=job["format"], expected_type="model")
         messages = [

@@ -211,7 +211,11 @@ _ALLOWED: dict[tuple[str, str], _Call | _Kind] = {
 }
 
 
-class _Unpickler(pickle._Unpickler):  # pyright: ignore[reportAttributeAccessIssue] - that in Python looks at keys
+# that in Python can look at keys before they are hashed
+_Base: Any = pickle._Unpickler  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class _Unpickler(_Base):
     def __init__(self, content: bytes, storage_of: Callable[[_Kind, str, int], _Storage]) -> None:
         super().__init__(io.BytesIO(content), encoding="utf-8")
         self._storage_of = storage_of
@@ -225,7 +229,7 @@ class _Unpickler(pickle._Unpickler):  # pyright: ignore[reportAttributeAccessIss
             _name(key)
         super().load_setitems()
 
-    dispatch = pickle._Unpickler.dispatch | {  # pyright: ignore[reportAttributeAccessIssue]
+    dispatch = _Base.dispatch | {
         pickle.SETITEM[0]: load_setitem,
         pickle.SETITEMS[0]: load_setitems,
     }
