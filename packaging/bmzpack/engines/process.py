@@ -167,7 +167,7 @@ class _Started:
         }
         command = [str(python or sys.executable), sandbox.__file__, json.dumps(policy), *arguments]
         if confined and sys.platform == "darwin":
-            command = ["sandbox-exec", "-p", sandbox.profile(str(scratch), names), *command]
+            command = ["/usr/bin/sandbox-exec", "-p", sandbox.profile(str(scratch), names), *command]
         self._failure, self._scratch = failure, scratch
         self._allowed = _size(scratch) + DISK
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__

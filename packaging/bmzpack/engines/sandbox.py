@@ -13,14 +13,11 @@ import ctypes
 import importlib.util
 import json
 import os
-import platform
 import runpy
-import shutil
 import signal
 import struct
 import sys
 from pathlib import Path
-from typing import Any
 
 SYSTEM = (
     "/lib",
@@ -61,11 +58,11 @@ NO_NEW_PRIVILEGES, PARENT_DEATH_SIGNAL, GET_SECCOMP, SET_SECCOMP = 38, 1, 21, 22
 def obstacle():
     """Why this computer cannot confine a process, as an end of a sentence; None where it can."""
     if sys.platform == "darwin":
-        return None if shutil.which("sandbox-exec") else "macOS lacks sandbox-exec"
+        return None if Path("/usr/bin/sandbox-exec").exists() else "macOS lacks sandbox-exec"
     if sys.platform != "linux":
-        return f"{platform.system()} has no sandbox that bmzpack knows"
-    if platform.machine() not in ("x86_64", "aarch64") or sys.maxsize < 2**32:
-        return f"Linux on {platform.machine()} is not known to bmzpack"
+        return f"bmzpack knows no sandbox of {sys.platform}"
+    if os.uname().machine not in ("x86_64", "aarch64") or sys.maxsize < 2**32:
+        return f"Linux on {os.uname().machine} is not known to bmzpack"
     if landlock_version() < 1:
         return "this Linux has no Landlock: it is in Linux 5.13 and later, where it is not switched off"
     if _libc().prctl(GET_SECCOMP, 0, 0, 0, 0) < 0:
@@ -119,7 +116,7 @@ def confine(scratch, reads):
         The system refused.
     """
     libc = _libc()
-    program = _system_calls().program(platform.machine(), os.getpid())
+    program = _system_calls().program(os.uname().machine, os.getpid())
     _checked(libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0))
     _give_up_capabilities(libc)
     _restrict_files(libc, scratch, [*SYSTEM, *libraries(), *reads])
@@ -185,7 +182,7 @@ def _restrict_files(libc, scratch, reads):
 def _give_up_capabilities(libc):
     """Of root: limits could be lifted again."""
     header, none = struct.pack("=Ii", 0x20080522, 0), bytes(24)
-    _checked(libc.syscall({"x86_64": 126, "aarch64": 91}[platform.machine()], header, none))
+    _checked(libc.syscall({"x86_64": 126, "aarch64": 91}[os.uname().machine], header, none))
 
 
 def _checked(result):
@@ -205,7 +202,9 @@ def _libc():
 def _system_calls():
     """The module beside this file, also where there is no bmzpack to import it from."""
     path = Path(__file__).with_name("system_calls.py")
-    specification: Any = importlib.util.spec_from_file_location("system_calls", path)
+    specification = importlib.util.spec_from_file_location("system_calls", path)
+    assert specification is not None
+    assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import importlib.util
 import json
 import socket
@@ -213,3 +214,81 @@ def test_only_two_doors_start_engines():
         "repairs/weights_conversion.py",
         "weights/write.py",
     }
+
+
+def doctor(monkeypatch, capsys) -> tuple[int, str]:
+    from bmzpack.cli import main
+
+    monkeypatch.setattr(sys, "argv", ["bmzpack", "doctor"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(str(ended.value.code or 0)), capsys.readouterr().out
+
+
+def test_doctor_says_what_protects(monkeypatch, capsys):
+    code, text = doctor(monkeypatch, capsys)
+    assert code == 0
+    assert "confined by Landlock" in text
+    monkeypatch.setattr(sandbox, "obstacle", lambda: "this Linux has no Landlock")
+    code, text = doctor(monkeypatch, capsys)
+    assert code == 1
+    assert "not confined: this Linux has no Landlock" in text
+    assert "--trust" in text
+
+
+# environments of the old engines
+
+
+def environment(cache: Path, whole: bool = True) -> Path:
+    folder = cache / "bmzpack" / "engines" / "onnxruntime-1.13.1"
+    (folder / "bin").mkdir(parents=True)
+    if whole:
+        (folder / "bin" / "python").touch()
+        installed = folder / "lib" / "python3.10" / "site-packages" / "onnxruntime-1.13.1.dist-info"
+        installed.mkdir(parents=True)
+        (installed / "RECORD").touch()
+    return folder
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """A Python 3.10 that installs nothing but says so."""
+    python = tmp_path / "python3.10"
+    python.write_text(
+        "#!/bin/sh\n"
+        'if [ "$1" = -c ]; then echo True; exit; fi\n'
+        'if [ "$2" = venv ]; then mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; exit; fi\n'
+        'root=$(dirname "$(dirname "$0")")\n'
+        "sleep 0.3\n"
+        'mkdir -p "$root/lib/python3.10/site-packages/onnxruntime-1.13.1.dist-info"\n'
+        'touch "$root/lib/python3.10/site-packages/onnxruntime-1.13.1.dist-info/RECORD"\n'
+    )
+    python.chmod(0o755)
+    monkeypatch.setenv("BMZPACK_PYTHON310", str(python))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_a_broken_environment_is_replaced(installed):
+    folder = environment(installed, whole=False)
+    (folder / "bin" / "leftover").touch()
+    assert old.python("onnxruntime", "1.13.1") == folder / "bin" / "python"
+    assert not (folder / "bin" / "leftover").exists()
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_two_first_installs_at_once(installed):
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: old.python("onnxruntime", "1.13.1"), range(4)))
+    assert len(set(found)) == 1
+    assert found[0].exists()
+    assert len(list(found[0].parents[2].iterdir())) == 1
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_an_environment_that_others_can_change_is_not_executed(which, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = environment(tmp_path)
+    [folder, folder.parent][which].chmod(0o777)
+    with pytest.raises(UserError, match="Others can change"):
+        old.python("onnxruntime", "1.13.1")
