@@ -48,8 +48,8 @@ def foreign_part(path: Path) -> str | None:
 def _items(group: Any) -> Iterator[tuple[str, Any, Any]]:
     """Names, links and objects below a group, each object once; what a link that leads out leads to is not opened."""
     import h5py
-    from h5py import h5o
 
+    h5o: Any = h5py.h5o  # pyright: ignore[reportAttributeAccessIssue] - it is compiled
     waiting, seen = [group], {h5o.get_info(group.id).addr}
     while waiting:
         for name in (parent := waiting.pop()):

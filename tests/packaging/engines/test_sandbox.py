@@ -6,6 +6,7 @@ import concurrent.futures
 import importlib.util
 import json
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -292,3 +293,24 @@ def test_an_environment_that_others_can_change_is_not_executed(which, tmp_path, 
     [folder, folder.parent][which].chmod(0o777)
     with pytest.raises(UserError, match="Others can change"):
         old.python("onnxruntime", "1.13.1")
+
+
+def test_workers_end_with_a_parent_that_is_killed(tmp_path):
+    (tmp_path / "worker.py").write_text(
+        "import os, time\nopen('pid', 'w').write(str(os.getpid()))\nos.rename('pid', 'id')\ntime.sleep(1000)\n"
+    )
+    program = "import sys; from pathlib import Path; from bmzpack.engines.process import run_python; "
+    program += "folder = Path(sys.argv[1]); run_python([str(folder / 'worker.py')], 'It failed', folder)"
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)]) as parent:
+        until(lambda: (tmp_path / "id").exists())
+        worker = Path("/proc", (tmp_path / "id").read_text())
+        assert worker.exists()
+        parent.kill()
+    until(lambda: not worker.exists() or ") Z" in (worker / "stat").read_text())
+
+
+def until(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
