@@ -34,10 +34,6 @@ class Format:
     refusal: Callable[[Contents, Path, bool], str | None]
     """Why a stranger's file is not run, in one sentence, or None: gets the bundle, the file, and whether its Python
     code may be executed. Raises `UserError` where no engine could run the file."""
-    program: bool = False
-    """Whether the file holds a program that can do more than compute: a stranger's is run confined or not at all."""
-    canonical: Callable[[Path, Path], None] | None = None
-    """Writes the file anew, so that every reader finds in it what was judged; a stranger's is run like this only."""
     write: Callable[[Network, Path], Versions] | None = None
     """Writes the file; it is called in a process of its own and imports its framework itself. None where bmzpack cannot
     write the format."""
@@ -56,6 +52,10 @@ class Format:
     """Whether the file can hold them."""
     ends_in_labels: bool = False
     """Whether the graph can go on with the TensorFlow operations that make labels of the network's output."""
+    program: bool = False
+    """Whether the file holds a program that can do more than compute: a stranger's is run confined or not at all."""
+    canonical: Callable[[Path, Path], None] | None = None
+    """Writes the file anew, so that every reader finds in it what was judged; a stranger's is run like this only."""
     entry: Callable[[Versions], Mapping[str, Any]] = dict
     """The versions as rdf.yaml has them."""
 
