@@ -3,13 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help install demo notebooks test test-slow parity lint format bench clean
+.PHONY: help install demo notebooks test test-slow parity contract lint format bench clean
 
 help:
 	@echo "make demo   train, evaluate, pack, check and predict on the built-in example"
 	@echo "make notebooks   open the five lessons"
 	@echo "make test   run the test suite (make test-slow: everything, with the old engines)"
 	@echo "make parity   compare with the official packages, each in an environment of its own"
+	@echo "make contract   confusion matrices of bmzpack check over published models"
 	@echo "make lint   formatting, lint, types and rooms  make bench   ratios against peers"
 
 install: $(STAMP)
@@ -20,7 +21,7 @@ $(STAMP): pyproject.toml .ci/constraints.txt
 	@touch $@
 
 demo: install
-	@$(BIN)/python -m kerazoo.demo -o demo --overwrite
+	@$(BIN)/python -m kerazoo demo --overwrite
 
 notebooks: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[notebooks]'
@@ -46,6 +47,10 @@ parity: install $(PEERS:%=.venv/parity/%/.installed)
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
+
+# Against what really happens to published models, beside the checkout; CONTRACT_TRUTH names another folder.
+contract: install
+	$(BIN)/python tests/contract/confusion.py
 
 lint: install
 	$(BIN)/ruff format --check zoo packaging tests

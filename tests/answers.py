@@ -9,6 +9,7 @@ from kerazoo.config import DecodingConfig
 from kerazoo.data.normalise import Normalisation
 from kerazoo.models.cellpose.targets import flow_targets
 from kerazoo.models.recipe import Recipe, TileGeometry
+from kerazoo.models.sam.targets import map_targets
 from kerazoo.models.stardist.targets import star_targets
 
 GRID = 2
@@ -19,6 +20,7 @@ def recipe_of(targets):
         "stars": ["probability", *(f"distance{ray}" for ray in range(32))],
         "flows": ["flow y", "flow x", "cell"],
         "fields": ["flow y", "flow x", "distance", "boundary"],
+        "prompts": ["foreground", "centre_distance", "boundary_distance"],
     }[targets]
     return Recipe(
         model=targets,
@@ -46,6 +48,8 @@ def answer(labels, recipe):
         stars = star_targets(labels, 32, GRID)
         stars[..., 0] *= 0.9 + 0.1 * np.random.default_rng(1).random(stars.shape[:2])  # no two are equal
         return stars.repeat(GRID, axis=0).repeat(GRID, axis=1).astype(np.float32)
+    if recipe.targets == "prompts":
+        return map_targets(labels)
     target = flow_targets(labels)
     return np.concatenate([5 * target[..., :2], 12 * target[..., 2:] - 6], axis=-1).astype(np.float32)
 

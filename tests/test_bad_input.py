@@ -327,15 +327,16 @@ def test_interrupted_training(complete, folder, monkeypatch, capsys):
     if complete:
         assert "holds 1 of 2 epochs; continue with the same command and --resume" in error
     else:
-        assert error == "Interrupted.\n"
+        assert error == f"Interrupted: no epoch was complete, and nothing is left of {folder / 'run'}.\n"
         assert tree(folder) == before
 
 
 def test_palette_mask_is_read_as_indices(tmp_path):
-    from kerazoo.files.read import read_mask
+    from kerazoo.config import DataConfig
+    from kerazoo.files.masks import read_mask
 
     indices = np.arange(12, dtype="uint8").reshape(3, 4) % 3
     picture = Image.fromarray(indices)
     picture.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
     picture.save(tmp_path / "mask.png")
-    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png", "classes"), indices)
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png", DataConfig(annotation="classes")), indices)

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import kerazoo
 from bmzpack import cli as packer
+from bmzpack.errors import UserError
 from kerazoo import cli as zoo
 
 ROOT = Path(__file__).parents[1]
@@ -23,6 +25,30 @@ def test_each_command_helps(module, name, text):
     result = CliRunner().invoke(module.app, [name, "--help"])
     assert result.exit_code == 0
     assert text.splitlines()[0].split(";")[0][:40] in " ".join(result.output.split())
+
+
+def test_version_and_short_help():
+    assert CliRunner().invoke(zoo.app, ["--version"]).output == f"{kerazoo.__version__}\n"
+    assert "Exit codes: 0 done" in CliRunner().invoke(zoo.app, ["-h"]).output
+    assert CliRunner().invoke(zoo.app, ["init", "-h"]).exit_code == 0
+
+
+def test_what_python_lists():
+    assert set(dir(kerazoo)) == set(kerazoo.__all__)
+    assert all(name in str(kerazoo.__doc__) for name in kerazoo.__all__ if not name.startswith("__"))
+    for package in ("zoo/kerazoo", "packaging/bmzpack"):
+        assert (ROOT / package / "py.typed").is_file()
+
+
+def test_one_network_is_shown_with_its_arguments():
+    shown = CliRunner().invoke(zoo.app, ["models", "unet2d"]).output
+    assert "filters" in shown
+    assert "(None, None, 1)" in shown
+    with pytest.raises(UserError, match="unet2d takes no argument 'filtres'; did you mean 'filters'"):
+        kerazoo.create_model("unet2d", filtres=4)
+    for name in ("filters", "depth"):
+        with pytest.raises(UserError, match=f"{name} is 0; choose a whole number from 1 on"):
+            kerazoo.create_model("unet2d", **{name: 0})
 
 
 @pytest.mark.parametrize("path", ["zoo/kerazoo/cli.py", "packaging/bmzpack/cli.py"])

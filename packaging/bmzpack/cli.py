@@ -87,7 +87,9 @@ def run_test(
 
 @app.command()
 def check(
-    bundle: Annotated[Path, typer.Argument(help="A bundle by any author, zipped or unpacked, or its rdf.yaml.")],
+    bundle: Annotated[
+        Path | None, typer.Argument(help="A bundle by any author, zipped or unpacked, or its rdf.yaml.")
+    ] = None,
     consumer: Annotated[
         str | None,
         typer.Option(help="Programs, separated by commas, such as fiji,ilastik,qupath,core; by default all of them."),
@@ -99,16 +101,25 @@ def check(
     json: Annotated[Path | None, typer.Option("--json", help="Write the report to this file.")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write a page for your browser.")] = None,
     overwrite: Overwrite = False,
+    overview: Annotated[
+        bool, typer.Option("--list", help="List the programs, the versions that were looked at, and the rules.")
+    ] = False,
 ) -> None:
     """Say which programs can open a bundle, and what to do where one cannot; exit code 1 if one cannot."""
     import json as json_module
 
     from rich.console import Console
 
-    from bmzpack.consumers import page, terminal
+    from bmzpack.consumers import explain, page, terminal
+    from bmzpack.errors import UserError
     from bmzpack.files import new_file, refuse_existing
     from bmzpack.testing.check import check as run_check
 
+    if overview:
+        typer.echo(explain.overview())
+        return
+    if bundle is None:
+        raise UserError("Name a bundle, such as model.zip; --list names the programs and rules.")
     for path in (json, html):
         if path is not None:
             refuse_existing(path, overwrite)
@@ -122,6 +133,27 @@ def check(
                 written.write_text(content(), encoding="utf-8")
     if any(verdict.verdict == "fails" for verdict in report.consumers.values()):
         raise typer.Exit(1)
+
+
+@app.command()
+def explain(rule: Annotated[str, typer.Argument(help="The id of a rule, such as R6.")]) -> None:
+    """Say why a rule of the check matters, to which programs, and what to do."""
+    from bmzpack.consumers.explain import explain as page_of
+
+    typer.echo(page_of(rule))
+
+
+@app.command()
+def describe(
+    model: Annotated[Path, typer.Argument(help="A Keras 3 model.", metavar="MODEL.keras")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The description to write, a .yaml file.")],
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a description of a model to fill in, with every key and what it means, for `bmzpack pack`."""
+    from bmzpack.describe.template import write_template
+
+    write_template(model, output, overwrite=overwrite)
+    typer.echo(f"{output} is written. Fill in name and test_image, then: bmzpack pack {model} {output} -o bundle.zip")
 
 
 @app.command()

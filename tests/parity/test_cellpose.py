@@ -10,9 +10,10 @@ import scipy.ndimage
 
 from answers import answer, labels_of, network_of, packed, recipe_of
 from bmzpack.errors import UserError
+from kerazoo.config import DataConfig
 from kerazoo.data.rescale import diameter
 from kerazoo.exporting.labels import labels_postprocessing
-from kerazoo.files.read import read_mask
+from kerazoo.files.masks import read_mask
 from kerazoo.models.cellpose.checkpoint import read_network
 from kerazoo.models.cellpose.decoding import cluster, find_flow_objects, flow_errors, integrate, remove_inconsistent
 from kerazoo.models.cellpose.loss import FlowLoss
@@ -41,7 +42,7 @@ def field(data_folder):
         while y < size:
             x, height = 0, size
             while x < size:
-                mask = read_mask(paths[number % len(paths)], "labels")[: size - y, : size - x].astype(np.int32)
+                mask = read_mask(paths[number % len(paths)], DataConfig())[: size - y, : size - x].astype(np.int32)
                 part = labels[y : y + mask.shape[0], x : x + mask.shape[1]]
                 part[mask > 0] = mask[mask > 0] + labels.max()
                 number, x, height = number + 1, x + mask.shape[1], min(height, mask.shape[0])

@@ -1,9 +1,15 @@
 """Configurations: paths, changes from the command line, and what is wrong with them."""
 
+import json
+from pathlib import Path
+
 import pytest
 import yaml
 
+import kerazoo.config
 from bmzpack.errors import UserError
+from kerazoo.config import Config
+from kerazoo.configuration.write import SCHEMA
 from kerazoo.models.configure import read_config
 
 
@@ -45,3 +51,9 @@ def test_nested_change(tmp_path):
 def test_refused(tmp_path, change, message):
     with pytest.raises(UserError, match=message):
         read_config(write(tmp_path), [change])
+
+
+def test_schema_for_editors_is_current():
+    """Written anew with: json.dumps(Config.model_json_schema())."""
+    path = Path(kerazoo.config.__file__).parent / SCHEMA
+    assert json.loads(path.read_text(encoding="utf-8")) == Config.model_json_schema()

@@ -18,7 +18,7 @@ FIGURES = {
     "1_neuron_to_backpropagation": 11,
     "2_convolution_and_normalisation": 5,
     "3_classification_and_transfer_learning": 6,
-    "4_from_unet_to_instances": 6,
+    "4_from_unet_to_instances": 7,
     "5_publish_and_open_in_fiji": 2,
 }
 """So many pictures are seen."""

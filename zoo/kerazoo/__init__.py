@@ -1,5 +1,12 @@
 """A Keras 3 model zoo for microscopy: train on your images, pack for Fiji, ilastik and QuPath.
 
+- `list_models`, `create_model`: the networks, and one of them with random or given weights
+- `init`: measure annotated images and write a configuration
+- `train`, `evaluate`, `report`, `compare`: from a configuration to a run folder, its scores, its page, and several runs
+- `predict`, `load`: apply a run or a bundle to image files, or to arrays
+- `export`: a run as a BioImage Model Zoo bundle
+- `convert`: official weights of Cellpose, Omnipose and StarDist as a run
+
 Names are imported when first used, so that importing the package costs nothing.
 """
 
@@ -12,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kerazoo.commands import report as report
     from kerazoo.commands import train as train
+    from kerazoo.configuration.write import write_config as init  # noqa: F401
     from kerazoo.evaluation.evaluate import evaluate as evaluate
     from kerazoo.exporting.export import export as export
+    from kerazoo.inference.arrays import load as load
     from kerazoo.inference.predict import predict as predict
     from kerazoo.models.registry import create_model as create_model
     from kerazoo.models.registry import list_models as list_models
@@ -28,8 +37,10 @@ __version__ = "0.1.0"
 _HOMES = {
     "create_model": "kerazoo.models.registry",
     "list_models": "kerazoo.models.registry",
+    "init": "kerazoo.configuration.write:write_config",
     "train": "kerazoo.commands",
     "convert": "kerazoo.training.convert",
+    "load": "kerazoo.inference.arrays",
     "predict": "kerazoo.inference.predict",
     "evaluate": "kerazoo.evaluation.evaluate",
     "export": "kerazoo.exporting.export",
@@ -42,4 +53,9 @@ __all__ = ["__version__", *_HOMES]
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'kerazoo' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    module, _, attribute = _HOMES[name].partition(":")
+    return getattr(importlib.import_module(module), attribute or name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

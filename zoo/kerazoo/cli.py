@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json as json_module
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -14,15 +13,22 @@ from bmzpack.commands import guarded, import_tensorflow, weights_formats
 
 app = typer.Typer(
     name="kerazoo",
-    help="Train Keras networks on your microscopy images and pack them for Fiji, ilastik and QuPath.",
+    epilog="Exit codes: 0 done, 1 what was tested does not hold, 2 something that you can mend, 130 interrupted.",
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")]
 Images = Annotated[Path | None, typer.Option("--images", help="Folder of images (TIFF, PNG, JPEG).")]
-Masks = Annotated[Path | None, typer.Option("--masks", help="Folder of masks, paired with the images by their stem.")]
+Masks = Annotated[
+    Path | None,
+    typer.Option(
+        "--masks",
+        help="Folder of masks, or of annotations of ImageJ, QuPath, LabelMe or Cellpose, named like the images; or one "
+        "COCO file.",
+    ),
+]
 Folder = Annotated[
     Path | None,
     typer.Option("--folder", help="For classifiers, instead of images and masks: one folder of images per class."),
@@ -35,30 +41,57 @@ Axes = Annotated[
     str | None,
     typer.Option("--axes", help="Axes of the image files, such as YX, YXC, CYX, ZYX, where they are ambiguous."),
 ]
+Channel = Annotated[
+    list[int] | None,
+    typer.Option("--channel", help="A channel to be used, counted from 1; may be repeated. By default all are."),
+]
+Series = Annotated[
+    int | None, typer.Option("--series", help="Which image of files that hold several of different size, from 1 on.")
+]
+Fill = Annotated[float | None, typer.Option("--fill", help="The value that NaN and infinite pixels get.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from kerazoo import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Train Keras networks on your microscopy images and pack them for Fiji, ilastik and QuPath."""
+
+
+RefineWith = Annotated[
+    Path | None,
+    typer.Option("--refine-with", help="A run of Segment Anything: its masks for the boxes of the objects."),
+]
 
 
 @app.command()
-def models(json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """List the networks of the zoo."""
-    from kerazoo.models.registry import list_models
+def models(
+    name: Annotated[str | None, typer.Argument(help="A network, of which all is told.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """List the networks of the zoo, or tell of one with its arguments."""
+    from kerazoo.models.registry import get_model, list_models
+    from kerazoo.reports import printed
 
-    entries = list_models()
+    entries = list_models() if name is None else [get_model(name)]
     if json:
         typer.echo(json_module.dumps([entry.as_dict() for entry in entries], indent=2))
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("name", "task", "parameters", "backbones", "paper")
-    for entry in entries:
-        table.add_row(
-            entry.name,
-            entry.task,
-            f"{entry.parameters:,}",
-            "\n".join(entry.backbones) or "-",
-            f"{entry.paper}\ndoi:{entry.doi}",
-        )
-    Console().print(table)
+    elif name is None:
+        printed.models(entries)
+    else:
+        if entries[0].builder is not None:
+            import_tensorflow()
+        printed.model(entries[0])
 
 
 @app.command()
@@ -71,10 +104,28 @@ def init(
     table: Table = None,
     backbone: Annotated[str | None, typer.Option(help="An ImageNet encoder of the network.")] = None,
     weights: Annotated[str | None, typer.Option(help="`imagenet` or a weights file.")] = None,
+    annotation: Annotated[
+        str | None, typer.Option(help="What a mask's values mean: labels, classes or binary; else it is measured.")
+    ] = None,
+    background: Annotated[int | None, typer.Option(help="The mask value of the background.")] = None,
+    ignore: Annotated[int | None, typer.Option(help="The mask value of pixels without annotation.")] = None,
+    classes: Annotated[
+        list[str] | None,
+        typer.Option("--class", help="A class and its mask value or colour; once for each.", metavar="NAME=VALUE"),
+    ] = None,
+    threshold: Annotated[float | None, typer.Option(help="Larger mask values are foreground.")] = None,
+    split_labels: Annotated[
+        bool | None, typer.Option("--split-labels/--whole-labels", help="Whether every piece of a label is an object.")
+    ] = None,
     axes: Axes = None,
+    channel: Channel = None,
+    series: Series = None,
+    fill: Fill = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Measure annotated images, and write a commented configuration."""
+    from kerazoo.configuration.options import class_settings
+    from kerazoo.configuration.shown import show
     from kerazoo.configuration.write import write_config
 
     path = write_config(
@@ -86,10 +137,38 @@ def init(
         table=table,
         backbone=backbone,
         weights=weights,
+        background=background,
+        ignore=ignore,
+        threshold=threshold,
+        split_labels=split_labels,
+        **({"annotation": annotation} | class_settings(classes or ())),
         axes=axes,
+        channel=channel,
+        series=series,
+        fill=fill,
         overwrite=overwrite,
+        show=show,
     )
     typer.echo(f"{path} is written; look it over, then: kerazoo train {path}")
+
+
+@app.command("annotations")
+def convert_annotations(
+    folder: Annotated[Path, typer.Argument(help="Folder of annotations, or a COCO file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the masks.")],
+    images: Annotated[
+        Path | None, typer.Option("--images", help="Folder of the images; by default that of the annotations.")
+    ] = None,
+    classes: Annotated[
+        bool, typer.Option("--classes", help="Write a value for each class, instead of one for each object.")
+    ] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Convert annotations of ImageJ, QuPath, LabelMe, Cellpose or COCO to label images."""
+    from kerazoo.files.annotations.convert import convert_annotations as convert
+
+    for line in convert(folder, output, images=images, classes=classes, overwrite=overwrite):
+        typer.echo(line)
 
 
 @app.command()
@@ -106,13 +185,14 @@ def train(
     """Train a network; the run folder defaults to runs/NAME of the configuration."""
     from kerazoo.commands import train as run_training
     from kerazoo.models.configure import read_config
+    from kerazoo.reports import printed
 
     settings = read_config(config, changes or ())
     run_path = output or Path("runs") / config.stem
 
     import_tensorflow()
     run = run_training(settings, run_path, resume=resume, overwrite=overwrite)
-    _print_scores(run.record.scores, "validation")
+    printed.scores(run.record.scores, "validation")
     typer.echo(f"The run is in {run.path}. Next: kerazoo report {run.path}; kerazoo export {run.path} -o model.zip")
 
 
@@ -124,13 +204,18 @@ def evaluate(
     folder: Folder = None,
     table: Table = None,
     axes: Axes = None,
-    json: Annotated[Path | None, typer.Option("--json", help="Write the scores to this file.")] = None,
+    refine_with: RefineWith = None,
+    json: Annotated[
+        Path | None, typer.Option("--json", help="Write the scores to this file, or alone to standard output: -")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Score a trained network, or what needs no training, on annotated images."""
+    _warn_of_unfinished(source)
     import_tensorflow()
     from kerazoo.evaluation.evaluate import evaluate as score
     from kerazoo.evaluation.evaluate import remarks
+    from kerazoo.reports import printed
 
     result = score(
         source,
@@ -139,24 +224,32 @@ def evaluate(
         folder=folder,
         table=table,
         axes=axes,
-        json=json,
+        refine_with=refine_with,
+        json=None if json == Path("-") else json,
         overwrite=overwrite,
-        progress=True,
+        progress=json != Path("-"),
     )
-    _print_scores(result["scores"], f"{len(result['per_image'])} images")
-    _print_classes(result.get("per_class", {}))
-    if "confusion" in result:
-        _print_confusion(list(result["per_class"]), result["confusion"])
-    if result.get("prompts"):
-        _print_prompts(result["prompts"])
     for sentence in remarks(result):
         typer.echo(sentence, err=True)
+    if json == Path("-"):
+        typer.echo(json_module.dumps(result, indent=2))
+        return
+    printed.scores(result["scores"], f"{len(result['per_image'])} images")
+    printed.classes(result.get("per_class", {}))
+    if "confusion" in result:
+        printed.confusion(list(result["per_class"]), result["confusion"])
+    if result.get("prompts"):
+        printed.prompts(result["prompts"])
+    printed.scores(result.get("with_points", {}), "objects by points in what is found")
 
 
 @app.command()
 def predict(
     source: Annotated[Path, typer.Argument(help="A run folder, a bundle, or classical2d.")],
-    images: Annotated[list[Path], typer.Argument(help="Images, 2D or stacks of planes.", metavar="IMAGE...")],
+    images: Annotated[
+        list[Path],
+        typer.Argument(help="Images (2D or stacks), folders, or patterns such as 'day1/*.tif'.", metavar="IMAGE..."),
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")],
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Write the network's output too.")] = False,
     tile: Annotated[int | None, typer.Option(help="Side of the tiles in pixels.")] = None,
@@ -168,16 +261,29 @@ def predict(
         float | None,
         typer.Option(help="Median diameter of the objects in pixels, for cellpose2d; by default as in the training."),
     ] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option(help="`points`: ask for all objects by points in what is found, for Segment Anything."),
+    ] = None,
+    refine_with: RefineWith = None,
     points: Annotated[
         Path | None, typer.Option(help="A CSV file of points in objects of the image, for Segment Anything.")
     ] = None,
     boxes: Annotated[
         Path | None, typer.Option(help="A CSV file of boxes around objects of the image, for Segment Anything.")
     ] = None,
+    rois: Annotated[bool, typer.Option("--rois", help="Write the objects' outlines for ImageJ's ROI Manager.")] = False,
+    geojson: Annotated[bool, typer.Option("--geojson", help="Write the objects for QuPath.")] = False,
+    overlay: Annotated[bool, typer.Option("--overlay", help="Write pictures with outlines or classes.")] = False,
+    recursive: Annotated[bool, typer.Option("--recursive", help="Look into folders within folders.")] = False,
     axes: Axes = None,
+    channel: Channel = None,
+    series: Series = None,
+    fill: Fill = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write label images or class maps of new images as TIFF; classifiers also write a table of classes."""
+    """Write label images or class maps of new images as TIFF, and a table of all objects or classes."""
+    _warn_of_unfinished(source)
     import_tensorflow()
     from kerazoo.inference.predict import predict as run_prediction
 
@@ -189,11 +295,21 @@ def predict(
         tile=tile,
         stride=stride,
         diameter=diameter,
+        mode=mode,
+        refine_with=refine_with,
         points=points,
         boxes=boxes,
+        rois=rois,
+        geojson=geojson,
+        overlay=overlay,
+        recursive=recursive,
         axes=axes,
+        channel=channel or (),
+        series=series,
+        fill=fill,
         overwrite=overwrite,
         progress=True,
+        show=lambda line: typer.echo(line, err=True),
     )
     for path in written:
         typer.echo(str(path))
@@ -201,17 +317,18 @@ def predict(
 
 @app.command()
 def convert(
-    kind: Annotated[str, typer.Argument(help="cellpose, omnipose or stardist.")],
+    kind: Annotated[str, typer.Argument(help="cellpose, omnipose, sam or stardist.")],
     checkpoint: Annotated[
         Path, typer.Argument(help="A file that the package saved, or the folder of a StarDist model.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The run folder to write.")],
     channels: Annotated[
-        int | None, typer.Option(help="Channels of the images, by default 1; Cellpose and Omnipose take one or two.")
+        int | None,
+        typer.Option(help="Channels of the images, by default 1; Cellpose and Omnipose take one or two, SAM 1 or 3."),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Make a run of official weights of Cellpose, Omnipose or StarDist."""
+    """Make a run of official weights of Cellpose, Omnipose, Segment Anything, micro-sam or StarDist."""
     import_tensorflow()
     from kerazoo.training.convert import convert as run_conversion
 
@@ -237,13 +354,15 @@ def export(
         str,
         typer.Option(
             help="Output of a network for single objects: friendly (for the plugins of the programs), raw (the zoo's "
-            "operation makes labels in Python), or labels (the saved model itself ends in the label image)."
+            "operation makes labels in Python), or labels (the graph itself ends in the label image); of Segment "
+            "Anything also prompts (boxes to masks, for Python) and embedding."
         ),
     ] = "friendly",
     overwrite: Overwrite = False,
 ) -> None:
     """Pack a run as a BioImage Model Zoo bundle."""
     names = weights_formats(formats)
+    _warn_of_unfinished(run)
     import_tensorflow()
     from kerazoo.exporting.export import export as pack_run
 
@@ -256,6 +375,7 @@ def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Write one self-contained HTML page about a run."""
     from kerazoo.commands import report as write_report
 
+    _warn_of_unfinished(run)
     typer.echo(str(write_report(run)))
 
 
@@ -267,10 +387,11 @@ def compare(
     overwrite: Overwrite = False,
 ) -> None:
     """Compare runs in a figure and a table; those that differ only by their seeds are taken together."""
+    from kerazoo.reports import printed
     from kerazoo.reports.comparison import compare as compare_runs
 
     result = compare_runs(runs, output, score=score, overwrite=overwrite)
-    _print_groups(result)
+    printed.groups(result)
     typer.echo(f"{output} and {output.with_suffix('.csv')} are written.")
 
 
@@ -331,72 +452,28 @@ def cards(
         raise typer.Exit(1)
 
 
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for all results.")] = Path("demo"),
+    overwrite: Overwrite = False,
+) -> None:
+    """Train, evaluate, pack, check and predict on a synthetic example, in a few minutes."""
+    from kerazoo.demo import demo as run_demo
+
+    run_demo(output, overwrite)
+
+
 app.command()(check)
 app.command()(repair)
 app.command()(upload)
 
 
-def _print_scores(scores: Mapping[str, object], what: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
+def _warn_of_unfinished(source: Path) -> None:
+    from kerazoo.runs.run import Run
 
-    table = Table("score", what)
-    for name, value in scores.items():
-        if isinstance(value, float | int):
-            table.add_row(name, str(value) if isinstance(value, int) else f"{value:.4f}")
-    if table.row_count:
-        Console().print(table)
-
-
-def _print_classes(classes: dict[str, dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    if not classes:
-        return
-    names = list(next(iter(classes.values())))
-    table = Table("class", *names)
-    for name, scores in classes.items():
-        values = (scores[column] for column in names)
-        table.add_row(
-            name,
-            *("-" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value) for value in values),
-        )
-    Console().print(table)
-
-
-def _print_confusion(classes: list[str], counts: list[list[int]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("is, taken for", *classes, title="confusion")
-    for name, row in zip(classes, counts, strict=True):
-        table.add_row(name, *map(str, row))
-    Console().print(table)
-
-
-def _print_prompts(prompts: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("prompts for every object", "mean intersection over union")
-    table.add_row("a box", f"{prompts['box']:.4f}")
-    table.add_row("a point", f"{prompts['point']:.4f}")
-    for number, value in enumerate(prompts["corrected"], start=1):
-        table.add_row(f"a point and {number} corrected", f"{value:.4f}")
-    Console().print(table)
-
-
-def _print_groups(result: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("group", result["score"], "sd", "runs")
-    for group in result["groups"]:
-        values = group["scores"][result["score"]]
-        numbers = ("-" if values[name] is None else f"{values[name]:.4f}" for name in ("mean", "sd"))
-        table.add_row(group["label"], *numbers, str(values["n"]))
-    Console().print(table)
+    run = Run(source)
+    if run.is_there and (sentence := run.unfinished):
+        typer.echo(f"Warning: {sentence}", err=True)
 
 
 def main() -> None:

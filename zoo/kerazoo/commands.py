@@ -33,7 +33,7 @@ def train(
         Whether to continue an interrupted run after its last complete epoch. Its history becomes the same as if it had
         not been interrupted.
     overwrite
-        Whether an existing run may be replaced; it is removed when everything is checked and training begins.
+        Whether an existing run may be replaced; it is kept aside until the new one has a complete epoch.
     progress
         Whether to show a live table (in a terminal) or a line per epoch (elsewhere) on standard output.
     overrides

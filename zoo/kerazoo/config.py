@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,15 +32,21 @@ class DataConfig(Section):
     """Where images and annotations are, and how they are read."""
 
     images: Path | None = None
-    """A folder of images (TIFF, PNG, JPEG), paired by stem with the masks."""
+    """A folder of images (TIFF, PNG, JPEG, BMP), paired with the masks by their names."""
     masks: Path | None = None
-    """A folder of annotations."""
+    """A folder of annotations, or one file that holds those of all images (COCO)."""
     folder: Path | None = None
     """Instead of the two folders, for one class per image: a folder that holds one folder of images per class."""
     table: Path | None = None
     """Instead of folders: a CSV file with the columns `image`, `mask`, or `file`, `class`, and optionally `group`."""
     axes: str | None = None
     """The axes of an image file, such as `YX`, `YXC`, `CYX`, `ZYX`; needed only where they are ambiguous."""
+    series: Annotated[int, Field(ge=1)] | None = None
+    """Which image of TIFF files that hold several of different size, counted from 1."""
+    channel: list[Annotated[int, Field(ge=1)]] = []
+    """The channels of every image that are used, counted from 1; by default all."""
+    fill: float | None = None
+    """What NaN and infinite pixels of the images become; by default such images are refused."""
     channels: Annotated[int, Field(ge=1)] = 1
     """Channels of every image, as the network sees them."""
     channel_names: list[str] = []
@@ -50,8 +57,16 @@ class DataConfig(Section):
     classes: list[str] = []
     """Names of the classes in the order of their values; for `classes`, and for `image`, where they are by default all
     that occur, sorted."""
+    class_values: list[int | str] = []
+    """The mask value of every class, or its colour ``#RRGGBB``; by default 0, 1, 2 and so on."""
+    background: int = 0
+    """The mask value of pixels that belong to no object, for labels and binary masks."""
     ignore: int | None = None
     """A mask value that is neither trained nor scored."""
+    threshold: float | None = None
+    """For binary masks with grey values: larger ones are foreground."""
+    split_labels: bool = False
+    """Whether every connected piece of a label is an object of its own, as where labels have wrapped at 256."""
     empty_masks: bool = False
     """Whether a mask without any object is accepted (an image with nothing on it) or refused (a forgotten one)."""
 
@@ -61,7 +76,29 @@ class DataConfig(Section):
             raise ValueError(f"channel_names has {len(self.channel_names)} names for {self.channels} channels")
         if len(set(self.classes)) < len(self.classes) or len(self.classes) > 255:
             raise ValueError("classes must be at most 255 different names")
+        for value in self.class_values:
+            if isinstance(value, str) and re.fullmatch("#[0-9A-Fa-f]{6}", value) is None:
+                raise ValueError(f"class_values has {value!r}: write a whole number, or a colour such as '#FF0000'")
+        if self.class_values and len(self.class_values) != len(self.classes):
+            raise ValueError(f"class_values has {len(self.class_values)} values for {len(self.classes)} classes")
+        if len(set(self.class_values)) < len(self.class_values):
+            raise ValueError("class_values has one value twice")
         return self
+
+    @property
+    def ignored(self) -> int | None:
+        """The value of pixels without annotation in masks that have been read.
+
+        It is `ignore`, unless a class, the foreground or the background has this value there.
+        """
+        taken = len(self.class_values) if self.annotation == "classes" else 2 if self.annotation == "binary" else 1
+        if self.ignore is None or not 0 <= self.ignore < taken:
+            return self.ignore
+        return 255 if self.annotation == "classes" else -1
+
+    def reading(self) -> dict[str, Any]:
+        """How images are opened: the arguments of `kerazoo.files.read.open_stack`."""
+        return {"axes": self.axes, "channel": self.channel, "series": self.series, "fill": self.fill}
 
 
 class SplitConfig(Section):

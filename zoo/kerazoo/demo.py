@@ -10,18 +10,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from bmzpack.commands import guarded
 from bmzpack.files import refuse_existing
 
 COMMANDS = (
     "kerazoo init unet2d --images train/images --masks train/masks -o nuclei.yaml --overwrite",
     "kerazoo train nuclei.yaml -o run --set training.epochs=12 --set training.steps_per_epoch=10 "
     "--set model.arguments.filters=16 --set 'publication.name=Demo U-Net for synthetic nuclei' "
-    "--set 'publication.authors=[{name: The kerazoo developers, github_user: kerazoo}]' --overwrite",
+    "--set 'publication.authors=[{name: The kerazoo developers}]' --overwrite",
     "kerazoo evaluate run --images new/images --masks new/masks --json scores.json --overwrite",
     "kerazoo export run -o nuclei.zip --overwrite",
     "bmzpack check nuclei.zip --html check.html --overwrite",
@@ -39,14 +35,8 @@ RESULTS = {
     "predicted": "label images of the new images: drag them into Fiji",
 }
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-
-@app.command(help="The main job on a synthetic example.")
-def demo(
-    output: Annotated[Path, typer.Option("-o", "--output", help="folder for all results")] = Path("demo"),
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the results of an earlier demo")] = False,
-) -> None:
+def demo(output: Path, overwrite: bool = False) -> None:
     """Run the demo.
 
     Parameters
@@ -89,7 +79,3 @@ def _run(command: str, folder: Path) -> None:
     done = subprocess.run([sys.executable, "-m", *words], cwd=folder, check=False)
     if done.returncode:
         raise SystemExit(done.returncode)
-
-
-if __name__ == "__main__":
-    guarded(app)

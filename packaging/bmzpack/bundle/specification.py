@@ -49,6 +49,13 @@ BESIDES = ("attachments", "covers", "sample_inputs", "sample_outputs")
 """Files of a description that bioimageio.core reads, and no engine needs."""
 
 
+def is_known_user(name: str) -> bool:
+    """Whether bioimageio.spec takes a GitHub user without asking GitHub."""
+    from bioimageio.spec._internal.constants import KNOWN_GITHUB_USERS
+
+    return name.lower() in KNOWN_GITHUB_USERS
+
+
 @contextlib.contextmanager
 def offline(content: Mapping[str, Any], folder: Path) -> Iterator[None]:
     """Let bioimageio.spec take the web addresses and GitHub users of an rdf.yaml as they are.

@@ -6,6 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+NO_AUTHOR = "Author not stated"
+"""Stands where QuPath needs an author and none is given."""
+
 
 def is_remote(source: str) -> bool:
     """Whether a source is an address."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from bmzpack.bundle.contents import Contents
+from bmzpack.consumers.findings import Sides
 from bmzpack.consumers.rules import Rule
 
 
@@ -18,8 +20,9 @@ class Consumer:
     """Name in tables and headings."""
     versions: Mapping[str, str]
     """By program or library: the version or commit whose behaviour the rules state."""
-    order: Sequence[str]
-    """The weights formats that it runs, in the order in which it tries them."""
+    order: Sequence[str] | Callable[[Contents], Sequence[str]]
+    """The weights formats that it runs, in the order in which it tries them; a function where that depends on the
+    bundle."""
     engines: Mapping[str, Sequence[str]]
     """By weights format: engines (of `bmzpack.engines.rows`) that compute as it does; of several the first that was run
     counts."""
@@ -27,11 +30,17 @@ class Consumer:
     specification: Rule | None = None
     """What bioimageio.spec says, where it validates with that: applied last, as what another rule has said already is
     not said again."""
+    changed: str = ""
+    """What other versions do otherwise, in sentences."""
+    remarks: Callable[[Contents], Iterable[str]] = lambda contents: ()
+    """What other versions do otherwise with a bundle, in sentences."""
     obstacle: Callable[[str, int, int], str | None] = lambda name, inputs, outputs: None
     """Why it does not run a weights format with these numbers of inputs and outputs, in one sentence, where that is no
     defect of the bundle; None where it does."""
     tries_next: bool = False
     """Whether it goes on to the next format where one cannot be loaded."""
+    sides: Callable[[Contents], Sides | None] = lambda contents: None
+    """The image sizes with which it runs a bundle, where it sets limits that are known."""
     short_name: str = ""
     """Name in sentences, where it is another one."""
     link: str | None = None

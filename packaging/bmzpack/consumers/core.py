@@ -11,13 +11,14 @@ from bmzpack.consumers.conditions import (
     bundle_files,
     metadata,
     processing,
+    python_sources,
     tensor_axes,
     validation,
     weights_files,
 )
 from bmzpack.consumers.consumer import Consumer
 from bmzpack.consumers.findings import Severity
-from bmzpack.consumers.rules import Rule, shared_rule, torchscript_rule, version_rule
+from bmzpack.consumers.rules import Rule, scale_linear_rule, shared_rule, torchscript_rule, version_rule
 from bmzpack.engines import rows
 from bmzpack.operations.labels import TO_LABELS
 
@@ -116,6 +117,15 @@ RULES = [
         remedy="Add the network in another format.",
     ),
     Rule(
+        "N3",
+        DEGRADED,
+        "bioimageio.core imports the architecture in the environment that it runs in, and installs nothing.",
+        python_sources.lacking_packages(ORDER, python_sources.TORCH, environment=True, severity=DEGRADED),
+        remedy="Say in the documentation which packages have to be installed, or add weights that need none.",
+    ),
+    shared_rule("R13"),
+    scale_linear_rule(),
+    Rule(
         "W1",
         ADVICE,
         "bioimageio.core unpacks the zip and gives the folder to TensorFlow, which wants saved_model.pb in it; where "
@@ -184,6 +194,13 @@ CORE = Consumer(
     obstacle=_obstacle,
     tries_next=True,
     engines=dict.fromkeys(ORDER, (rows.CORE,)),
+    remarks=lambda contents: (
+        ["bioimageio.core 0.8.0 and 0.9.1 refuse this bundle: they do not know the parent keras_v3."]
+        if [*metadata.keras_parents(contents)]
+        else []
+    ),
+    changed="bioimageio.core 0.10.2 rejects mappings as documentation and covers (R1 of ilastik); 0.9.1 and 0.8.0 "
+    "reject weights with parent: keras_v3 (seen).",
     rules=RULES,
     specification=dataclasses.replace(RULES[0], condition=validation.invalid_description),
 )

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from bmzpack.bundle.contents import Contents
 
 if TYPE_CHECKING:
     from bmzpack.engines.matrix import Matrix
+
+
+MOST_STRETCHES = 500
+"""Of image sizes, in a report."""
 
 
 class Severity(enum.StrEnum):
@@ -54,11 +58,64 @@ class Finding:
 
 
 @dataclasses.dataclass(frozen=True)
+class Stretch:
+    """Sides of square images, in pixels, with one outcome."""
+
+    first: int
+    last: int | None
+    """None where there is no end."""
+    rule: str = ""
+    """The rule that they do not keep; empty where they run,"""
+    where: str = ""
+    """the place in rdf.yaml,"""
+    why: str = ""
+    """and what happens."""
+
+    def __str__(self) -> str:
+        if self.last is None:
+            return f"{self.first:,} and more"
+        return f"{self.first:,}" if self.first == self.last else f"{self.first:,} to {self.last:,}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Sides:
+    """The sizes of square images with which a program runs a model."""
+
+    stretches: list[Stretch]
+    """One after the other, from 1 pixel a side on."""
+    planes: int | None = None
+    """Planes of the stacks that were tried, where their number is free."""
+
+    @property
+    def running(self) -> list[Stretch]:
+        """Those that run."""
+        return [stretch for stretch in self.stretches if not stretch.rule]
+
+    def __str__(self) -> str:
+        most = 3
+        ranges = ", ".join(str(stretch) for stretch in self.running[:most])
+        others = ", and others" if len(self.running) > most else ""
+        planes = f" and {self.planes} planes" if self.planes else ""
+        return f"{ranges} pixels a side{planes}{others}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `--json` writes it; of many stretches the first ones."""
+        kept = dataclasses.replace(self, stretches=self.stretches[:MOST_STRETCHES])
+        return dataclasses.asdict(kept) | {"text": str(self)}
+
+
+@dataclasses.dataclass(frozen=True)
 class Verdict:
     """What a consumer will do with a bundle."""
 
     findings: list[Finding]
     """Worst first."""
+    sides: Sides | None = None
+    """The image sizes for which that holds, where the program sets limits that are known."""
+    versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """By program or library: the versions on which its rules were seen."""
+    remarks: Sequence[str] = ()
+    """What other versions do otherwise, in sentences."""
 
     @property
     def verdict(self) -> Literal["opens", "degraded", "fails"]:
@@ -70,7 +127,13 @@ class Verdict:
 
     def as_dict(self) -> dict[str, Any]:
         """As `--json` writes it."""
-        return {"verdict": self.verdict, "findings": [dataclasses.asdict(finding) for finding in self.findings]}
+        found: dict[str, Any] = {
+            "verdict": self.verdict,
+            "versions": dict(self.versions),
+            "other_versions": list(self.remarks),
+            "findings": [dataclasses.asdict(finding) for finding in self.findings],
+        }
+        return found | ({"sides": self.sides.as_dict()} if self.sides else {})
 
 
 @dataclasses.dataclass(frozen=True)

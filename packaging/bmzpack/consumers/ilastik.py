@@ -8,6 +8,7 @@ from __future__ import annotations
 from bmzpack.consumers.conditions import (
     bundle_files,
     metadata,
+    python_sources,
     tensor_axes,
     tensor_sizes,
     validation,
@@ -15,11 +16,24 @@ from bmzpack.consumers.conditions import (
 )
 from bmzpack.consumers.consumer import Consumer
 from bmzpack.consumers.findings import Severity
-from bmzpack.consumers.rules import Rule, link_rule, shared_rule, torchscript_rule, version_rule
+from bmzpack.consumers.rules import (
+    Rule,
+    link_rule,
+    scale_linear_rule,
+    shared_rule,
+    torchscript_rule,
+    version_rule,
+)
 from bmzpack.engines import rows
 
 LINK = "ilastik/ilastik"
 ORDER = ("torchscript", "pytorch_state_dict")
+
+PACKAGES = python_sources.TORCH | {
+    *("bioimageio", "h5py", "imageio", "matplotlib", "networkx", "pandas", "PIL", "pydantic", "pytorch3dunet"),
+    *("requests", "scipy", "skimage", "sklearn", "tifffile", "tqdm", "xarray", "yaml"),
+}
+"""What ilastik's environment has."""
 
 CANNOT_OPEN, WRONG_RESULT, DEGRADED, ADVICE = Severity
 
@@ -60,6 +74,15 @@ RULES = [
         weights_files.no_weights_of(ORDER),
         remedy="Add TorchScript weights (`bmzpack repair` converts Keras files).",
     ),
+    Rule(
+        "N3",
+        CANNOT_OPEN,
+        "ilastik imports the architecture in its own environment, and installs no dependencies: in the zoo's runs all "
+        "such models failed (ilastik 1.4.1.post1 and 1.4.2rc1).",
+        python_sources.lacking_packages(ORDER, PACKAGES, environment=True, severity=CANNOT_OPEN),
+    ),
+    shared_rule("R13"),
+    scale_linear_rule(),
     shared_rule("F2", condition=bundle_files.except_documentation(bundle_files.missing_files)),
     shared_rule("F3", "bioimageio.core compares checksums and refuses other files."),
     torchscript_rule("tiktorch loads it with torch.jit.load.", ORDER),
@@ -90,6 +113,13 @@ ILASTIK = Consumer(
     name="ilastik",
     versions={"tiktorch": "26.5.0", "bioimageio.core": "0.10.2", "ilastik": "ebbaf9b (2026-07)"},
     order=ORDER,
+    changed="ilastik 1.4.1.post1, with bioimageio.core 0.8.0, rejects weights with parent: keras_v3 (seen), and fails "
+    "to import most architectures of state dicts (the zoo's runs).",
+    remarks=lambda contents: (
+        ["ilastik 1.4.1.post1 refuses this bundle: its bioimageio.core 0.8.0 does not know the parent keras_v3."]
+        if [*metadata.keras_parents(contents)]
+        else []
+    ),
     engines={"torchscript": (rows.TORCH,), "pytorch_state_dict": (rows.CORE,)},
     rules=RULES,
     specification=Rule(

@@ -74,7 +74,8 @@ def _body(summary: Summary) -> Iterator[str]:
 
 def _program(program: Program) -> str:
     sign = f'<span class="sign" aria-hidden="true">{VERDICT_SIGNS[program.verdict]}</span>'
-    return f'<li class="{program.verdict}">{sign}<span>{_inline(program.sentence)}</span></li>'
+    conditions = f"<br><small>{_inline(program.conditions)}</small>" if program.conditions else ""
+    return f'<li class="{program.verdict}">{sign}<span>{_inline(program.sentence)}{conditions}</span></li>'
 
 
 def _matrix(programs: list[Program], rows: list[Row]) -> str:

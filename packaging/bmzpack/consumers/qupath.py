@@ -5,7 +5,14 @@ Read: qupath-bioimageio-spec d372139, DJL 0.36.
 
 from __future__ import annotations
 
-from bmzpack.consumers.conditions import bundle_files, processing, tensor_axes, weights_files
+from bmzpack.consumers.conditions import (
+    bundle_files,
+    metadata,
+    processing,
+    qupath_parser,
+    tensor_axes,
+    weights_files,
+)
 from bmzpack.consumers.consumer import Consumer
 from bmzpack.consumers.findings import Severity
 from bmzpack.consumers.rules import Rule, link_rule, shared_rule, torchscript_rule, version_rule
@@ -28,6 +35,44 @@ RULES = [
     shared_rule("D1", "QuPath reads the description into objects of fixed types."),
     version_rule("qupath-bioimageio-spec reads the formats 0.4 and 0.5.", "0.4", "0.5"),
     shared_rule("F1", "QuPath looks for the description in the folder or zip that is opened."),
+    Rule(
+        "D3",
+        CANNOT_OPEN,
+        "QuPath's parser ends with an exception on entries of another type (read).",
+        qupath_parser.entries_of_another_type,
+    ),
+    Rule(
+        "R5",
+        CANNOT_OPEN,
+        "QuPath needs the type, the size and one of its own ids of every axis, and channel_names (Axes.java, read).",
+        qupath_parser.unread_axes,
+    ),
+    Rule(
+        "R7",
+        CANNOT_OPEN,
+        "QuPath looks every size that follows another one up, and does not find a batch axis (ReferencedSize, read).",
+        qupath_parser.unread_sizes,
+    ),
+    Rule(
+        "T11",
+        CANNOT_OPEN,
+        "QuPath knows integers, float32 and float64, and bool for lists of values (Tensors.java, read).",
+        qupath_parser.unknown_data_types,
+        remedy="Declare a type that QuPath knows.",
+    ),
+    Rule(
+        "D4",
+        CANNOT_OPEN,
+        "QuPath's parser ends with 'Required field not found' (seen).",
+        qupath_parser.missing_entries,
+    ),
+    Rule(
+        "R1",
+        CANNOT_OPEN,
+        "QuPath reads the documentation and covers as texts, and ends with an exception on mappings (read).",
+        metadata.files_as_mappings,
+        remedy="Write the file names alone, and format_version: 0.5.10 (`bmzpack repair` does).",
+    ),
     link_rule(LINK),
     Rule(
         "N1",
@@ -75,6 +120,37 @@ RULES = [
         remedy="Nothing can be done for a network that gives no plane; use it from Python.",
     ),
     shared_rule("T8", "QuPath takes the output for an image whose size follows the input's."),
+    Rule(
+        "P11",
+        CANNOT_OPEN,
+        "QuPath reads gain, offset, mean and std as lists only and other arguments as numbers only, and ends with a "
+        "NullPointerException where an operation has no kwargs (seen).",
+        qupath_parser.refused_arguments(*(set(qupath_parser.READ) - {"binarize"})),
+        remedy="Write gain and offset as lists with one number per channel, and the axis channel (`bmzpack repair` "
+        "does), or put the scaling into the network (`bmzpack pack` does).",
+    ),
+    Rule(
+        "P6",
+        CANNOT_OPEN,
+        "QuPath reads one number, and ends with an exception on lists (Processing.java, read).",
+        qupath_parser.refused_arguments("binarize"),
+        remedy="Use one threshold, or put the thresholds into the network.",
+    ),
+    Rule(
+        "P3",
+        WRONG_RESULT,
+        "QuPath takes 100 for a min_percentile that is not given and 0 for a max_percentile, and reads no "
+        "reference_tensor (Processing.java, read).",
+        qupath_parser.misread_percentiles,
+        remedy="Write both percentiles down, and leave the reference tensor out.",
+    ),
+    Rule(
+        "P7",
+        WRONG_RESULT,
+        "QuPath reads min and max of a clip only, and leaves values as they are without them (Processing.java, read).",
+        qupath_parser.clips_at_percentiles,
+        remedy="Give min and max as numbers.",
+    ),
     Rule(
         "P5",
         WRONG_RESULT,

@@ -25,6 +25,8 @@ TITLES = {
     "F5": "Weights and test tensors are files of the bundle",
     "D1": "rdf.yaml is valid",
     "D2": "format_version is supported",
+    "D3": "Entries are of the types that the program reads",
+    "D4": "Entries that the program needs are there",
     "R1": "documentation and covers are plain file names",
     "R2": "There is a nickname, and no id other than the zoo's",
     "R3": "The description is called rdf.yaml",
@@ -35,10 +37,12 @@ TITLES = {
     "R8": "Sample tensors equal the test tensors",
     "R9": "links has the program's entry in the zoo",
     "R10": "Metadata is complete for the zoo",
-    "R11": "StarDist and Cellpose models are recognised",
+    "R11": "The program runs the network itself, and no other one for StarDist or Cellpose",
     "R12": "There is a cover image of a size that the zoo shows",
+    "R13": "GitHub users need not be looked up",
     "N1": "There is a weights format that the program runs",
     "N2": "There are weights for every platform",
+    "N3": "The architecture of a state dict can be loaded",
     "W1": "The saved model has its layout, signature and tensor names",
     "W2": "The saved model is a frozen graph",
     "W3": "The ONNX file has a supported opset, IR version and tensor names",
@@ -46,6 +50,7 @@ TITLES = {
     "W5": "One weights format has no parent, the others name theirs",
     "W6": "The network can be converted to every weights format",
     "W7": "bioimageio.spec and pydantic are compatible",
+    "W8": "The ONNX graph gives its outputs in the order of the description",
     "T1": "There is one input and one output",
     "T2": "Inputs and outputs have a channel axis",
     "T3": "Inputs of the network are float32",
@@ -56,7 +61,8 @@ TITLES = {
     "T8": "Output sizes do not depend on the data",
     "T9": "Outputs have the size that the program expects",
     "T10": "Outputs can be stitched from tiles",
-    "P1": "zero_mean_unit_variance is computed over all axes",
+    "T11": "Outputs have the data type that the network gives",
+    "P1": "Normalisations run over all axes but the batch",
     "P2": "No operation is computed over the batch axis",
     "P3": "scale_range does not need exact percentiles",
     "P4": "scale_linear has one gain and one offset",
@@ -66,6 +72,7 @@ TITLES = {
     "P8": "ensure_dtype casts to float32 only",
     "P9": "softmax and scale_mean_variance are not declared",
     "P10": "Operations are ones that the program supports",
+    "P11": "Arguments of operations are ones that the program takes",
     "E1": "The engine reproduces the test output",
 }
 """What should hold, in a few words, by the id of the rule: the same for all consumers that have it."""
@@ -73,6 +80,8 @@ REMEDIES = {
     "F1": "Zip the files themselves, not the folder that holds them.",
     "D1": "Correct the entry.",
     "D2": "Write the description in format 0.5.10.",
+    "D3": "Write the entry in the form that the specification gives it.",
+    "D4": "Add the entry.",
     "R5": "Use the axes batch, z, y, x and channel only, with channel_names.",
     "R6": "Choose a larger min, a multiple of step.",
     "R7": "Let the sizes refer to the input's axes.",
@@ -88,10 +97,28 @@ REMEDIES = {
     "T5": "Nothing can be done for a network that gives no image; use it from Python.",
     "T7": "Give every tensor another id.",
     "T8": "Nothing can be done for a network that gives no image; use it from Python.",
+    "N3": "Add TorchScript weights, or an architecture that needs PyTorch alone.",
+    "P11": "Write the arguments as the specification has them, and as lists of one number per channel.",
+    "R13": "Leave github_user out, and the maintainers who have nothing else.",
     "P8": "Leave ensure_dtype out, or cast inside the network.",
     "P9": "Put a softmax into the network (`bmzpack pack` does); leave scale_mean_variance out.",
 }
 """What to do, by the id of the rule, where it is the same for most consumers."""
+
+EXAMPLES = {
+    "R1": "documentation: README.md            # not {source: README.md, sha256: ...}\nformat_version: 0.5.10",
+    "R5": "axes:\n- {type: batch}\n- {type: space, id: y, size: 256}\n- {type: space, id: x, size: 256}\n"
+    "- {type: channel, channel_names: [raw]}",
+    "R6": "size: {min: 32, step: 16}           # not {min: 40, step: 16}: 40 is no multiple of 16",
+    "R7": "size: {tensor_id: raw, axis_id: y}  # not a number\nhalo: 16",
+    "R11": "config: {stardist: ...}             # with StarDist in the name, JDLL runs Python StarDist in its place",
+    "N3": "architecture: {source: network.py, callable: UNet}   # a file that imports torch alone",
+    "T11": "data: {type: float32}               # what the network gives, not what a cast would make of it",
+    "P1": "- id: zero_mean_unit_variance\n  kwargs: {axes: [channel, y, x]}",
+    "P11": "- id: scale_linear\n  kwargs: {axis: channel, gain: [0.01], offset: [0.0]}",
+    "D4": "authors:\n- {name: Ada Lovelace}",
+}
+"""Entries as they should be, by the id of the rule."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,6 +182,13 @@ SHARED = {
             tensor_axes.duplicate_tensor_ids,
         ),
         Rule("T8", Severity.CANNOT_OPEN, "", tensor_sizes.sizes_known_after_run),
+        Rule(
+            "R13",
+            Severity.DEGRADED,
+            "bioimageio.spec asks api.github.com for every github_user that it does not know; without a connection, or "
+            "for an unknown user, the description is not valid (seen).",
+            metadata.unverified_github_users,
+        ),
         Rule("P8", Severity.DEGRADED, "", processing.casts),
     )
 }
@@ -186,10 +220,21 @@ def version_rule(why: str, *known: str) -> Rule:
     return Rule("D2", Severity.CANNOT_OPEN, why, condition, unreadable=True)
 
 
-def torchscript_rule(why: str, order: Sequence[str]) -> Rule:
+def torchscript_rule(why: str, order: weights_files.Order) -> Rule:
     """W4: the TorchScript file can be read, where a consumer with this order of formats takes it."""
     condition = weights_files.by_priority(order, weights_files.unreadable_torchscript)
     return Rule("W4", Severity.CANNOT_OPEN, why, condition)
+
+
+def scale_linear_rule() -> Rule:
+    """P11: what bioimageio.core has not for format 0.4."""
+    return Rule(
+        "P11",
+        Severity.CANNOT_OPEN,
+        "bioimageio.core ends with a NotImplementedError on scale_linear with axes in format 0.4 (seen).",
+        processing.old_scale_linear_with_axes,
+        remedy="Write the description in format 0.5.",
+    )
 
 
 def link_rule(link: str) -> Rule:

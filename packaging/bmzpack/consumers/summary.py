@@ -41,6 +41,8 @@ class Program:
     name: str
     verdict: str
     sentence: str
+    conditions: str
+    """With which image sizes, and the versions of the programs that this was seen on."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +120,7 @@ def summarise(report: Report) -> Summary:
         name=printable(report.name, LONGEST_NAME) or "A model without a name",
         bundle=printable(report.bundle),
         programs=[
-            Program(_name(consumer), verdict.verdict, _sentence(consumer, verdict))
+            Program(_name(consumer), verdict.verdict, _sentence(consumer, verdict), _conditions(verdict))
             for consumer, verdict in verdicts.items()
         ],
         rows=_rows(verdicts),
@@ -170,6 +172,14 @@ def _sentence(consumer: str, verdict: Verdict) -> str:
         Severity.DEGRADED: f"{program} opens it, with limits",
     }
     return f"{sentences[worst]}: {_reasons(finding for finding in verdict.findings if finding.severity is worst)}"
+
+
+def _conditions(verdict: Verdict) -> str:
+    """With which square images a program runs the model, and the versions of which the verdict is true."""
+    sizes = f"Square images of {verdict.sides}. " if verdict.sides and verdict.verdict != "fails" else ""
+    versions = ", ".join(f"{name} {version}" for name, version in verdict.versions.items())
+    seen = f"Seen on {versions}." if versions else ""
+    return printable(" ".join([f"{sizes}{seen}", *verdict.remarks]))
 
 
 def _reasons(findings: Iterable[Finding]) -> str:

@@ -56,6 +56,8 @@ class _Terminal:
         self._print()
         for program in summary.programs:
             self._print(program.sentence, VERDICT_STYLES[program.verdict])
+            if program.conditions:
+                self._print(f"  {program.conditions}", "dim")
         self._print()
         if summary.rows:
             self._print(RULES_NOTE)

@@ -5,6 +5,7 @@ The bundle is read only: no network, no TensorFlow, no torch, and none of the bu
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 
 from bmzpack.bundle.contents import Contents
@@ -43,15 +44,19 @@ def _verdict(consumer: Consumer, contents: Contents) -> Verdict:
     for rule in consumer.rules:
         if rule.unreadable and apply([rule], contents):
             trusted = [other for other in consumer.rules if other.on_files_alone or other is rule]
-            return Verdict(apply(trusted, contents))
+            return Verdict(apply(trusted, contents), versions=consumer.versions)
     found = apply(consumer.rules, contents)
     if consumer.specification is not None:
         found = _with_specification(found, apply([consumer.specification], contents), contents)
-    verdict = Verdict(found)
+    sides = consumer.sides(contents)
+    verdict = Verdict(
+        found, sides if sides and sides.running else None, consumer.versions, [*consumer.remarks(contents)]
+    )
     if verdict.verdict == "fails":
         # a link to a program that cannot open the bundle would mislead
         misleading = {rule.id for rule in consumer.rules if rule.only_if_it_opens}
-        return Verdict([finding for finding in found if finding.rule not in misleading])
+        kept = [finding for finding in found if finding.rule not in misleading]
+        return dataclasses.replace(verdict, findings=kept)
     return verdict
 
 

@@ -68,16 +68,20 @@ Identifier = Annotated[str, Field(pattern=rf"^{IDENTIFIER}$")]
 class Author(Section):
     """Who made the model."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     name: Annotated[str, Field(min_length=1, pattern=r"^[^/\\]*$")]
     affiliation: str | None = None
     email: str | None = None
     orcid: str | None = None
     github_user: str | None = None
-    """Whom the zoo asks when something is wrong with the model."""
+    """Whom the zoo asks when something is wrong with the model; written where GitHub confirms it."""
 
 
 class Citation(Section):
     """What a user of the model should cite."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     text: str
     doi: str | None = None
@@ -93,19 +97,20 @@ class Citation(Section):
 class Input(Section):
     """An input of the network."""
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True, use_attribute_docstrings=True)
 
     id: Identifier | None = None
     """The name of the network's input; needed where there are several."""
     description: Annotated[str, Field(max_length=128)] = ""
-    axes: Annotated[str, Field(pattern=r"^[bizyxc]+$")] | None = None
-    """One letter per axis of the tensor: batch, index, z, y, x, channel; by default ``byxc``, ``bzyxc`` or ``bc``."""
+    axes: Annotated[str, Field(pattern=r"^[biozyxc]+$")] | None = None
+    """One letter per axis of the tensor: batch, index, object, z, y, x, channel; by default ``byxc``, ``bzyxc`` or
+    ``bc``."""
     channel_names: list[str] = []
     preprocessing: list[Processing] = []
     """What is done to an image before the network sees it."""
     test_image: Path | pydantic.InstanceOf[np.ndarray]
     """A real image, before any preprocessing: a ``.npy``, TIFF, PNG or JPEG file, or an array."""
-    test_image_axes: Annotated[str, Field(pattern=r"^[bizyxc]+$")] | None = None
+    test_image_axes: Annotated[str, Field(pattern=r"^[biozyxc]+$")] | None = None
     """Axes of the test image where they are not those of the tensor in its order (without batch)."""
     pixel_size: Annotated[float, Field(gt=0)] | dict[Literal["z", "y", "x"], Annotated[float, Field(gt=0)]] | None = (
         None
@@ -117,16 +122,20 @@ class Input(Section):
 class Output(Section):
     """An output of the network."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     id: Identifier | None = None
     """By default the name of the network's output."""
     description: Annotated[str, Field(max_length=128)] = ""
-    axes: Annotated[str, Field(pattern=r"^[bizyxc]+$")] | None = None
+    axes: Annotated[str, Field(pattern=r"^[biozyxc]+$")] | None = None
     channel_names: list[str] = []
     postprocessing: list[Processing] = []
 
 
 class Training(Section):
     """How the network was trained; the names are those of the zoo's specification."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     data: str | None = None
     """What it was trained on, in words."""
@@ -147,6 +156,8 @@ class Training(Section):
 class Validation(Section):
     """How well the network did on images that it was not trained on."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     dataset: str
     """Name of the images."""
     role: Literal["train", "validation", "test", "independent", "unknown"] = "validation"
@@ -162,6 +173,8 @@ class Validation(Section):
 
 class Description(Section):
     """All that is said about a model; read from YAML by `read_description`."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     name: Annotated[str, Field(min_length=5, max_length=128, pattern=r"^[A-Za-z0-9_+\- ()]*$")]
     """A descriptive title: letters, digits, spaces and ``_+-()``."""

@@ -270,8 +270,8 @@ def _agreement(agreement: Agreement, test_input: np.ndarray, labels: LabelsPostp
     )
     if labels and labels.in_graph:
         compared = (
-            "The weights file was run in its engine and compared with what the decoder in NumPy makes of the output of "
-            "Keras. The error is the part of the objects' pixels that belong to other objects there"
+            "Every weights file was run in its engine and compared with what the decoder in NumPy makes of the output "
+            "of Keras. The error is the part of the objects' pixels that belong to other objects there"
         )
     return (
         f"{compared}; the latency is one call with a tensor of {size} on the CPU that packed it.\n\n"

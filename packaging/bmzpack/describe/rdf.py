@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from bmzpack.bundle.specification import offline
+from bmzpack.bundle.values import NO_AUTHOR
 from bmzpack.consumers.registry import CONSUMERS
 from bmzpack.describe.description import Author, Description, Section
 from bmzpack.describe.nickname import nickname
@@ -59,8 +60,8 @@ def build(
         "format_version": FORMAT_VERSION,
         "type": "model",
         "name": description.name,
-        "description": description.description,
-        "authors": [_person(author) for author in description.authors],
+        "description": description.description or f"{description.name}.",
+        "authors": [_person(author) for author in description.authors] or [{"name": NO_AUTHOR}],
         "maintainers": [
             _person(person)
             for person in description.maintainers or description.authors

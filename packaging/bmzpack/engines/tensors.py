@@ -50,9 +50,13 @@ class Attempt:
         return Result(outputs, self.seconds or 0.0)
 
 
+SMALLEST_RANGE = 1e-3
+"""Ranges of outputs below this one count as this one: of nearly constant ones rounding is a large part."""
+
+
 def relative_error(got: np.ndarray, expected: np.ndarray) -> float:
     """Largest difference relative to the range of what is expected; not a number where there is one in ``got``."""
     if got.size == 0:
         return 0.0
-    spread = float(np.ptp(expected.astype(np.float64))) or 1.0
+    spread = max(float(np.ptp(expected.astype(np.float64))), SMALLEST_RANGE)
     return float(np.abs(got.astype(np.float64) - expected).max()) / spread

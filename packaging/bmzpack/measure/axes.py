@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bmzpack.describe.description import Input, Output
 
 SPACE = "zyx"
-IDS = {"b": "batch", "i": "index", "z": "z", "y": "y", "x": "x", "c": "channel"}
+IDS = {"b": "batch", "i": "index", "o": "object", "z": "z", "y": "y", "x": "x", "c": "channel"}
 DEFAULT_AXES = {2: "bc", 4: "byxc", 5: "bzyxc"}
 
 Described = TypeVar("Described", "Input", "Output")
@@ -53,7 +53,7 @@ class Tensor(Generic[Described]):
         if len(axes) != len(shape) or len(set(axes)) != len(axes) or axes[0] != "b":
             raise UserError(
                 f"The axes {axes!r} do not fit the tensor {name!r} of shape {shape}: write one letter per axis, "
-                "beginning with b (batch), then z, y, x, c (channel) and i (index) in the order of the tensor."
+                "beginning with b (batch), then z, y, x, c (channel), i (index), o (object) in the order of the tensor."
             )
         if shape[0] not in (None, 1):
             raise UserError(f"The tensor {name!r} has a batch of {shape[0]}: build the network with any batch size.")
@@ -176,8 +176,8 @@ def input_axes(tensor: Tensor[Input], sizes: Sizes, reference: str | None) -> li
             else:
                 extent = {"size": int(size or sizes.minimum)}
             entries.append({"type": "space", "id": letter, **extent})
-        elif letter == "i":
-            entries.append({"type": "index", "id": "index", "size": size or {"min": 1, "step": 1}})
+        elif letter in "io":
+            entries.append({"type": "index", "id": IDS[letter], "size": size or {"min": 1, "step": 1}})
         else:
             entries.append(_plain_axis(tensor, letter))
     return entries
@@ -278,9 +278,12 @@ def _output_axis(
     if letter in "bc":
         return _plain_axis(output, letter)
     small, large = lengths
+    kind = {"type": "index" if letter in "io" else "space", "id": IDS[letter]}
+    same = next((tensor for tensor in inputs if letter in "io" and letter in tensor.axes), None)
+    if same is not None and same.shape[same.axes.index(letter)] is None:
+        return kind | {"size": {"tensor_id": same.id, "axis_id": IDS[letter]}}
     if small is None or large is None:
         raise UserError(f"The size of axis {letter} of the output {output.id!r} does not follow from the input's.")
-    kind = {"type": "index", "id": "index"} if letter == "i" else {"type": "space", "id": letter}
     source = next((tensor for tensor in inputs if letter in SPACE and letter in tensor.axes), None)
     if source is None:
         return kind | {"size": small}

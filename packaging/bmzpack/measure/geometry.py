@@ -76,7 +76,13 @@ def measure_axis(model: keras.Model, axis: int) -> Geometry:
         No size was found that the model takes.
     """
     observations = Observations(axis)
-    smallest = _smallest(model, observations)
+    try:
+        smallest = _smallest(model, observations)
+    except UserError:
+        # of a network of one size, such as a transformer, nothing else needs to be known
+        if len(fixed := _fixed(model, axis)) > 1 or not fixed:
+            raise
+        return Geometry(size := fixed.pop(), halo=None, margin=0, minimum=size)
     if smallest.rearranged:
         around = smallest.size // smallest.step // 2 * smallest.step
         walk = Walk(model, observations, smallest.size - 2 * around, around)
@@ -91,7 +97,7 @@ def measure_axis(model: keras.Model, axis: int) -> Geometry:
 def _smallest(model: keras.Model, observations: Observations) -> Walk:
     """The walk of the smallest valid image."""
     axis = observations.axis
-    fixed = {tensor.shape[1 + axis] for tensor in model.inputs if len(tensor.shape) > 2 + axis} - {None}
+    fixed = _fixed(model, axis)
     for size in fixed or range(1, LARGEST_MINIMUM + 1):
         try:
             walk = Walk(model, observations, size)
@@ -106,3 +112,8 @@ def _smallest(model: keras.Model, observations: Observations) -> Walk:
     raise UserError(
         f"{model.name} takes no image of up to {LARGEST_MINIMUM} pixels a side: its sizes cannot be measured."
     )
+
+
+def _fixed(model: keras.Model, axis: int) -> set[int]:
+    """Sizes of the inputs along an axis, where the network takes no others."""
+    return {tensor.shape[1 + axis] for tensor in model.inputs if len(tensor.shape) > 2 + axis} - {None}

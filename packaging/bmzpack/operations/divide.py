@@ -41,22 +41,35 @@ def divide(
     declared, in_graph = {}, {}
     for tensor in inputs:
         steps = tensor.described.preprocessing
-        first = next((n for n, step in enumerate(steps) if step.operation.needs_graph), len(steps))
+        first = _first_in_graph(steps)
         declared[tensor.id] = _declared(steps[:first], tensor)
         in_graph[tensor.id] = _graph(steps[first:], tensor, "preprocessing")
     for tensor in outputs:
         steps = tensor.described.postprocessing
-        end = max((n + 1 for n, step in enumerate(steps) if step.operation.needs_graph), default=0)
+        end = len(steps) - _first_in_graph(steps[::-1])
         in_graph[tensor.id] = _graph(steps[:end], tensor, "postprocessing")
         declared[tensor.id] = _declared(steps[end:], tensor)
     return declared, in_graph
 
 
+def _first_in_graph(steps: Sequence[Processing]) -> int:
+    """From this operation on all are put into the graph, towards the network: one has to be, or one had better."""
+    last_without = max((n + 1 for n, step in enumerate(steps) if not _can_be_layer(step)), default=0)
+    needed = [n for n, step in enumerate(steps) if step.operation.needs_graph]
+    preferred = [n for n, step in enumerate(steps) if n >= last_without and step.operation.prefers_graph]
+    return min([*needed, *preferred, len(steps)])
+
+
+def _can_be_layer(step: Processing) -> bool:
+    return step.operation.has_layer or step.id == "ensure_dtype"
+
+
 def _graph(steps: Sequence[Processing], tensor: Tensor[Any], kind: str) -> list[Processing]:
     kept = [step for step in steps if step.id != "ensure_dtype"]
-    if kept and "c" not in tensor.axes:
+    by_channel = [step for step in kept if step.operation.needs_graph]
+    if by_channel and "c" not in tensor.axes:
         raise UserError(
-            f"{kind} of {tensor.id!r}: {kept[0].id} runs over channels, but the tensor has no channel axis."
+            f"{kind} of {tensor.id!r}: {by_channel[0].id} runs over channels, but the tensor has no channel axis."
         )
     for step in kept:
         if not step.operation.has_layer:

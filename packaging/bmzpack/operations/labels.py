@@ -35,9 +35,12 @@ class LabelsPostprocessing:
     package of that name is installed. Else the graph ends in labels."""
     function: str | None = None
     """``package.module:name`` of a function of TensorFlow operations, from the network's output with a batch of one to
-    the labels, float32. Only a saved model can hold it."""
+    the labels, float32. Saved models and ONNX hold its loops; the other formats have none whose length depends on
+    the image."""
     arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Keyword arguments of the function, as JSON has them."""
+    lacking: tuple[str, ...] = ()
+    """Weights formats that lack an operation of the function."""
 
     @property
     def in_graph(self) -> dict[str, Any] | None:

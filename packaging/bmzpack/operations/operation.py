@@ -35,6 +35,11 @@ class Operation:
         """Whether some program computes it wrongly, so that it has to be a part of the network."""
         return False
 
+    @property
+    def prefers_graph(self) -> bool:
+        """Whether it is a part of the network where that is possible, as no form of it is read by every program."""
+        return self.needs_graph
+
     def forward(self, image: np.ndarray, axes: list[str]) -> np.ndarray | None:
         """The result as the specification means it.
 

@@ -104,6 +104,7 @@ def _process(
     sample: Sample, entries: Sequence[dict[str, Any]], tensors: Mapping[str, np.ndarray], descriptor: Any, kind: str
 ) -> None:
     from bioimageio.core import Tensor
+    from bioimageio.core.axis import Axis
     from bioimageio.core.proc_ops import get_proc
     from bioimageio.core.stat_calculators import compute_measures
     from bioimageio.spec import ValidationContext
@@ -113,7 +114,7 @@ def _process(
     members: Any = sample.members
     for description in descriptions:
         array = tensors[str(description.id)]
-        members[description.id] = Tensor.from_numpy(array, dims=[axis.id for axis in description.axes])
+        members[description.id] = Tensor.from_numpy(array, dims=[Axis(axis.id, axis.type) for axis in description.axes])
     operations = [get_proc(step, description) for description in descriptions for step in getattr(description, kind)]
     measures = {measure for operation in operations for measure in operation.required_measures}
     sample.stat = compute_measures(measures, [sample])

@@ -1,4 +1,7 @@
-"""Scalings with fixed numbers."""
+"""Scalings with fixed numbers.
+
+QuPath reads gain and offset as lists only, and JDLL uses the first number of a list, once for every pixel.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ EPSILON = 1e-6
 
 
 class ScaleLinear(Operation):
-    """Multiplication by a gain, then addition of an offset. JDLL uses the first numbers for all channels."""
+    """Multiplication by a gain, then addition of an offset."""
 
     id: ClassVar = "scale_linear"
     has_layer: ClassVar = True
@@ -25,6 +28,20 @@ class ScaleLinear(Operation):
     @property
     def needs_graph(self) -> bool:
         return is_per_channel(self.kwargs)
+
+    @property
+    def prefers_graph(self) -> bool:
+        return True
+
+    def declared(self, axes: list[str], channels: int) -> ScaleLinear:
+        """The same with one number per channel, where there is a channel axis."""
+        if "channel" not in axes:
+            return self
+        lists = {
+            key: list(value) if isinstance(value, list | tuple) else [value] * channels
+            for key, value in (("gain", self.kwargs.get("gain", 1.0)), ("offset", self.kwargs.get("offset", 0.0)))
+        }
+        return ScaleLinear({"axis": "channel", **lists})
 
     def forward(self, image: np.ndarray, axes: list[str]) -> np.ndarray:
         gain, offset = (
@@ -58,12 +75,16 @@ class FixedZeroMeanUnitVariance(Operation):
         mean, deviation = (along_channels(self.kwargs[key], self.kwargs, axes) for key in ("mean", "std"))
         return (np.asarray(image, np.float64) - mean) / (deviation + EPSILON)
 
+    @property
+    def prefers_graph(self) -> bool:
+        return True
+
     def layer(self, axes: str, name: str) -> keras.layers.Layer:
         return self.as_scale_linear().layer(axes, name)
 
     def declared(self, axes: list[str], channels: int) -> ScaleLinear:
         """The linear scaling, for QuPath, which has no other."""
-        return self.as_scale_linear()
+        return self.as_scale_linear().declared(axes, channels)
 
     def as_scale_linear(self) -> ScaleLinear:
         """The linear scaling that it is, with one number or one per channel."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,11 +20,13 @@ from bmzpack.consumers.verdicts import check_contents
 from bmzpack.describe import documentation, rdf
 from bmzpack.describe.agreement import Agreement, agreement_of
 from bmzpack.describe.description import Description, read_description
+from bmzpack.describe.people import verified
 from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing, temporary_folder
 from bmzpack.operations import processing
 from bmzpack.operations.labels import REPRODUCED, LabelsPostprocessing
 from bmzpack.packing.match import described_tensors, tensor_ids
+from bmzpack.packing.rename import with_names
 from bmzpack.settings import validate
 from bmzpack.weights import FORMATS, TensorNames, choose_formats, write_all
 from bmzpack.weights.source import check_source
@@ -31,8 +34,13 @@ from bmzpack.weights.source import check_source
 if TYPE_CHECKING:
     import keras
 
+    from bmzpack.measure.geometry import Geometry
     from bmzpack.packing.plan import Plan
     from bmzpack.weights import Written
+
+
+CONSTANT = 1e-3
+"""An output with a smaller range, as a share of its largest value, is nearly constant."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +63,7 @@ def pack(
     *,
     formats: Sequence[str] | None = None,
     labels: LabelsPostprocessing | None = None,
+    geometry: Geometry | None = None,
     overwrite: bool = False,
 ) -> Packed:
     """Pack a Keras 3 model as a bundle of the BioImage Model Zoo.
@@ -74,6 +83,9 @@ def pack(
         Weights formats; by default all that this installation can write.
     labels
         What makes labels of objects of the network's output; the bundle is then for whole images, not for tiles.
+    geometry
+        How the network may be fed, where that cannot be measured: of networks whose channels come first, or whose
+        output depends on all of the image.
     overwrite
         Whether an existing file may be replaced.
 
@@ -102,8 +114,13 @@ def pack(
     with new_file(output, overwrite) as path:
         folder = path.with_name("bundle")
         folder.mkdir()
-        with _model_file(model) as model_path:
-            packed = _write_folder(model_path, description, folder, formats, labels)
+        with _model_file(model) as model_path, tempfile.TemporaryDirectory(prefix="bmzpack-") as scratch:
+            description = verified(description)
+            named, description = with_names(model_path, description, Path(scratch))
+            try:
+                packed = _write_folder(named, description, folder, formats, labels, geometry)
+            except UserError as error:
+                raise UserError(str(error).replace(str(named), str(model_path))) from error
         rdf.check(folder)
         archive.write(folder, path)
     return dataclasses.replace(packed, path=output)
@@ -115,6 +132,7 @@ def _write_folder(
     folder: Path,
     formats: Sequence[str] | None,
     labels: LabelsPostprocessing | None,
+    geometry: Geometry | None,
 ) -> Packed:
     """Write every file of the bundle."""
     names = tensor_ids(model_path, description)
@@ -127,7 +145,7 @@ def _write_folder(
     from bmzpack.measure.axes import pixel_sizes
     from bmzpack.packing.plan import make_plan
 
-    plan = make_plan(model_path, names, described, labels)
+    plan = make_plan(model_path, names, described, labels, geometry)
     images = plan.test_images()
     windows = plan.windows(images)
     inputs, outputs = plan.entries()
@@ -145,7 +163,8 @@ def _write_folder(
         results = processing.postprocess(outputs, results, samples[0])
     elif labels.operation is not None:
         results = {name: labels.decode(array) for name, array in results.items()}
-    tensors = windows[0] | results
+    _say_constant(results)
+    tensors = plan.typed(windows[0] | results)
     for entry in (*inputs, *outputs):
         _write_test_tensor(entry, tensors[entry["id"]], folder)
     mirrored = _write_cover(plan, description, images, (inputs, outputs), tensors, folder)
@@ -206,6 +225,18 @@ def _with_tolerance(description: Description, names: TensorNames, model_path: Pa
         )
     zoo = {"reproducibility_tolerance": [REPRODUCED]} | description.config.get("bioimageio", {})
     return description.model_copy(update={"config": description.config | {"bioimageio": zoo}})
+
+
+def _say_constant(results: Mapping[str, np.ndarray]) -> None:
+    """Warn of outputs that say nothing of the weights."""
+    for name, array in results.items():
+        if np.ptp(array.astype(np.float64)) < CONSTANT * np.abs(array).max():
+            logging.getLogger("bmzpack").warning(
+                "The output %r of the test image is nearly constant (%.4g), so comparing with it proves little: was "
+                "the preprocessing forgotten, or a real test image?",
+                name,
+                float(array.mean()),
+            )
 
 
 def _write_test_tensor(entry: dict[str, Any], tensor: np.ndarray, folder: Path) -> None:

@@ -68,6 +68,19 @@ class Plan:
             return [window for window in windows if all(len(array) == 1 for array in window.values())]
         return windows
 
+    def typed(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Test tensors in the types that users have, where the first or the last declared operation is a cast."""
+        found = dict(tensors)
+        for tensor in self.inputs:
+            operations, image = self.declared[tensor.id], tensor.described.test_image
+            if operations and operations[0].id == "ensure_dtype" and isinstance(image, np.ndarray):
+                found[tensor.id] = found[tensor.id].astype(image.dtype)
+        for tensor in self.outputs:
+            operations = self.declared[tensor.id]
+            if operations and operations[-1].id == "ensure_dtype":
+                found[tensor.id] = found[tensor.id].astype(operations[-1].kwargs["dtype"])
+        return found
+
     def entries(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """The tensors as rdf.yaml has them, inputs and outputs, without their test tensors."""
         first = self.first_image
@@ -98,6 +111,7 @@ def make_plan(
     names: TensorNames,
     described: tuple[Sequence[Input], Sequence[Output]],
     labels: LabelsPostprocessing | None,
+    geometry: Geometry | None = None,
 ) -> Plan:
     """Load a network and measure it.
 
@@ -111,6 +125,8 @@ def make_plan(
         What is said of them, in that order.
     labels
         What makes labels of the output.
+    geometry
+        Of a network that cannot be measured, see `bmzpack.pack`.
 
     Raises
     ------
@@ -124,7 +140,8 @@ def make_plan(
     if labels is not None and labels.operation is not None:
         declared[outputs[0].id] = [labels.operation]
     has_image = any(tensor.is_image for tensor in inputs)
-    geometry = measure(network) if has_image else Geometry(step=1, halo=None, margin=0, minimum=1)
+    if geometry is None:
+        geometry = measure(network) if has_image else Geometry(step=1, halo=None, margin=0, minimum=1)
     if labels is not None:  # labels of whole images need no halo
         geometry = dataclasses.replace(geometry, halo=None)
     rim = rim_of(network, inputs, outputs, geometry)

@@ -10,7 +10,7 @@ import numpy as np
 
 from bmzpack.bundle.described import every_axis
 from bmzpack.bundle.values import source_of
-from bmzpack.consumers.conditions import metadata, tensor_data, weights_files
+from bmzpack.consumers.conditions import jdll_model, metadata, tensor_data, weights_files
 from bmzpack.consumers.registry import CONSUMERS
 from bmzpack.consumers.verdicts import check_contents
 from bmzpack.describe import rdf
@@ -78,6 +78,13 @@ def names(work: Work) -> None:
             return
         config["bioimageio"]["nickname"] = nickname(_seed(work))
         work.changed("R2", "config.bioimageio.nickname", f"The nickname is {config['bioimageio']['nickname']}.")
+
+
+def stardist(work: Work) -> None:
+    """R11: a configuration of StarDist under another name, so that JDLL runs the network itself."""
+    if [*jdll_model.sent_to_stardist(work.contents)] and "bmzpack" not in work.rdf["config"]:
+        work.rdf["config"]["bmzpack"] = {"stardist": work.rdf["config"].pop("stardist")}
+        work.changed("R11", "config.stardist", "It is config.bmzpack.stardist now, and JDLL runs the network itself.")
 
 
 def versions(work: Work) -> None:

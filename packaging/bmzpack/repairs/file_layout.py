@@ -61,7 +61,8 @@ def dead_references(work: Work) -> None:
         holder = work.at(name)
         if place.startswith("weights.") and place.split(".")[1] in lacking:
             continue
-        if isinstance(holder, dict) and key in ("dependencies", "documentation", "sample_tensor"):
+        # QuPath needs a documentation, be it there or not
+        if isinstance(holder, dict) and key in ("dependencies", "sample_tensor"):
             del holder[key]
         elif isinstance(holder, list) and name in ("attachments", "covers"):
             holder.pop(int(key))

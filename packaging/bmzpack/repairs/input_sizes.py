@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 
 from bmzpack.bundle.described import DescribedAxis
+from bmzpack.consumers.conditions.jdll_model import refused_images
 from bmzpack.consumers.conditions.tensor_data import unfit_test_tensors
-from bmzpack.consumers.conditions.tensor_sizes import halo_covers_whole_output, sizes_that_cannot_be_tiled
+from bmzpack.consumers.conditions.tensor_sizes import halo_covers_whole_output
 from bmzpack.errors import UserError
 from bmzpack.repairs.acceptance import acceptance_test, runnable
 from bmzpack.repairs.work import Work
 
+NOT_TILED = refused_images("R6")
+"""Sizes that JDLL does not tile."""
 TRIED = 3
 """Sizes, beginning with the smallest, on which the network is run where they were not declared before."""
 MOST_CHOICES = 100
@@ -27,16 +30,23 @@ def sizes(work: Work) -> None:
     """R6: smallest sizes and steps that JDLL tiles and the test tensors have."""
     if work.contents.is_old:
         return
-    refused = {occurrence.where for occurrence in sizes_that_cannot_be_tiled(work.contents)}
+    refused = {occurrence.where for occurrence in NOT_TILED(work.contents)}
     cut = {occurrence.where for occurrence in halo_covers_whole_output(work.contents)}
     followed = {axis.place: work.contents.referred(axis) for tensor in work.contents.outputs for axis in tensor.axes}
-    refused |= {found[1].place for place, found in followed.items() if found and place in cut}
+    refused |= {found[1].place for place, found in followed.items() if found and place in cut | refused}
+    # the first axis that is refused hides others of the same sizes
+    alike = {
+        (tensor.id, axis.minimum, axis.step)
+        for tensor in work.contents.inputs
+        for axis in tensor.axes
+        if axis.place in refused
+    }
     groups: dict[tuple[int, int], list[DescribedAxis]] = {}
     lengths: dict[str, int] = {}
     for tensor in work.contents.inputs:
         array = work.contents.array(tensor)
         for number, axis in enumerate(tensor.axes):
-            if axis.place in refused and axis.minimum and axis.step:
+            if (tensor.id, axis.minimum, axis.step) in alike and axis.minimum and axis.step:
                 groups.setdefault((axis.minimum, axis.step), []).append(axis)
                 shape = array.shape if isinstance(array, np.ndarray) else ()
                 lengths[axis.place] = shape[number] if len(shape) == len(tensor.axes) else 0
@@ -99,7 +109,7 @@ def _choices(
 
 def _wrong(work: Work) -> set[str]:
     """Places where sizes are not tiled, do not fit a halo or test tensor, or are not valid."""
-    conditions = (sizes_that_cannot_be_tiled, halo_covers_whole_output, unfit_test_tensors)
+    conditions = (NOT_TILED, halo_covers_whole_output, unfit_test_tensors)
     return {occurrence.where for condition in conditions for occurrence in condition(work.contents)}
 
 

@@ -44,5 +44,5 @@ def check(
             from bmzpack.testing.evidence import with_matrix
             from bmzpack.testing.run import run_engines
 
-            report = with_matrix(report, run_engines(contents, trust=trust))
+            report = with_matrix(report, run_engines(contents, trust=trust), contents)
     return report

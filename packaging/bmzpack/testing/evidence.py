@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 
+from bmzpack.bundle.contents import Contents
+from bmzpack.consumers.conditions.weights_files import order_for
 from bmzpack.consumers.consumer import Consumer
-from bmzpack.consumers.findings import Finding, Report, Severity, Verdict, worst_first
+from bmzpack.consumers.findings import Finding, Report, Severity, worst_first
 from bmzpack.consumers.registry import CONSUMERS
 from bmzpack.consumers.rules import TITLES
 from bmzpack.engines.matrix import Cell, Matrix
 from bmzpack.testing.judge import SEAM
 
 
-def with_matrix(report: Report, matrix: Matrix) -> Report:
+def with_matrix(report: Report, matrix: Matrix, contents: Contents) -> Report:
     """Add to a report what the engines of its programs say, and the matrix.
 
     Parameters
@@ -21,6 +23,8 @@ def with_matrix(report: Report, matrix: Matrix) -> Report:
         What the rules found.
     matrix
         What the engines gave for the same bundle.
+    contents
+        The bundle.
 
     Returns
     -------
@@ -28,16 +32,18 @@ def with_matrix(report: Report, matrix: Matrix) -> Report:
         With findings E1, the engine does not reproduce the test output, and R7, tiles have seams.
     """
     consumers = {
-        key: Verdict(worst_first([*verdict.findings, *_findings(CONSUMERS[key], matrix)]))
+        key: dataclasses.replace(
+            verdict, findings=worst_first([*verdict.findings, *_findings(CONSUMERS[key], matrix, contents)])
+        )
         for key, verdict in report.consumers.items()
     }
     return dataclasses.replace(report, consumers=consumers, matrix=matrix)
 
 
-def _findings(consumer: Consumer, matrix: Matrix) -> list[Finding]:
+def _findings(consumer: Consumer, matrix: Matrix, contents: Contents) -> list[Finding]:
     found = []
     ran: list[tuple[str, str, Cell]] = []
-    for name in consumer.order:
+    for name in order_for(consumer.order, contents):
         for row in consumer.engines.get(name, ()):
             cell = matrix.cells.get((row, name))
             if cell and cell.status in ("passed", "failed"):

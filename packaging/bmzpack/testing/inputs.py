@@ -158,8 +158,8 @@ def _tiling(
 ) -> tuple[Sizes, Sizes, dict[tuple[str, str], int]] | None:
     """Sizes of tile and whole image, and where the second tile begins."""
     cut = _cut_off(contents)
-    if not cut:
-        return None
+    if not cut or any(axis.kind == "index" for _, axis in every_axis(contents.inputs)):
+        return None  # a list of objects tells places in the whole image
     for steps in itertools.count():
         tile = sizes_at(contents, tensors, steps)
         if _pixels(tile, contents) > _most(tensors):

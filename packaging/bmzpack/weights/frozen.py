@@ -65,12 +65,20 @@ def freeze_with_labels(model: keras.Model, name: str, labels: Mapping[str, Any])
         return [make_labels(model(image, training=False), **labels["arguments"])]
 
     with nearest_upsampling_at_once(model):
-        return with_constants(serve.get_concrete_function())
+        return with_constants(serve.get_concrete_function(), lower_loops=False)
 
 
-def with_constants(function: Any) -> Frozen:
-    """The graph of a concrete function, its variables made constants, its nodes in an order of their own."""
-    frozen = convert_variables_to_constants_v2(function)
+def with_constants(function: Any, *, lower_loops: bool = True) -> Frozen:
+    """The graph of a concrete function, its variables made constants, its nodes in an order of their own.
+
+    Parameters
+    ----------
+    function
+        As TensorFlow has traced it.
+    lower_loops
+        Whether loops become switches and merges of single tensors, of which tf2onnx cannot make an ONNX loop.
+    """
+    frozen = convert_variables_to_constants_v2(function, lower_control_flow=lower_loops)
     definition = frozen.graph.as_graph_def()
     # TensorFlow puts the constants in an order that changes from run to run
     nodes = sorted(definition.node, key=lambda node: node.name)

@@ -215,4 +215,31 @@ def _square(context: Any, node: Any, name: str, arguments: list[Any]) -> None:
     )
 
 
-_HANDLERS: Handlers = {"Erfc": (_complementary_error_function, []), "Square": (_square, [])}
+def _sum_by_label(context: Any, node: Any, name: str, arguments: list[Any]) -> None:
+    """Sums of single values added up where they belong; tf2onnx makes a table of all labels and all their values."""
+    values, labels, count = node.input
+    if context.get_rank(values) != 1 or context.opset < 16:
+        tf2onnx.onnx_opset.reduction.SegmentSum.version_13(context, node)
+        return
+    shapes, types = node.output_shapes, node.output_dtypes
+    context.remove_node(node.name)
+    count = context.make_node("Cast", [count], attr={"to": onnx.TensorProto.INT64}).output[0]
+    shape = context.make_node("Reshape", [count, context.make_const(f"{node.name}_one", np.array([1])).output[0]])
+    zero = onnx.helper.make_tensor("value", types[0], [1], [0])
+    sums = context.make_node("ConstantOfShape", shape.output, attr={"value": zero})
+    context.make_node(
+        "ScatterElements",
+        [sums.output[0], labels, values],
+        attr={"axis": 0, "reduction": "add"},
+        name=node.name,
+        outputs=node.output,
+        shapes=shapes,
+        dtypes=types,
+    )
+
+
+_HANDLERS: Handlers = {
+    "Erfc": (_complementary_error_function, []),
+    "Square": (_square, []),
+    "UnsortedSegmentSum": (_sum_by_label, []),
+}

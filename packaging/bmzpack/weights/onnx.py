@@ -1,4 +1,4 @@
-"""ONNX for the runtime inside Fiji: opset 15, IR version 8."""
+"""ONNX for the runtime inside Fiji: opset 15, or 16 where a graph ends in labels; IR version 8."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from bmzpack.weights.model import Network
 
 OPSET = 15
+OPSET_OF_LABELS = 16
+"""That in which values are summed by label; ONNX Runtime 1.13.1, the one inside Fiji, runs up to 17."""
 DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
 """Operators that ONNX Runtime has built in."""
 
@@ -26,8 +28,9 @@ def write(network: Network, path: Path) -> Versions:
     """Write ``path``, inputs and outputs named by tensor id, batch and unknown sizes open and named."""
     from bmzpack.weights.graph_to_onnx import convert, handlers_for
 
-    convert(network.frozen, path, network.names, OPSET, handlers_for(network.model))
-    return {"opset_version": OPSET}
+    opset = OPSET_OF_LABELS if network.labels else OPSET
+    convert(network.frozen, path, network.names, opset, handlers_for(network.model))
+    return {"opset_version": opset}
 
 
 def write_frozen(frozen: Frozen, path: Path, names: TensorNames) -> Versions:
@@ -67,4 +70,5 @@ FORMAT = Format(
     write=write,
     write_frozen=write_frozen,
     engine="onnxruntime",
+    ends_in_labels=True,
 )

@@ -49,6 +49,24 @@ def layer_names(model_path: Path) -> TensorNames:
     return TensorNames(_names(first), _names(last))
 
 
+def made_up_names(model_path: Path) -> TensorNames:
+    """Those of `layer_names` that Keras made up.
+
+    Raises
+    ------
+    UserError
+        The file cannot be read.
+    """
+    ends = _ends(model_path, _configuration(model_path))
+    first, last = ([layer for layer in layers if _is_made_up(layer)] for layers in ends)
+    return TensorNames(_names(first), _names(last))
+
+
+def check_code(model_path: Path) -> None:
+    """As `refuse_code`, of a file that was not read yet."""
+    refuse_code(model_path, _configuration(model_path))
+
+
 def refuse_code(model_path: Path, configuration: dict[str, Any]) -> None:
     """Refuse code outside Keras.
 
@@ -112,7 +130,8 @@ def check_source(model_path: Path, names: TensorNames, formats: Sequence[str], *
         if open_sizes and item["class_name"] == "UpSampling2D" and item["config"]["interpolation"] != "nearest":
             raise UserError(
                 f"{model_path}: Keras cannot run {item['config']['name']!r} ({item['config']['interpolation']} "
-                "upsampling) on images of any size: use nearest interpolation or a transposed convolution."
+                "upsampling) on images of any size: give the Input a fixed size, such as (256, 256, 1), or use nearest "
+                "interpolation or a transposed convolution."
             )
     for layer in inputs:
         if not names_made_up:
@@ -208,10 +227,15 @@ def _references(item: Any) -> Iterator[str]:
             yield from _references(value)
 
 
+def _is_made_up(layer: dict[str, Any]) -> bool:
+    """Whether a layer has the name that Keras gives one without."""
+    snake = re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", layer["class_name"])).lower()
+    return re.fullmatch(rf"({snake}|input|keras_tensor)(_\d+)?", layer["config"]["name"]) is not None
+
+
 def _refuse_made_up(model_path: Path, layer: dict[str, Any], kind: str) -> None:
     name = layer["config"]["name"]
-    snake = re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", layer["class_name"])).lower()
-    if re.fullmatch(rf"({snake}|input|keras_tensor)(_\d+)?", name):
+    if _is_made_up(layer):
         raise UserError(
             f"{model_path}: the {kind} {name!r} has no name of its own: give its layer one, such as name="
             f"{'raw' if kind == 'input' else 'probability'!r}, for consumers find tensors by name."

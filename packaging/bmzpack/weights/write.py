@@ -99,9 +99,7 @@ def write_all(
         or does not compute what Keras computes.
     """
     labels = labels if labels and labels.in_graph else None
-    if labels:
-        formats = labels_formats(formats)
-    chosen = choose_formats(formats)
+    chosen = choose_formats(labels_formats(formats, labels.lacking) if labels else formats)
     check_source(model_path, tensors, chosen, names_made_up=names_made_up)
     written = []
     with temporary_folder() as scratch:
@@ -112,7 +110,7 @@ def write_all(
             try:
                 result, error = _checked(name, model_path, versions, results, labels)
             except UserError as problem:
-                if formats is not None or name == ORIGINAL:
+                if formats is not None or name == chosen[0]:
                     raise
                 logging.getLogger("bmzpack").warning("%s is left out. %s", name, problem)
                 continue
@@ -213,7 +211,9 @@ def _checked(
             if not np.isfinite(array).all():
                 raise UserError(f"{model}: the output {tensor!r} is not finite on the test input: check the weights.")
     error = (
-        _error_of_labels(model, result, expected, labels) if labels else _error(name, model, result, expected, remedy)
+        _error_of_labels(name, model, result, expected, labels)
+        if labels
+        else _error(name, model, result, expected, remedy)
     )
     return result, error
 
@@ -237,7 +237,7 @@ def _error(name: str, model: Path, result: engines.Result, expected: engines.Res
 
 
 def _error_of_labels(
-    model: Path, result: engines.Result, expected: engines.Result, labels: LabelsPostprocessing
+    name: str, model: Path, result: engines.Result, expected: engines.Result, labels: LabelsPostprocessing
 ) -> float:
     """How much the labels of a graph differ from those that are made of the output of Keras, where it is little."""
     weighed = []
@@ -248,7 +248,7 @@ def _error_of_labels(
     error = sum(pixels * part for pixels, part in weighed) / max(1, sum(pixels for pixels, _ in weighed))
     if not error <= TOLERANCE_OF_LABELS:
         raise UserError(
-            f"The graph of {model} puts {error:.1%} of the objects' pixels on the test image into other objects than "
+            f"{name} of {model} puts {error:.1%} of the objects' pixels on the test image into other objects than "
             f"the decoder does, more than {TOLERANCE_OF_LABELS:.0%}: choose another test image, with clearer objects."
         )
     return error

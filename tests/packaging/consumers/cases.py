@@ -30,6 +30,8 @@ class Case:
     """A part of what is found."""
     pydantic: str | None = None
     """The version that seems to be installed."""
+    also: tuple[str, ...] = ()
+    """Rules of some consumers that say the same in their own way."""
 
 
 CASES: dict[str, Case] = {}
@@ -38,13 +40,20 @@ FAILS, DEGRADED, OPENS = "fails", "degraded", "opens"
 EVERYWHERE = dict.fromkeys(("fiji", "ilastik", "qupath", "core"), FAILS)
 
 
-def case(rule: str, base: str = "clean", says: str = "", pydantic: str | None = None, **minds: str):
+def case(
+    rule: str,
+    base: str = "clean",
+    says: str = "",
+    pydantic: str | None = None,
+    also: tuple[str, ...] = (),
+    **minds: str,
+):
     """Enter a function that breaks a bundle; its name is the name of the case."""
 
     def enter(break_: Break) -> Break:
         name = break_.__name__
         assert name not in CASES
-        CASES[name] = Case(name, rule, minds, break_, base, says, pydantic)
+        CASES[name] = Case(name, rule, minds, break_, base, says, pydantic, also)
         return break_
 
     return enter
@@ -110,7 +119,7 @@ def unit_that_is_none(bundle):
 
 @case("D1", ilastik=FAILS, core=FAILS)
 def author_without_name(bundle):
-    bundle.rdf["authors"] = [{"github_user": "ada"}]
+    bundle.rdf["authors"] = [{"github_user": "bioimageiobot"}]
 
 
 @case("D1", ilastik=FAILS, core=FAILS)
@@ -138,7 +147,7 @@ def format_version_is_missing(bundle):
     del bundle.rdf["format_version"]
 
 
-@case("R1", fiji=FAILS, ilastik=FAILS)
+@case("R1", fiji=FAILS, ilastik=FAILS, qupath=FAILS)
 def form_of_the_newest_format(bundle):
     bundle.rdf["format_version"] = "0.5.12"
     bundle.rdf["documentation"] = {"source": "README.md", "sha256": None}
@@ -180,7 +189,7 @@ def version_is_a_number(bundle):
     bundle.rdf["weights"][SAVED_MODEL]["tensorflow_version"] = 2.10
 
 
-@case("R4", fiji=DEGRADED)
+@case("R4", fiji=OPENS)
 def version_of_two_numbers(bundle):
     bundle.rdf["weights"]["torchscript"]["pytorch_version"] = "2.13"
 
@@ -210,7 +219,10 @@ def _incomplete(key: str) -> None:
         del bundle.rdf[key]
 
     break_.__name__ = f"no_{key}"
-    case("R10", core=OPENS)(break_)
+    if key in ("authors", "description", "license", "documentation"):
+        case("R10", core=OPENS, qupath=FAILS, also=("D4",))(break_)
+    else:
+        case("R10", core=OPENS)(break_)
 
 
 for _key in ("authors", "cite", "description", "license", "maintainers", "tags", "documentation"):
@@ -232,13 +244,15 @@ def licence_that_is_none(bundle):
     bundle.rdf["license"] = "free for all"
 
 
-@case("R11", fiji=DEGRADED)
-def stardist_in_the_name_only(bundle):
+@case("R11", fiji=FAILS, says="no weights of StarDist")
+def stardist_by_name_and_config(bundle):
     bundle.rdf["name"] = "StarDist of nuclei"
+    bundle.rdf["config"]["stardist"] = {"prob_thresh": 0.5}
 
 
-@case("R11", fiji=DEGRADED)
-def stardist_in_the_config_only(bundle):
+@case("R11", fiji=FAILS, base="old", says="joined twice")
+def old_stardist(bundle):
+    bundle.rdf["name"] = "StarDist of nuclei"
     bundle.rdf["config"]["stardist"] = {"prob_thresh": 0.5}
 
 
@@ -307,7 +321,7 @@ def no_keras_file(bundle):
     bundle.file("weights.keras").unlink()
 
 
-@case("F2", fiji=FAILS, ilastik=FAILS, qupath=OPENS, core=FAILS)
+@case("F2", fiji=OPENS, ilastik=FAILS, qupath=OPENS, core=FAILS)
 def no_saved_model_file(bundle):
     bundle.file("saved_model.zip").unlink()
 
@@ -374,7 +388,7 @@ def no_torchscript(bundle):
     bundle.only("keras_v3", SAVED_MODEL, "onnx")
 
 
-@case("N1", fiji=FAILS, qupath=FAILS)
+@case("N1", qupath=FAILS, fiji=FAILS, ilastik=FAILS, core=DEGRADED, also=("N3",), says="monai")
 def state_dict_only(bundle):
     bundle.only("keras_v3")
     bundle.write("weights.pth", b"")
@@ -555,7 +569,7 @@ def pydantic_too_new(bundle):
 # tensors
 
 
-@case("R5", fiji=FAILS)
+@case("R5", fiji=FAILS, qupath=FAILS)
 def time_axis(bundle):
     for place, shape in (("inputs", "test_raw.npy"), ("outputs", "test_probability.npy")):
         bundle.rdf[place][0]["axes"].insert(1, {"type": "time", "id": "time", "unit": "second", "size": 1})
@@ -578,7 +592,7 @@ def old_time_axis(bundle):
     bundle.network(inputs={"raw": five}, outputs={"probability": five})
 
 
-@case("R5", fiji=FAILS)
+@case("R5", fiji=FAILS, qupath=FAILS)
 def axis_without_an_id(bundle):
     for tensor in ("inputs", "outputs"):
         axis = next(axis for axis in bundle.rdf[tensor][0]["axes"] if axis["id"] == "x")
@@ -592,20 +606,20 @@ def axes_of_other_names(bundle):
     bundle.preprocess("zero_mean_unit_variance", axes=["colour", "y", "x"])
 
 
-@case("R5", fiji=FAILS, ilastik=FAILS, core=FAILS)
+@case("R5", fiji=FAILS, ilastik=FAILS, qupath=FAILS, core=FAILS)
 def channels_without_names(bundle):
     axis = bundle.axis("inputs", "channel")
     del axis["channel_names"]
     axis["size"] = 2
 
 
-@case("R6", fiji=FAILS, says="multiple of the step")
+@case("R6", fiji=FAILS, says="is not 40 + n x 24")
 def smallest_size_between_steps(bundle):
     for name in "yx":
         bundle.axis("inputs", name)["size"] = {"min": 40, "step": 24}
 
 
-@case("R6", fiji=FAILS, ilastik=FAILS, core=FAILS, says="nothing is left")
+@case("R6", fiji=DEGRADED, ilastik=FAILS, core=FAILS, says="nothing is left")
 def halo_that_eats_the_tile(bundle):
     for name in "yx":
         bundle.axis("outputs", name)["halo"] = 24
@@ -618,7 +632,7 @@ def halo_of_half_the_smallest_output(bundle):
         bundle.axis("outputs", name)["halo"] = 16
 
 
-@case("R6", base="old", fiji=FAILS, ilastik=FAILS, core=FAILS, says="nothing is left")
+@case("R6", base="old", fiji=DEGRADED, ilastik=FAILS, core=FAILS, says="nothing is left")
 def old_halo_that_eats_the_tile(bundle):
     bundle.rdf["inputs"][0]["shape"]["min"] = [1, 16, 16, 2]
     bundle.rdf["outputs"][0]["halo"] = [0, 24, 24, 0]
@@ -649,7 +663,7 @@ def output_of_a_fixed_size(bundle):
         del axis["halo"]
 
 
-@case("R7", fiji=DEGRADED, ilastik=FAILS, core=FAILS, says="not there")
+@case("R7", fiji=FAILS, ilastik=FAILS, qupath=FAILS, core=FAILS, says="not there")
 def output_of_a_size_that_is_not_there(bundle):
     bundle.axis("outputs", "y")["size"]["tensor_id"] = "image"
 
@@ -678,12 +692,12 @@ def sample_of_another_size(bundle):
     bundle.rdf["inputs"][0]["sample_tensor"] = {"source": "sample_raw.npy", "sha256": None}
 
 
-@case("T1", fiji=DEGRADED, ilastik=FAILS, qupath=FAILS, core=DEGRADED)
+@case("T1", fiji=DEGRADED, ilastik=FAILS, qupath=FAILS, core=DEGRADED, also=("R7",), says="another number of tiles")
 def two_inputs(bundle):
     _second_input(bundle)
 
 
-@case("T1", fiji=DEGRADED, ilastik=FAILS, qupath=FAILS, base="no Keras")
+@case("T1", base="no Keras", fiji=DEGRADED, ilastik=FAILS, qupath=FAILS, also=("R7",))
 def two_inputs_without_keras(bundle):
     _second_input(bundle)
 
@@ -707,7 +721,7 @@ def output_without_channel_axis(bundle):
     bundle.network(outputs={"probability": (None, None, None)})
 
 
-@case("T2", ilastik=FAILS)
+@case("T2", fiji=FAILS, ilastik=FAILS)
 def input_without_channel_axis(bundle):
     del bundle.rdf["inputs"][0]["axes"][-1]
     bundle.rdf["inputs"][0]["preprocessing"][0]["kwargs"]["axes"] = ["y", "x"]
@@ -715,12 +729,12 @@ def input_without_channel_axis(bundle):
     bundle.network(inputs={"raw": (None, None, None)})
 
 
-@case("T3", fiji=FAILS)
+@case("T3", fiji=FAILS, also=("T11",))
 def network_of_double_precision(bundle):
     bundle.network(onnx_type=TensorProto.DOUBLE, tensorflow_type=2)
 
 
-@case("T3", fiji=FAILS, base="ONNX first", says="uint8")
+@case("T3", fiji=FAILS, base="ONNX first", says="uint8", also=("T11",))
 def onnx_of_bytes(bundle):
     bundle.network(onnx_type=TensorProto.UINT8)
 
@@ -770,14 +784,14 @@ def old_test_input_of_another_size(bundle):
     bundle.array("test_raw.npy", np.load(bundle.file("test_raw.npy"))[:, :60])
 
 
-@case("T5", fiji=FAILS, ilastik=FAILS, qupath=FAILS)
+@case("T5", fiji=DEGRADED, ilastik=FAILS, qupath=FAILS, says="1 x 1 pixels")
 def output_is_no_image(bundle):
     bundle.rdf["outputs"][0]["axes"][1:3] = []
     bundle.array("test_probability.npy", np.zeros((1, 2), np.float32))
     bundle.network(outputs={"probability": (None, 2)})
 
 
-@case("T5", qupath=FAILS)
+@case("T5", fiji=DEGRADED, qupath=FAILS, also=("R6",), says="Images of 894 to 2,048")
 def volumes(bundle):
     for place, name in (("inputs", "test_raw.npy"), ("outputs", "test_probability.npy")):
         size = {"min": 32, "step": 16} if place == "inputs" else {"tensor_id": "raw", "axis_id": "z"}
@@ -824,7 +838,7 @@ def tensors_of_one_id(bundle):
     bundle.network(outputs={"raw": ANY})
 
 
-@case("T8", fiji=FAILS, ilastik=FAILS, qupath=FAILS)
+@case("T8", fiji=FAILS, ilastik=FAILS, qupath=FAILS, also=("T5",))
 def list_of_objects(bundle):
     bundle.rdf["outputs"][0]["axes"][1:3] = [{"type": "index", "id": "index", "size": {"min": 1, "max": None}}]
     bundle.array("test_probability.npy", np.zeros((1, 7, 2), np.float32))
@@ -844,12 +858,12 @@ def output_of_half_the_size(bundle):
     _halved(bundle, 0.5, 1.0)
 
 
-@case("T9", ilastik=FAILS, says="one pixel for 2")
+@case("T9", fiji=DEGRADED, ilastik=FAILS, says="one pixel for 2", also=("R7",))
 def output_of_half_the_size_as_fiji_reads_it(bundle):
     _halved(bundle, 0.25, 0.5)
 
 
-@case("T9", fiji=FAILS, says="has 32 pixels for 32 of the input; by its scale of 0.65")
+@case("T9", fiji=FAILS, says="has 32 pixels for 32 of the input; by its scale of 0.65", also=("R7",))
 def pixel_size_as_scale(bundle):
     for place in ("inputs", "outputs"):
         for name in "yx":
@@ -857,14 +871,14 @@ def pixel_size_as_scale(bundle):
             bundle.axis(place, name).update(scale=float(np.float32(0.65)), unit="micrometer")
 
 
-@case("T9", fiji=FAILS, says="offset of -2")
+@case("T9", fiji=FAILS, says="offset of -2", also=("R7",))
 def output_without_its_rim(bundle):
     for name in "yx":
         bundle.axis("outputs", name)["size"]["offset"] = -2
     bundle.array("test_probability.npy", np.load(bundle.file("test_probability.npy"))[:, 1:-1, 1:-1])
 
 
-@case("T9", base="old", ilastik=FAILS)
+@case("T9", base="old", fiji=DEGRADED, ilastik=FAILS, also=("R7",))
 def old_output_of_half_the_size(bundle):
     bundle.rdf["outputs"][0]["shape"]["scale"] = [1, 0.5, 0.5, 1]
     bundle.array("test_probability.npy", np.load(bundle.file("test_probability.npy"))[:, ::2, ::2])
@@ -885,7 +899,7 @@ def old_standardised_by_plane(bundle):
 
 @case("P2", fiji=FAILS)
 def standardised_over_the_batch(bundle):
-    bundle.preprocess("zero_mean_unit_variance", axes=["batch", "channel", "y", "x"])
+    bundle.preprocess("zero_mean_unit_variance", axes=["batch", "y", "x"])
 
 
 @case("P3", fiji=DEGRADED, says="off by")
@@ -893,7 +907,7 @@ def percentiles(bundle):
     bundle.preprocess("scale_range", axes=["channel", "y", "x"], min_percentile=1.0, max_percentile=99.8)
 
 
-@case("P3", fiji=FAILS, says="raw")
+@case("P3", fiji=FAILS, qupath=FAILS, says="raw")
 def percentiles_of_another_tensor(bundle):
     kwargs = {"axes": ["channel", "y", "x"], "reference_tensor": "raw"}
     bundle.rdf["outputs"][0]["postprocessing"] = [{"id": "scale_range", "kwargs": kwargs}]
@@ -904,7 +918,7 @@ def gains_by_channel(bundle):
     bundle.preprocess("scale_linear", axis="channel", gain=[0.1, 0.2], offset=[0.0, 1.0])
 
 
-@case("P5", fiji=FAILS, qupath=FAILS, says="number per channel")
+@case("P5", fiji=FAILS, qupath=FAILS, says="as many numbers as there are pixels")
 def means_by_channel(bundle):
     bundle.preprocess("fixed_zero_mean_unit_variance", axis="channel", mean=[1.0, 2.0], std=[3.0, 4.0])
 
@@ -914,17 +928,17 @@ def fixed_mean(bundle):
     bundle.preprocess("fixed_zero_mean_unit_variance", mean=40.0, std=28.0)
 
 
-@case("P6", fiji=FAILS)
+@case("P6", fiji=FAILS, qupath=FAILS)
 def thresholds_by_channel(bundle):
     bundle.preprocess("binarize", axis="channel", threshold=[1.0, 2.0])
 
 
-@case("P7", fiji=FAILS, says="min: 0.0")
+@case("P7", fiji=FAILS, says="needs max")
 def clip_without_max(bundle):
     bundle.preprocess("clip", min=0.0)
 
 
-@case("P7", fiji=FAILS, says="percentile")
+@case("P7", fiji=FAILS, qupath=FAILS, says="percentile")
 def clip_at_percentiles(bundle):
     bundle.preprocess("clip", min_percentile=1.0, max_percentile=99.0, axes=["channel", "y", "x"])
 
@@ -975,3 +989,123 @@ def pretend(version: str) -> Callable[[str], str]:
     """`importlib.metadata.version`, where another pydantic is installed."""
     real = metadata.version
     return lambda name: version if name == "pydantic" else real(name)
+
+
+# types that programs cast to
+
+
+@case("D3", fiji=FAILS, ilastik=FAILS, core=FAILS, also=("D1",), says="no text")
+def citation_of_a_number(bundle):
+    bundle.rdf["cite"] = [{"text": 1843, "url": "https://example.org/notes"}]
+
+
+@case("D3", fiji=FAILS, says="neither true nor false")
+def tiling_in_words(bundle):
+    bundle.rdf["config"]["deepimagej"] = {"allow_tiling": "yes"}
+
+
+@case("D3", qupath=FAILS, ilastik=FAILS, core=FAILS, also=("D1",), says="no mapping")
+def parent_as_a_text(bundle):
+    bundle.rdf["parent"] = "still-goose"
+
+
+@case("D4", base="old", qupath=FAILS, says="test_outputs", ilastik=FAILS, core=FAILS, fiji=FAILS, also=("T4", "D1"))
+def old_without_test_outputs(bundle):
+    del bundle.rdf["test_outputs"]
+
+
+@case("R13", ilastik=DEGRADED, core=DEGRADED, says="looked up")
+def github_user_of_nobody(bundle):
+    bundle.rdf["authors"][0]["github_user"] = "nobody-has-this-name"
+
+
+@case("R6", fiji=FAILS, says="allow_tiling")
+def tiling_not_allowed(bundle):
+    bundle.rdf["config"]["deepimagej"] = {"pyramidal_model": False}
+
+
+@case("R6", fiji=FAILS, says="tiles of 1 pixel")
+def width_that_follows_the_height(bundle):
+    for place in ("inputs", "outputs"):
+        bundle.axis(place, "x")["size"] = {"tensor_id": "raw", "axis_id": "y"}
+
+
+# weights that programs take in an order of their own, or cannot load
+
+
+@case("N3", base="state dict", fiji=FAILS, ilastik=FAILS, core=DEGRADED, qupath=FAILS, also=("N1",), says="elsewhere")
+def architecture_of_another_package(bundle):
+    bundle.write("network.py", b"import math\nimport elsewhere\nimport torch\n")
+
+
+@case("N3", base="state dict", ilastik=FAILS, core=DEGRADED, qupath=FAILS, also=("N1",), says="environment.yaml")
+def architecture_with_an_environment(bundle):
+    bundle.write("environment.yaml", b"dependencies: [elsewhere]")
+    bundle.rdf["weights"]["pytorch_state_dict"]["dependencies"] = {"source": "environment.yaml", "sha256": None}
+
+
+@case("W8", base="ONNX first", fiji=FAILS, ilastik=FAILS, qupath=FAILS, also=("T1",), says="gives border, probability")
+def outputs_in_another_order(bundle):
+    bundle.rdf["outputs"].append(json.loads(json.dumps(bundle.rdf["outputs"][0])) | {"id": "border"})
+    bundle.network(outputs={"border": ANY, "probability": ANY})
+
+
+@case(
+    "W4",
+    base="TorchScript before ONNX",
+    fiji=FAILS,
+    ilastik=FAILS,
+    qupath=FAILS,
+    core=OPENS,
+    says="no TorchScript code",
+)
+def pickle_that_fiji_takes_before_onnx(bundle):
+    bundle.write("weights.pt", zipped({"archive/data.pkl": b""}))
+
+
+@case("T11", fiji=FAILS, base="TorchScript only", says="no images of the type bool")
+def mask_of_bools(bundle):
+    bundle.rdf["outputs"][0]["data"] = {"type": "bool", "values": [False, True]}
+    bundle.array("test_probability.npy", np.load(bundle.file("test_probability.npy")) > 0)
+
+
+@case("T11", fiji=FAILS, says="declared as uint8, and the network gives float32", qupath=DEGRADED, also=("P8",))
+def output_cast_to_bytes(bundle):
+    bundle.rdf["outputs"][0]["data"] = {"type": "uint8"}
+    bundle.rdf["outputs"][0]["postprocessing"] = [{"id": "ensure_dtype", "kwargs": {"dtype": "uint8"}}]
+    bundle.array("test_probability.npy", np.load(bundle.file("test_probability.npy")).astype(np.uint8))
+
+
+@case("T11", qupath=FAILS, ilastik=FAILS, core=FAILS, also=("D1",), says="QuPath has no data type")
+def input_of_half_precision(bundle):
+    bundle.rdf["inputs"][0]["data"] = {"type": "float16"}
+
+
+# arguments that programs read
+
+
+@case("P11", qupath=FAILS, says="gain of scale_linear is a number")
+def gain_as_a_number(bundle):
+    bundle.preprocess("scale_linear", gain=0.01, offset=0.0)
+
+
+@case("P11", qupath=FAILS, says="has no kwargs")
+def operation_without_kwargs(bundle):
+    bundle.rdf["inputs"][0]["preprocessing"] = [{"id": "zero_mean_unit_variance"}]
+
+
+@case("P11", base="old", fiji=FAILS, qupath=FAILS, says="takes no numbers where it leaves out axes")
+def old_fixed_mean(bundle):
+    kwargs = {"mode": "fixed", "axes": "yxc", "mean": [3.0], "std": 2.0}
+    bundle.rdf["inputs"][0]["preprocessing"] = [{"name": "zero_mean_unit_variance", "kwargs": kwargs | {"mean": 3.0}}]
+
+
+@case("P11", base="old", ilastik=FAILS, core=FAILS, qupath=FAILS, says="has axes")
+def old_gain_with_axes(bundle):
+    kwargs = {"axes": "yxc", "gain": 0.5, "offset": 1.0}
+    bundle.rdf["inputs"][0]["preprocessing"] = [{"name": "scale_linear", "kwargs": kwargs}]
+
+
+@case("P3", qupath=FAILS, says="no max_percentile")
+def range_without_its_end(bundle):
+    bundle.preprocess("scale_range", axes=["channel", "y", "x"], min_percentile=0.0)

@@ -290,6 +290,23 @@ def with_state_dict(*formats: str) -> Callable[[Path], Bundle]:
     return make
 
 
+def state_dict_alone(folder: Path) -> Bundle:
+    """A bundle whose only weights are a pickle for PyTorch: no program for it but QuPath."""
+    bundle = with_state_dict("onnx")(folder)
+    del bundle.rdf["weights"]["pytorch_state_dict"]["parent"]
+    bundle.only("pytorch_state_dict")
+    bundle.rdf["links"].remove("bioimageio/qupath")
+    return bundle
+
+
+def torchscript_before_onnx(folder: Path) -> Bundle:
+    """A bundle of which Fiji takes the TorchScript: its name with the version comes first in a hash map of Java."""
+    bundle = clean(folder)
+    bundle.only("onnx", "torchscript")
+    bundle.rdf["weights"]["torchscript"]["pytorch_version"] = "2.3.0"
+    return bundle
+
+
 BASES: dict[str, Callable[[Path], Bundle]] = {
     "clean": clean,
     "old": old,
@@ -299,9 +316,11 @@ BASES: dict[str, Callable[[Path], Bundle]] = {
     "ONNX first": without(SAVED_MODEL, "keras_v3"),
     "TorchScript only": without(SAVED_MODEL, "onnx", "keras_v3"),
     "ONNX and state dict": with_state_dict("onnx"),
+    "TorchScript before ONNX": torchscript_before_onnx,
     "saved model, ONNX and state dict": with_state_dict(SAVED_MODEL, "onnx"),
 }
 """Bundles without a finding."""
+OTHER_BASES: dict[str, Callable[[Path], Bundle]] = {"state dict": state_dict_alone}
 
 
 def zipped(files: dict[str, bytes]) -> bytes:
@@ -330,8 +349,8 @@ CLEAN: dict[str, Any] = {
     "type": "model",
     "name": "Mean of neighbours",
     "description": "The mean of 3 x 3 pixels.",
-    "authors": [{"name": "Ada Lovelace", "github_user": "ada"}],
-    "maintainers": [{"name": "Ada Lovelace", "github_user": "ada"}],
+    "authors": [{"name": "Ada Lovelace", "github_user": "bioimageiobot"}],
+    "maintainers": [{"name": "Ada Lovelace", "github_user": "bioimageiobot"}],
     "cite": [{"text": "Lovelace (1843), Notes", "url": "https://example.org/notes"}],
     "license": "CC-BY-4.0",
     "tags": ["mean", "2d", "fiji", "ilastik", "qupath"],

@@ -348,6 +348,29 @@ def test_arrays(name, tmp_path):
     assert rules(bundle.finish()) == {"T4"}
 
 
+def test_readme_of_a_million_signs(tmp_path):
+    bundle = clean(tmp_path / "bundle")
+    bundle.write("README.md", b"#" * 1_000_000)
+    started = time.process_time()
+    assert any("no section Validation" in text for _, text in found(bundle.finish()))
+    assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize("shape", [(10_000_000, 1, 1, 1), (1, 1000, 1_000_000, 1)])
+def test_array_of_many_values(shape, tmp_path):
+    """It is looked at in large pieces, whatever its shape is, and not to its end."""
+    bundle = clean(tmp_path / "bundle")
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f2", "fortran_order": False, "shape": shape})
+    with bundle.file("test_raw.npy").open("wb") as file:
+        file.write(header.getvalue())
+        file.truncate(len(header.getvalue()) + 2 * int(np.prod(shape)))
+    del bundle.rdf["inputs"][0]["test_tensor"]["sha256"]
+    started = time.process_time()
+    assert "T4" in rules(bundle.finish())
+    assert time.process_time() - started < 2
+
+
 @pytest.mark.parametrize("limit", [Image.MAX_IMAGE_PIXELS, None])
 def test_picture_of_billions_of_pixels(tmp_path, recwarn, monkeypatch, limit):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)

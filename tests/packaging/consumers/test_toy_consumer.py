@@ -132,7 +132,7 @@ def test_bundle(tmp_path, monkeypatch):
     raw = keras.Input((None, None, 1), name="raw")
     model = keras.Model(raw, keras.layers.Conv2D(2, 3, padding="same", name="classes")(raw))
     image = np.random.default_rng(0).gamma(2, 20, (64, 64)).astype(np.float32)
-    content = {"name": "Small network", "inputs": [{"test_image": image}]}
+    content = {"name": "Small network", "licence": "CC-BY-4.0", "inputs": [{"test_image": image}]}
     for formats, opens in ((["keras_v3", "onnx"], True), (["keras_v3"], False)):
         packed = bmzpack.pack(model, content, tmp_path / "small.zip", formats=formats, overwrite=True)
         with zipfile.ZipFile(packed.path) as archive:
@@ -168,5 +168,5 @@ def test_what_every_consumer_says(consumer):
     """The versions that its rules were seen on, engines for formats that it runs, and how it is opened, if it is."""
     assert consumer.versions
     assert all(consumer.versions.values())
-    assert set(consumer.engines) <= set(consumer.order)
+    assert callable(consumer.order) or set(consumer.engines) <= set(consumer.order)
     assert bool(consumer.link) == bool(consumer.opening) == bool(consumer.tags)

@@ -287,3 +287,11 @@ def test_reflection_needs_more_pixels_than_it_adds():
     model.predict_on_batch(np.zeros((1, 12, 12, 1), "float32"))
     with pytest.raises(Exception, match="padding"):
         model.predict_on_batch(np.zeros((1, 8, 8, 1), "float32"))
+
+
+def test_a_network_of_one_size_need_not_be_followed():
+    """Such as a transformer, of which every output sees the whole image."""
+    inputs = keras.Input((16, 16, 1), name="raw")
+    x = keras.ops.reshape(layers.Conv2D(8, 4, strides=4)(inputs), (-1, 16, 8))
+    x = keras.ops.reshape(keras.ops.softmax(keras.ops.matmul(x, keras.ops.transpose(x, (0, 2, 1)))), (-1, 16, 16, 1))
+    assert measure(keras.Model(inputs, x)) == Geometry(step=16, halo=None, margin=0, minimum=16)

@@ -41,7 +41,7 @@ def folder(tmp_path_factory):
     keras.Model(raw, layers.Conv2D(2, 3, padding="same", name="probability")(raw)).save(folder / "model.keras")
     np.save(folder / "image.npy", np.random.default_rng(0).normal(size=(80, 70)).astype(np.float32))
     (folder / "model.yaml").write_text(
-        "name: A convolution\ninputs: [{test_image: image.npy, preprocessing: [sigmoid]}]\n"
+        "name: A convolution\nlicence: CC-BY-4.0\ninputs: [{test_image: image.npy, preprocessing: [sigmoid]}]\n"
     )
     path = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", ""), *sys.path])
     done = subprocess.run(

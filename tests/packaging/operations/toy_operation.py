@@ -34,8 +34,10 @@ class ToySigmoidInGraph(ToySigmoid):
 def register(operation):
     """The line that an operation has in its registry; Fiji and QuPath lack what their files do not name."""
     from bmzpack.consumers import fiji, qupath
+    from bmzpack.consumers.jdll.processing import ARGUMENTS
     from bmzpack.operations.registry import OPERATIONS
 
     OPERATIONS[operation.id] = operation
+    ARGUMENTS.pop(operation.id, None)
     for program in (fiji, qupath):
         program.OPERATIONS.discard(operation.id)

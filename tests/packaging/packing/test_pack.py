@@ -14,10 +14,14 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 import bmzpack
+from bmzpack.describe import people
+from bmzpack.describe.description import Description, Input, read_description
 from bmzpack.describe.rdf import sha256
+from bmzpack.describe.template import write_template
 from bmzpack.errors import UserError
 from bmzpack.packing import pack as packing
 from bmzpack.packing.network import with_processing
+from bmzpack.settings import validate
 from bmzpack.weights import choose_formats
 
 
@@ -64,7 +68,7 @@ def description(**changes):
     content = {
         "name": "Small U-Net (test)",
         "description": "Three classes of pixels.",
-        "authors": [{"name": "Ada Example", "github_user": "nobody-of-that-name", "orcid": "0000-0002-1825-0097"}],
+        "authors": [{"name": "Ada Example", "github_user": "bioimageiobot", "orcid": "0000-0002-1825-0097"}],
         "cite": [
             {"text": "A paper", "doi": "10.1007/978-3-319-24574-4_28", "url": "https://unreachable.invalid/paper"}
         ],
@@ -223,7 +227,7 @@ def test_filters_of_the_zoo(rdf, packed):
 
 def test_people_licence_and_further_entries(rdf):
     assert rdf["license"] == "CC-BY-4.0"
-    assert rdf["maintainers"][0]["github_user"] == "nobody-of-that-name"
+    assert rdf["maintainers"][0]["github_user"] == "bioimageiobot"
     assert rdf["config"]["own"] == {"key": [1, 2]}
     assert rdf["config"]["bioimageio"]["training"] == {"training_epochs": 3, "optimizer": "adamw"}
     assert rdf["config"]["bioimageio"]["evaluations"][0]["results"] == [[0.5], [0.25]]
@@ -331,11 +335,6 @@ def lambda_model():
     return keras.Model(raw, layers.Lambda(lambda x: x * 2, name="probability")(raw))
 
 
-def unnamed_input():
-    raw = keras.Input((None, None, 1))
-    return keras.Model(raw, layers.Conv2D(1, 3, padding="same", name="probability")(raw))
-
-
 def integer_input():
     raw = keras.Input((None, None, 1), dtype="int32", name="raw")
     return keras.Model(raw, layers.Rescaling(0.1, name="probability")(raw))
@@ -355,7 +354,6 @@ def odd_name():
     ("kind", "words"),
     [
         (lambda_model, "Lambda"),
-        (unnamed_input, "no name of its own"),
         (integer_input, "int32"),
         (integer_output, "int32"),
         (odd_name, "Raw-Image"),
@@ -366,6 +364,67 @@ def test_models_that_no_bundle_can_hold(kind, words, tmp_path):
     with pytest.raises(UserError, match=words):
         bmzpack.pack(kind(), content, tmp_path / "a.zip")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_tensors_without_names_are_named(tmp_path):
+    """The normal case of a model that was not made for packing."""
+    raw = keras.Input((None, None, 1))
+    model = keras.Model(raw, layers.Conv2D(1, 3, padding="same")(raw))
+    content = {"name": "A model", "inputs": [{"test_image": blobs((64, 64))}]}
+    bmzpack.pack(model, content, tmp_path / "a.zip", formats=["keras_v3"])
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        rdf = yaml.safe_load(archive.read("rdf.yaml"))
+    assert [tensor["id"] for tensor in (*rdf["inputs"], *rdf["outputs"])] == ["raw", "output"]
+    # what QuPath needs is there, whatever was said
+    assert (rdf["authors"], rdf["description"]) == ([{"name": "Author not stated"}], "A model.")
+
+
+def test_several_inputs_without_names(tmp_path):
+    ends = [keras.Input((None, None, 1)) for _ in range(2)]
+    model = keras.Model(ends, layers.Conv2D(1, 3, padding="same")(layers.Concatenate()(ends)))
+    image = blobs((64, 64))
+    content = {"name": "A model", "inputs": [{"test_image": image}, {"test_image": image}]}
+    with pytest.raises(UserError, match="give each in the description an id"):
+        bmzpack.pack(model, content, tmp_path / "a.zip", formats=["keras_v3"])
+    content["inputs"] = [{"test_image": image, "id": "nuclei"}, {"test_image": image, "id": "membranes"}]
+    bmzpack.pack(model, content, tmp_path / "a.zip", formats=["keras_v3"])
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        rdf = yaml.safe_load(archive.read("rdf.yaml"))
+    assert [tensor["id"] for tensor in rdf["inputs"]] == ["nuclei", "membranes"]
+
+
+def test_a_constant_output_is_said(tmp_path, caplog):
+    raw = keras.Input((None, None, 1), name="raw")
+    x = layers.Conv2D(1, 1, activation="sigmoid", bias_initializer=keras.initializers.Constant(50), name="mask")(raw)
+    content = {"name": "A model", "inputs": [{"test_image": blobs((64, 64))}]}
+    bmzpack.pack(keras.Model(raw, x), content, tmp_path / "a.zip", formats=["keras_v3"])
+    assert "'mask' of the test image is nearly constant (1)" in caplog.text
+
+
+def test_github_users_are_confirmed(monkeypatch, caplog):
+    people_of = [{"name": "Ada", "github_user": "ada-of-the-tests"}, {"name": "Eve", "github_user": "eve"}]
+    described = validate(Description, description(authors=people_of), "test")
+    monkeypatch.setattr(people, "exists", lambda user: user == "eve")
+    found = people.verified(described)
+    assert [author.github_user for author in found.authors] == [None, "eve"]
+    assert "ada-of-the-tests could not be confirmed" in caplog.text
+    assert not people.exists("no user/of github")
+
+
+def test_a_description_to_fill_in(tmp_path):
+    """It can be read as it is, but for the image, and every key of a description is in it."""
+    raw = keras.Input((None, None, 1))
+    keras.Model(raw, layers.Conv2D(1, 3, name="mask")(raw)).save(tmp_path / "model.keras")
+    write_template(tmp_path / "model.keras", tmp_path / "model.yaml")
+    text = (tmp_path / "model.yaml").read_text(encoding="utf-8")
+    described = read_description(tmp_path / "model.yaml")
+    assert [tensor.id for tensor in described.inputs] == ["raw"]
+    assert "# - id: mask" in text
+    for key in (*Description.model_fields, *Input.model_fields):
+        assert f"{key}:" in text
+    assert "An SPDX identifier such as ``CC-BY-4.0``." in text
+    with pytest.raises(UserError, match="exists"):
+        write_template(tmp_path / "model.keras", tmp_path / "model.yaml")
 
 
 def with_input(**changes):

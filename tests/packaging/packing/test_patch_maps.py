@@ -21,7 +21,9 @@ from scipy.ndimage import gaussian_filter
 import bmzpack
 from bmzpack.bundle.contents import Contents
 from bmzpack.bundle.protobuf import read_onnx
-from bmzpack.consumers import jdll
+from bmzpack.consumers.conditions.tensor_sizes import LARGEST_IMAGE
+from bmzpack.consumers.findings import Severity
+from bmzpack.consumers.jdll.sides import output_sizes
 from bmzpack.consumers.verdicts import check_contents
 from bmzpack.describe.cover import COLOURS, INDENT, LINE, write_cover
 from bmzpack.engines import TensorNames
@@ -86,7 +88,8 @@ STAIN = {"id": "scale_linear", "kwargs": {"axis": "channel", "gain": [0.01, 0.02
 def description(**changes):
     given = {"test_image": tissue((80, 100)), "channel_names": ["red", "green", "blue"], "preprocessing": [STAIN]}
     names = ["epithelium", "stroma", "background"]
-    return {"name": "Map of patches", "inputs": [given | changes], "outputs": [{"channel_names": names}]}
+    output = {"channel_names": names}
+    return {"name": "Map of patches", "licence": "CC-BY-4.0", "inputs": [given | changes], "outputs": [output]}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -249,10 +252,10 @@ def test_sizes_come_out_whole(ratio):
     size = SizeReference(tensor_id=TensorId("raw"), axis_id=AxisId("x"))
     halo = 4 * ratio.numerator
     found = SpaceOutputAxisWithHalo(id=AxisId("x"), size=size, scale=of_output, halo=halo)
-    for pixels in range(1, jdll.LARGEST_IMAGE + 1):
+    for pixels in range(1, LARGEST_IMAGE + 1):
         wanted = int(pixels * ratio)
         assert found.size.get_size(found, raw, ref_size=pixels) == wanted
-        assert jdll.output_sizes(np.array(pixels), of_output, 0) == (wanted, wanted)
+        assert output_sizes(np.array(pixels), of_output, 0) == (wanted, wanted)
         # test tensors are compared without rounding
         if pixels % ratio.denominator == 0:
             assert pixels * of_input / of_output == wanted
@@ -260,9 +263,12 @@ def test_sizes_come_out_whole(ratio):
 
 
 def test_no_program_minds_but_ilastik(packed, folder):
+    """In Fiji some sizes are cut into more tiles than their result."""
     assert packed.programs == ["Fiji (deepImageJ)", "QuPath"]
-    found = check_contents(Contents(folder, folder / "rdf.yaml"), ["fiji", "qupath"])
-    assert [verdict.findings for verdict in found.consumers.values()] == [[], []]
+    found = check_contents(Contents(folder, folder / "rdf.yaml"), ["fiji", "qupath"]).consumers
+    assert {(finding.rule, finding.severity) for finding in found["fiji"].findings} == {("R7", Severity.DEGRADED)}
+    assert "cut into another number of tiles" in found["fiji"].findings[0].found
+    assert found["qupath"].findings == []
 
 
 def test_halo_is_missed_where_the_network_looks_across(single, folder, tmp_path):
@@ -272,7 +278,7 @@ def test_halo_is_missed_where_the_network_looks_across(single, folder, tmp_path)
     for options in ({"behind": window(name="probability")}, {"before": window()}):
         graph(patch_map(single, **options), tmp_path / "weights.onnx")
         report = check_contents(Contents(tmp_path, tmp_path / "rdf.yaml"), ["fiji"])
-        assert "R7" in {finding.rule for finding in report.consumers["fiji"].findings}
+        assert any("halo" in finding.found for finding in report.consumers["fiji"].findings)
 
 
 def test_scales_of_pixels_are_a_fault_in_fiji(folder, tmp_path):
@@ -286,7 +292,7 @@ def test_scales_of_pixels_are_a_fault_in_fiji(folder, tmp_path):
     (tmp_path / "rdf.yaml").write_text(yaml.safe_dump(rdf), encoding="utf-8")
     report = check_contents(Contents(tmp_path, tmp_path / "rdf.yaml"), ["fiji", "qupath"])
     faults = {name: {finding.rule for finding in verdict.findings} for name, verdict in report.consumers.items()}
-    assert faults == {"fiji": {"T9"}, "qupath": set()}
+    assert faults == {"fiji": {"R7", "T9"}, "qupath": set()}
     work = Work(tmp_path, tmp_path / "rdf.yaml", tmp_path)
     scales(work)
     original = yaml.safe_load((folder / "rdf.yaml").read_text(encoding="utf-8"))

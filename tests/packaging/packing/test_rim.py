@@ -53,7 +53,7 @@ def model():
 @pytest.fixture(scope="module")
 def folder(model, tmp_path_factory):
     path = tmp_path_factory.mktemp("valid") / "valid.zip"
-    description = {"name": "Valid U-Net", "inputs": [STANDARDISED]}
+    description = {"name": "Valid U-Net", "licence": "CC-BY-4.0", "inputs": [STANDARDISED]}
     bmzpack.pack(model, description, path, formats=["keras_v3", "onnx"])
     with unpacked(path) as folder:
         yield folder

@@ -1,5 +1,6 @@
 """The official Segment Anything: embeddings, prompted masks and automatic masks of a checkpoint."""
 
+import itertools
 import warnings
 
 import numpy as np
@@ -69,6 +70,108 @@ def predict(given):
             dense_prompt_embeddings=dense,
         )
     return {"embedding": embedding[0].permute(1, 2, 0).numpy(), "masks": logits.numpy(), "scores": scores.numpy()}
+
+
+def micro_sam_checkpoint(given):
+    """Write what micro-sam would export: with a low rank beside queries and values, and a decoder of all objects."""
+    torch.manual_seed(int(given["seed"]))
+    network = _adapted(_network(given), int(given["rank"]))
+    up = "block" if given["transposed"] else "conv"
+    sizes = [int(given["features"]), 512, 256, 128, 64]
+    kernels = {"out_conv": (3, 64, 1), f"deconv_out.{up}": (64, 64, 0)}
+    kernels |= {f"base.block.{place}": (512, before, 3) for place, before in ((1, sizes[0]), (4, 512))}
+    kernels |= {f"decoder_head.block.{place}": (64, before, 3) for place, before in ((1, 128), (4, 64))}
+    state = {}
+    for number, (before, after) in enumerate(itertools.pairwise(sizes)):
+        kernels |= {f"deconv{number + 1}.block.0.{up}": (after, before, 0)}
+        kernels |= {f"deconv{number + 1}.block.1.block": (after, after, 3)}
+        for kind in ("weight", "bias", "running_mean", "running_var"):
+            state[f"deconv{number + 1}.block.2.{kind}"] = torch.rand(after) + 0.5
+        state[f"deconv{number + 1}.block.2.num_batches_tracked"] = torch.tensor(3)
+        if number:
+            kernels |= {f"decoder.samplers.{number - 1}.{up}": (after, before, 0)}
+            kernels |= {f"decoder.blocks.{number - 1}.block.1": (after, before, 3)}
+            kernels |= {f"decoder.blocks.{number - 1}.block.4": (after, after, 3)}
+    for name, (after, before, side) in kernels.items():
+        shape = (after, before, side or 1, side or 1)
+        if side == 0 and given["transposed"]:
+            shape = (before, after, 2, 2)
+        state[f"{name}.weight"] = torch.randn(shape) * (2 / (before * shape[2] ** 2)) ** 0.5
+        state[f"{name}.bias"] = torch.randn(after) * 0.1
+    model_state = {f"sam.{name}": tensor for name, tensor in network.state_dict().items()}
+    torch.save({"model_state": model_state, "decoder_state": state}, str(given["path"]))
+    return {}
+
+
+def maps(given):
+    """Foreground and distances at the size of an image (y, x, 3) of any size, uint8 from 0 to 255."""
+    from segment_anything import SamPredictor
+
+    checkpoint = torch.load(str(given["path"]))
+    network = _adapted(_network(given), int(given["rank"]))
+    network.load_state_dict({name.removeprefix("sam."): tensor for name, tensor in checkpoint["model_state"].items()})
+    predictor = SamPredictor(network.eval())
+    predictor.set_image(given["image"])
+    with torch.no_grad():
+        found = _all_objects(checkpoint["decoder_state"], predictor.features)
+    found = network.postprocess_masks(found, predictor.input_size, predictor.original_size)
+    return {"maps": found[0].permute(1, 2, 0).numpy()}
+
+
+class _Adapted(torch.nn.Module):
+    """A linear layer for queries, keys and values with products of small matrices beside it (Hu et al. 2022)."""
+
+    def __init__(self, layer, rank):
+        super().__init__()
+        self.qkv_proj, width = layer, layer.in_features
+        for part in "qv":
+            setattr(self, f"w_a_linear_{part}", torch.nn.Linear(width, rank, bias=False))
+            setattr(self, f"w_b_linear_{part}", torch.nn.Linear(rank, width, bias=False))
+
+    def forward(self, x):
+        q, v = self.w_b_linear_q(self.w_a_linear_q(x)), self.w_b_linear_v(self.w_a_linear_v(x))
+        return self.qkv_proj(x) + torch.cat([q, torch.zeros_like(q), v], dim=-1)
+
+
+def _adapted(network, rank):
+    for block in network.image_encoder.blocks if rank else ():
+        block.attn.qkv = _Adapted(block.attn.qkv, rank)
+    return network
+
+
+def _all_objects(state, embedding):
+    """The decoder of all objects of micro-sam, from its state: foreground, centre and boundary distance."""
+    functional = torch.nn.functional
+
+    def convolution(name, x):
+        kernel = state[f"{name}.weight"]
+        return functional.conv2d(x, kernel, state[f"{name}.bias"], padding=kernel.shape[-1] // 2)
+
+    def enlarged(name, x):
+        if f"{name}.block.weight" in state:
+            return functional.conv_transpose2d(x, state[f"{name}.block.weight"], state[f"{name}.block.bias"], stride=2)
+        x = functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+        return convolution(f"{name}.conv", x)
+
+    def twice(name, x):
+        for place in (1, 4):
+            x = convolution(f"{name}.block.{place}", functional.instance_norm(x)).relu()
+        return x
+
+    path, x = [], embedding
+    for number in range(1, 5):
+        name = f"deconv{number}.block"
+        x = convolution(f"{name}.1.block", enlarged(f"{name}.0", x))
+        norm = [state[f"{name}.2.{kind}"] for kind in ("running_mean", "running_var", "weight", "bias")]
+        x = functional.batch_norm(x, *norm).relu()
+        path.append(x)
+    x = twice("base", embedding)
+    for number, other in enumerate(path[:3]):
+        x = enlarged(f"decoder.samplers.{number}", x)
+        first = (other.shape[1] - x.shape[1]) // 2  # as its U-Net cuts what it joins, the channels too
+        x = twice(f"decoder.blocks.{number}", torch.cat([x, other[:, first : first + x.shape[1]]], dim=1))
+    x = twice("decoder_head", torch.cat([enlarged("deconv_out", x), path[3]], dim=1))
+    return convolution("out_conv", x).sigmoid()
 
 
 def _network(given):

@@ -92,6 +92,7 @@ def test_the_normalisation_of_a_run_is_taken_over(tmp_path):
     run = tmp_path / "other"
     run.mkdir()
     (run / "config.yaml").touch()
+    (run / "best.keras").touch()
     recipe = {
         **{
             "model": "patch_cnn",

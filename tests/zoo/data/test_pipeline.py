@@ -15,7 +15,8 @@ from kerazoo.data import pipeline
 from kerazoo.data.augment import Intensities, change_intensities, random_map
 from kerazoo.data.normalise import Normalisation, fit_normalisation
 from kerazoo.data.pipeline import steps_per_epoch
-from kerazoo.files.pairs import Sample, find_pairs, load_pair
+from kerazoo.files.folders import find_pairs
+from kerazoo.files.pairs import Sample, load_pair
 from kerazoo.models.configure import family_of, make_config
 
 NONE = {"flip": False, "quarter_turns": False} | dict.fromkeys(

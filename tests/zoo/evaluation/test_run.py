@@ -20,7 +20,8 @@ from kerazoo.evaluation.images import load_truth, spread
 from kerazoo.evaluation.scores import count_instances, ranking, total
 from kerazoo.evaluation.thresholds import choose_decoding
 from kerazoo.evaluation.validate import validate
-from kerazoo.files.pairs import find_pairs, load_pair
+from kerazoo.files.folders import find_pairs
+from kerazoo.files.pairs import load_pair
 from kerazoo.reports.figures import displayed
 
 

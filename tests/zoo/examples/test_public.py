@@ -13,7 +13,7 @@ import tifffile
 from bmzpack.errors import UserError
 from kerazoo.examples import public
 from kerazoo.examples.synthetic import nuclei
-from kerazoo.files.pairs import find_pairs
+from kerazoo.files.folders import find_pairs
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):

@@ -6,7 +6,7 @@ import pytest
 import tifffile
 
 from kerazoo.examples.synthetic import nuclei, write_nuclei
-from kerazoo.files.pairs import find_pairs
+from kerazoo.files.folders import find_pairs
 from kerazoo.files.read import open_stack
 
 

@@ -40,7 +40,7 @@ def run(tmp_path_factory):
             "model": {"name": "unet2d", "arguments": {"filters": 4, "depth": 2}},
             "data": {"images": str(folder / "images"), "masks": str(folder / "masks")},
             "publication": {
-                "authors": [{"name": "Ada Example", "github_user": "nobody-of-that-name"}],
+                "authors": [{"name": "Ada Example", "github_user": "bioimageiobot"}],
                 "cite": [{"text": "The images", "url": "https://unreachable.invalid"}],
                 "tags": ["nuclei"],
             },

@@ -6,7 +6,9 @@ import tifffile
 
 from bmzpack.errors import UserError
 from kerazoo.config import DataConfig
-from kerazoo.files.pairs import Pair, annotation_of, find_pairs, load_pair, pairs_of
+from kerazoo.files.folders import find_pairs
+from kerazoo.files.pairs import Pair, load_pair, pairs_of
+from kerazoo.files.table import annotation_of
 
 IMAGE = np.arange(30 * 40, dtype="uint16").reshape(30, 40)
 MASK = (IMAGE % 7 == 0).astype("uint8")
@@ -160,7 +162,9 @@ def test_bad_tables(folders, text, message):
 
 
 def test_configuration_without_data(tmp_path):
-    with pytest.raises(UserError, match=r"data\.images and data\.masks, or data\.table"):
+    with pytest.raises(UserError, match=r"--images and --masks, --folder .* or --table"):
+        pairs_of(DataConfig())
+    with pytest.raises(UserError, match=r"The masks are missing: .*--masks \(data\.masks\)"):
         pairs_of(DataConfig(images=tmp_path))
     with pytest.raises(UserError, match="both"):
         pairs_of(DataConfig(images=tmp_path, table=tmp_path / "a.csv"))
@@ -183,7 +187,7 @@ def test_load(folders):
         (IMAGE, 0 * MASK + 9, {"ignore": 9}, r"mask\.tif is empty"),
         (IMAGE, MASK.astype("int16") - 1, {}, r"mask\.tif has negative values"),
         (IMAGE, 3 * MASK, {"annotation": "classes", "classes": ["a", "b", "c"]}, r"mask\.tif has the value 3"),
-        (IMAGE, MASK.astype("float32"), {}, r"mask\.tif is a float mask"),
+        (IMAGE, MASK / 2, {}, r"mask\.tif is a float mask.*0\.5.*--threshold"),
         (IMAGE, MASK, {"channels": 2}, r"image\.tif has 1 channel instead of the expected 2"),
     ],
 )

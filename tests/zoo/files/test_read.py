@@ -6,7 +6,9 @@ import pytest
 import tifffile
 
 from bmzpack.errors import UserError
-from kerazoo.files.read import open_stack, read_image, read_mask
+from kerazoo.config import DataConfig
+from kerazoo.files.masks import read_mask
+from kerazoo.files.read import open_stack, read_image
 
 RANDOM = np.random.default_rng(0)
 PLANE = RANDOM.integers(0, 60000, (3, 40, 52)).astype("uint16")
@@ -177,7 +179,7 @@ def test_truncated_tiff(tmp_path, options, kept):
     tifffile.imwrite(path, PLANE[0], **options)
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content))])
-    for read in (read_image, lambda path: read_mask(path, "labels")):
+    for read in (read_image, lambda path: read_mask(path, DataConfig())):
         with pytest.raises(UserError, match=r"a\.tif.*(truncated|damaged).*again"):
             read(path)
 
@@ -254,54 +256,6 @@ def test_pixel_size(tmp_path):
     assert open_stack(tmp_path / "dpi.tif").pixel_size is None
 
 
-def test_palette_masks_are_indices(tmp_path):
-    indices = RANDOM.integers(0, 4, (30, 41)).astype("uint8")
-    picture = PIL.Image.fromarray(indices).convert("P")
-    picture.putpalette([0, 64, 128, 64, 128, 0, 243, 152, 0, 255, 255, 255])
-    picture.save(tmp_path / "a.png")
-    np.testing.assert_array_equal(read_mask(tmp_path / "a.png", "classes"), indices)
-    assert read_mask(tmp_path / "a.png", "classes").dtype == np.int32
-
-
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "uint32", "bool"])
-def test_masks(tmp_path, dtype):
-    labels = RANDOM.integers(0, 200, (30, 41)).astype(dtype)
-    tifffile.imwrite(tmp_path / "a.tif", labels, compression="zlib")
-    np.testing.assert_array_equal(read_mask(tmp_path / "a.tif", "labels"), labels)
-    np.testing.assert_array_equal(read_mask(tmp_path / "a.tif", "binary"), labels != 0)
-
-
-def test_ignored_pixels_of_binary_masks_are_kept(tmp_path):
-    PIL.Image.fromarray(np.array([[0, 255, 128]], "uint8")).save(tmp_path / "a.png")
-    np.testing.assert_array_equal(read_mask(tmp_path / "a.png", "binary", ignore=128), [[0, 1, 128]])
-
-
-def test_grey_masks_saved_as_colour_are_read(tmp_path):
-    grey = RANDOM.integers(0, 4, (30, 41)).astype("uint8")
-    PIL.Image.fromarray(np.dstack([grey, grey, grey, np.full_like(grey, 255)])).save(tmp_path / "a.png")
-    np.testing.assert_array_equal(read_mask(tmp_path / "a.png", "classes"), grey)
-
-
-def test_masks_that_are_refused(tmp_path):
-    colour = RANDOM.integers(0, 255, (30, 41, 3)).astype("uint8")
-    PIL.Image.fromarray(colour).save(tmp_path / "colour.png")
-    PIL.Image.fromarray(colour[..., 0]).save(tmp_path / "lossy.jpg")
-    tifffile.imwrite(tmp_path / "float.tif", colour[..., 0].astype("float32"))
-    tifffile.imwrite(tmp_path / "stack.tif", colour[:5], photometric="minisblack", metadata={"axes": "ZYX"})
-    tifffile.imwrite(tmp_path / "large.tif", np.full((9, 9), 3_000_000_000, "uint32"))
-    for name, problem in {
-        "colour.png": "colour picture",
-        "lossy.jpg": "JPEG",
-        "float.tif": "float mask.*convert",
-        "stack.tif": "stack",
-        "large.tif": "3000000000",
-        "absent.tif": "no file",
-    }.items():
-        with pytest.raises(UserError, match=problem) as error:
-            read_mask(tmp_path / name, "labels")
-        assert name in str(error.value)
-
-
 def test_real_files(data_folder):
     folder = data_folder("bacteria_omnipose")
     assert read_image(folder / "images" / "Sample000033.png").shape == (287, 377, 3)
@@ -309,7 +263,7 @@ def test_real_files(data_folder):
     assert read_image(folder / "images" / "caulo_15.tif", channels=1).dtype == np.uint16
     folder = data_folder("cells_usiigaci") / "train"
     assert read_image(folder / "images" / "set21.tif").shape == (1022, 1024, 1)
-    assert 38 <= len(np.unique(read_mask(folder / "masks" / "set21.png", "labels"))) - 1 <= 114
+    assert 38 <= len(np.unique(read_mask(folder / "masks" / "set21.png", DataConfig()))) - 1 <= 114
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "CMYK"])

@@ -61,7 +61,7 @@ def run(folder, tmp_path_factory):
             },
             "normalisation": {"method": "scaling"},
             "training": {"patch_size": SIZE},
-            "publication": {"authors": [{"name": "Ada Example", "github_user": "nobody-of-that-name"}]},
+            "publication": {"authors": [{"name": "Ada Example", "github_user": "bioimageiobot"}]},
         }
     )
     (run.path / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")), encoding="utf-8")

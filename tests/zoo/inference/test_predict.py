@@ -174,7 +174,7 @@ def test_existing_results_are_kept_unless_asked(run, tmp_path):
 def test_images_are_never_overwritten(run, tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", plane())
     before = (tmp_path / "a.tif").read_bytes()
-    with pytest.raises(UserError, match="another output folder"):
+    with pytest.raises(UserError, match="results would lie among the images; choose another one with -o"):
         predict(run, [tmp_path / "a.tif"], tmp_path, overwrite=True)
     assert (tmp_path / "a.tif").read_bytes() == before
 

@@ -28,3 +28,8 @@ def make(nuclei):
         return make_config(content)
 
     return config
+
+
+@pytest.fixture
+def without_validation(monkeypatch):
+    monkeypatch.setattr("kerazoo.commands.finish", lambda run: None)

@@ -378,7 +378,10 @@ def masks_folder(folder, ignored=255):
             {"classes": [*CLASSES, "fat"]},
             r"images to train have no patch of the class 'fat' of 32 pixels .*data\.classes",
         ),
-        ({"classes": list(CLASSES), "ignore": 2}, r"data\.ignore is 2, the value of the class 'stroma'.*255"),
+        (
+            {"classes": list(CLASSES), "ignore": 2},
+            r"data\.ignore is 2, the value of the class 'stroma'.*data\.class_values",
+        ),
     ],
 )
 def test_a_class_that_would_never_be_learned(tmp_path, data, message):

@@ -1,6 +1,5 @@
 """Training: the run folder, resuming, transfer, and what stops it."""
 
-import csv
 import itertools
 import os
 import shutil
@@ -15,6 +14,7 @@ import pytest
 import yaml
 
 from bmzpack.errors import UserError
+from histories import history, stop_at
 from kerazoo.commands import train
 from kerazoo.data.pipeline import prepare, validation_dataset
 from kerazoo.files.pairs import load_pair, pairs_of
@@ -23,23 +23,6 @@ from kerazoo.runs.run import Run
 from kerazoo.training.callbacks import EndOfEpoch
 
 COLUMNS = ["epoch", "learning_rate", "loss", "val_loss", "accuracy", "val_accuracy"]
-
-
-def history(run):
-    with (run.path / "history.csv").open(newline="", encoding="utf-8") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-
-
-def stop_at(monkeypatch, epoch, batch, error):
-    """Let a training fail in the middle of an epoch (0 for the first)."""
-    original = EndOfEpoch.on_train_batch_end
-
-    def fail(self, step, logs=None):
-        if (self._position.epoch, step) == (epoch, batch):
-            raise error
-        original(self, step, logs)
-
-    monkeypatch.setattr(EndOfEpoch, "on_train_batch_end", fail)
 
 
 @pytest.fixture(scope="module")
@@ -87,11 +70,6 @@ def test_saved_network_has_the_loss_of_its_epoch(run, config):
     data = validation_dataset(sources, config, 0, target)
     model.compile(loss=loss, jit_compile=False)
     assert model.evaluate(data, verbose=0) == pytest.approx(run.record.as_json()["best_validation_loss"], rel=1e-5)
-
-
-@pytest.fixture
-def without_validation(monkeypatch):
-    monkeypatch.setattr("kerazoo.commands.finish", lambda run: None)
 
 
 @pytest.mark.usefixtures("without_validation")

@@ -59,10 +59,11 @@ def test_a_run_is_scored_and_drawn(run):
 
 def test_labels_are_written(run, data, tmp_path):
     image = sorted((data / "images").iterdir())[0]
-    (written,) = kerazoo.predict(run, image, tmp_path)
+    written, table = kerazoo.predict(run, image, tmp_path)
     labels = tifffile.imread(written)
     assert labels.shape == (128, 128)
     assert set(np.unique(labels)) == set(range(labels.max() + 1))
+    assert len(table.read_text(encoding="utf-8").splitlines()) == labels.max() + 1
 
 
 def test_only_what_is_rescaled_takes_a_diameter(run):
@@ -86,7 +87,7 @@ def test_a_bundle_gives_the_labels_of_the_run(run, data, tmp_path):
         assert output["axes"][-1]["channel_names"] == family_of(run.config).channel_names(run.config)
         if run.recipe.targets == "stars":
             assert "stardist" in description["name"].lower()
-            stardist = description["config"]["stardist"]
+            stardist = description["config"]["kerazoo_stardist"]
             assert stardist["thresholds"] == {"prob": run.recipe.decoding.threshold, "nms": run.recipe.decoding.overlap}
             assert "StarDist2DNMS" in (folder / stardist["postprocessing_macro"]).read_text(encoding="utf-8")
             assert {entry["source"] for entry in description["attachments"]} == {stardist["postprocessing_macro"]}

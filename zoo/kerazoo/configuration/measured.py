@@ -24,7 +24,10 @@ def data_lines(data: DataConfig, measured: Survey, folder: Path) -> list[str]:
     places = {name: getattr(data, name) for name in ("images", "masks", "folder", "table")}
     settings: Settings = {name: as_yaml(_path(path, folder)) for name, path in places.items() if path is not None}
     annotation = {"annotation": (measured.annotation, measured.reason)}
-    axes = {"axes": (as_yaml(data.axes), "of TIFF files that do not state them, such as CYX")}
+    axes: Settings = {"axes": (as_yaml(data.axes), "of TIFF files that do not state them, such as CYX")}
+    axes |= {
+        name: getattr(data, name) for name in ("series", "channel", "fill") if getattr(data, name) not in (None, [])
+    }
     channels = {"channels": measured.channels}
     size = f"  # {measured.sizes}, {' and '.join(measured.dtypes)}"
     (low, high), (dark, bright) = measured.intensity, measured.percentiles
@@ -35,7 +38,8 @@ def data_lines(data: DataConfig, measured: Survey, folder: Path) -> list[str]:
         return [*lines_of(first), f"{size}, {values}", *lines_of(last), *_category_lines(measured)]
     first, last = settings | axes, channels | annotation
     annotated = _value_lines(measured) if measured.objects is None else _object_lines(measured)
-    return [*lines_of(first), size, f"  # {values}, {typical}", *lines_of(last), *annotated]
+    doubts = [f"  # WARNING: {warning}" for warning in measured.warnings]
+    return [*lines_of(first), size, f"  # {values}, {typical}", *lines_of(last), *doubts, *annotated]
 
 
 def _category_lines(measured: Survey) -> list[str]:
@@ -44,9 +48,7 @@ def _category_lines(measured: Survey) -> list[str]:
     counts = ", ".join(f"{name}: {count}" for name, count in zip(categories.names, categories.counts, strict=True))
     of_masks = measured.annotation == "classes"
     what, hint = ("patches", "; name the classes in this order") if of_masks else ("images", "")
-    settings: Settings = {"classes": categories.names}
-    if measured.ignore is not None:
-        settings["ignore"] = measured.ignore, "the masks have it beside smaller values"
+    settings = {"classes": categories.names} | _mask_settings(measured)
     lines = [f"  # {what} of each class: {counts}{hint}", *lines_of(settings)]
     if categories.size_tells_class:
         lines += [
@@ -58,12 +60,29 @@ def _category_lines(measured: Survey) -> list[str]:
 
 
 def _value_lines(measured: Survey) -> list[str]:
-    count = max(measured.fractions) + 1
-    shares = ", ".join(f"{value}: {share:.1%}" for value, share in measured.fractions.items())
-    settings: Settings = {"classes": [f"class{value}" for value in range(count)]}
-    if measured.ignore is not None:
-        settings["ignore"] = measured.ignore, f"the masks have it beside {count} smaller values; none to train it"
+    names = measured.settings["classes"]
+    values = measured.settings.get("class_values") or range(len(names))
+    shares = ", ".join(
+        f"{value}: {share:.1%}" for value, share in zip(values, measured.fractions.values(), strict=True)
+    )
+    settings = {"classes": names} | _mask_settings(measured)
     return [f"  # pixels of each value: {shares}; name the classes in this order", *lines_of(settings)]
+
+
+def _mask_settings(measured: Survey) -> Settings:
+    """How the values of the masks are read, where that is not the usual way."""
+    reasons = {
+        "class_values": "mask value or colour of every class, in this order",
+        "background": "the mask value of the background",
+        "ignore": "the mask value of pixels without annotation",
+        "threshold": "larger mask values are foreground",
+        "split_labels": "every connected piece of a label is an object of its own",
+    }
+    return {
+        name: (as_yaml(measured.settings[name]), reason)
+        for name, reason in reasons.items()
+        if measured.settings.get(name) not in (None, False, [], 0) or (name == "ignore" and name in measured.settings)
+    }
 
 
 def _object_lines(measured: Survey) -> list[str]:
@@ -74,6 +93,7 @@ def _object_lines(measured: Survey) -> list[str]:
         f"  # {few} to {many} objects per image, median {median}, on {measured.fractions[1]:.1%} of the pixels",
         f"  # median area {usual:.0f} pixels (diameter {objects.diameter:.0f}), percentiles 1 and 99: {small:.0f} and "
         f"{large:.0f}",
+        *lines_of(_mask_settings(measured)),
     ]
     if objects.empty:
         reason = f"{objects.empty} masks are empty: set true if nothing is on their images"

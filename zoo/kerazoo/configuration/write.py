@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+import kerazoo.config
 from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
+from bmzpack.settings import validate
 from kerazoo.config import DataConfig, ModelConfig
 from kerazoo.configuration.division import propose_class_split, propose_split
 from kerazoo.configuration.measured import data_lines
 from kerazoo.data.survey import Survey, survey
-from kerazoo.files.pairs import annotation_of, pairs_of
+from kerazoo.files.pairs import pairs_of
+from kerazoo.files.table import annotation_of
 from kerazoo.models.configure import make_config
 from kerazoo.models.entry import Model
 from kerazoo.models.proposal import Proposal, Settings, lines_of
 from kerazoo.models.registry import family_of_model, get_model
 from kerazoo.runs.run import recipe_beside
+
+SCHEMA = "config.schema.json"
+"""Beside `kerazoo.config`: what editors complete and check a configuration by."""
 
 
 def write_config(
@@ -32,8 +39,9 @@ def write_config(
     table: str | Path | None = None,
     backbone: str | None = None,
     weights: str | None = None,
-    axes: str | None = None,
     overwrite: bool = False,
+    show: Callable[[Survey], None] = lambda measured: None,
+    **data: Any,
 ) -> Path:
     """Measure a data set and write a commented configuration for it.
 
@@ -42,7 +50,7 @@ def write_config(
     model
         A name of `kerazoo.list_models`.
     images, masks
-        Two folders, paired by stem.
+        Two folders, paired by the names of their files; ``masks`` may be one file with the annotations of all images.
     output
         The YAML file.
     folder
@@ -51,10 +59,13 @@ def write_config(
         Instead of folders: a CSV file with the columns `image`, `mask`, or `file`, `class`.
     backbone, weights
         As in `kerazoo.config.ModelConfig`.
-    axes
-        The axes of the images, where they are ambiguous.
     overwrite
         Whether an existing file may be replaced.
+    show
+        Called with what was measured, before anything is written.
+    **data
+        What is known of the data and else would be measured or guessed: settings of `kerazoo.config.DataConfig`, such
+        as ``axes``, ``annotation``, ``background``, ``ignore``, ``threshold``.
 
     Returns
     -------
@@ -64,7 +75,7 @@ def write_config(
     Raises
     ------
     UserError
-        There is no such model or backbone, the data cannot be used, or the file exists.
+        There is no such model or backbone, the data cannot be used or not be understood, or the file exists.
     """
     output = Path(output)
     refuse_existing(output, overwrite)
@@ -81,12 +92,15 @@ def write_config(
     start = _start(entry, backbone, family.default_backbone(entry), weights)
     named = {"images": images, "masks": masks, "folder": folder, "table": table}
     places: dict[str, Any] = {name: Path(place).absolute() for name, place in named.items() if place is not None}
-    data = DataConfig(**places, axes=axes)
-    if family.task(family.kinds[0]) == "classification":
-        data.annotation = annotation_of(places)
-    measured = survey(data)
+    known = {name: value for name, value in data.items() if value not in (None, [])}
+    by_patch = family.task(family.kinds[0]) == "classification"
+    if by_patch and annotation_of(places) == "image":
+        known["annotation"] = "image"
+    settings = validate(DataConfig, places | known, "the options")
+    measured = survey(settings, patches=by_patch)
+    show(measured)
     proposal = family.propose(start, entry, measured, recipe_beside(start.weights))
-    text = _text(entry, data, measured, proposal, output.parent.absolute())
+    text = _text(entry, settings, measured, proposal, output.parent.absolute())
     make_config(yaml.safe_load(text), str(output))
     with new_file(output, overwrite) as new:
         new.write_text(text, encoding="utf-8")
@@ -113,6 +127,8 @@ def _start(entry: Model, backbone: str | None, usual: str | None, weights: str |
             )
         )
     if weights not in (None, "imagenet"):
+        if not Path(weights).is_file():
+            raise UserError(f"There is no weights file {weights}: correct --weights, or leave it out.")
         weights = str(Path(weights).absolute())
     return ModelConfig(name=entry.name, backbone=backbone, weights=weights)
 
@@ -133,6 +149,7 @@ def _text(entry: Model, data: DataConfig, measured: Survey, proposal: Proposal, 
     }
     part = "" if measured.measured == measured.images else f"{measured.measured} of "
     head = [
+        f"# yaml-language-server: $schema={(Path(kerazoo.config.__file__).parent / SCHEMA).as_uri()}",
         f"# Configuration for {entry.name}, written by `kerazoo init`. Comments with numbers tell what was measured on "
         f"{part}{measured.images} images.",
         "# Settings that are not here have their defaults; `kerazoo train` writes all of them into the run folder.",

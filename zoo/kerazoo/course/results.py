@@ -59,26 +59,33 @@ def draw_classical(image: np.ndarray) -> Figure:
     return figure
 
 
-def draw_decoding(image: np.ndarray, probabilities: np.ndarray, labels: np.ndarray) -> Figure:
-    """Draw how the probabilities of a network become single objects.
+def draw_decoding(
+    image: np.ndarray,
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    titles: tuple[str, str] = ("P(interior)", "P(border)"),
+) -> Figure:
+    """Draw how the output of a network becomes single objects.
 
     Parameters
     ----------
     image
         (y, x) or (y, x, channel), any dtype.
     probabilities
-        (y, x, 3): background, interior and border.
+        (y, x, 3), between 0 and 1: background, interior and border, or what else is drawn in their place.
     labels
         What they were decoded to, int (y, x).
+    titles
+        Of the last two channels, which are drawn.
 
     Returns
     -------
     Figure
-        Image, both probabilities (white is 1), and the objects.
+        Image, both channels (white is 1), and the objects.
     """
     figure, axes = _panels(image, 3)
-    _paint_grey(axes[0], probabilities[..., 1], "P(interior)")
-    _paint_grey(axes[1], probabilities[..., 2], "P(border)")
+    _paint_grey(axes[0], probabilities[..., 1], titles[0])
+    _paint_grey(axes[1], probabilities[..., 2], titles[1])
     _paint_objects(axes[2], labels, "decoded")
     return figure
 

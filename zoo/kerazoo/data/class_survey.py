@@ -13,7 +13,6 @@ from bmzpack.errors import UserError
 from kerazoo.data.mask_survey import MaskSurvey
 from kerazoo.data.patches import Patch, patches_of_mask
 from kerazoo.files.pairs import Pair
-from kerazoo.files.read import read_mask
 
 PURITY = 0.85
 SIDES = (224, 160, 128, 96, 64, 48, 32)
@@ -71,31 +70,29 @@ def categories_of_images(
     return dataclasses.replace(found, size_tells_class=guessed >= found.by_chance + max(0.1, 2 * spread))
 
 
-def categories_of_masks(pairs: Sequence[Pair], measured: MaskSurvey, shortest: int) -> Categories:
+def categories_of_masks(masks: Sequence[np.ndarray], measured: MaskSurvey, shortest: int) -> Categories:
     """The classes of patches of annotated images, with the largest side of which there are enough of every class.
 
     Parameters
     ----------
-    pairs
-        All images.
+    masks
+        Class indices, int (y, x).
     measured
-        What was measured on their masks.
+        What was measured on them.
     shortest
         Shortest side of an image in pixels.
     """
-    count = max(measured.fractions) + 1
-    masks = [read_mask(pair.mask, "labels") for pair in pairs if pair.mask is not None]
+    names = measured.settings["classes"]
+    count, present = len(names), sum(part > 0 for part in measured.fractions.values())
     best = np.zeros(count, int)
     side = shortest
     for side in [side for side in SIDES if side <= shortest] or [shortest]:
         cut = Patch(size=side, stride=max(1, side // 2), purity=PURITY)
-        found = [
-            np.bincount(patches_of_mask(mask, cut, count, measured.ignore)[:, 2], minlength=count) for mask in masks
-        ]
+        found = [np.bincount(patches_of_mask(mask, cut, count)[:, 2], minlength=count) for mask in masks]
         best, images = np.sum(found, axis=0), np.sum([part > 0 for part in found], axis=0)
-        if ((best >= ENOUGH) & (images >= 2)).sum() == len(measured.fractions):
+        if ((best >= ENOUGH) & (images >= 2)).sum() == present:
             break
-    return Categories([f"class{value}" for value in range(count)], best.tolist(), side)
+    return Categories(names, best.tolist(), side)
 
 
 def guessed_by_size(sizes: np.ndarray, categories: np.ndarray) -> float:

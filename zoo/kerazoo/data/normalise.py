@@ -39,10 +39,10 @@ class Normalisation(Section):
     """Whether percentiles are those of each channel, else of all channels together."""
     maximum: float = 255.0
     mean: list[float] = []
-    """Per channel, of the training set: of the scaled values for `centering`, of the raw values for
-    `standardisation`; empty where the scope is the image."""
+    """Per channel, of the training set: of the scaled values for `centering` and, where there are any, `percentile`; of
+    the raw values for `standardisation`; empty where the scope is the image."""
     deviation: list[float] = []
-    """Per channel, of the training set, of the raw values; for `standardisation` only."""
+    """Per channel, of the training set, of the same values; not for `centering`."""
 
     def apply(self, image: np.ndarray) -> np.ndarray:
         """Normalise a whole image.
@@ -91,9 +91,10 @@ class Normalisation(Section):
         Returns
         -------
         tuple of np.ndarray
-            Offset and scale, float64, each of shape (channel,).
+            Offset and scale, float64, each of shape (channel,). A network that takes grey images in three channels has
+            more of them than the image: the result gets as many.
         """
-        channels = image.shape[-1]
+        channels = max(image.shape[-1], len(self.mean))
         match self.method:
             case "none":
                 offset, scale = 0.0, 1.0
@@ -110,6 +111,8 @@ class Normalisation(Section):
             case "percentile":
                 offset, high = np.percentile(image, [self.low, self.high], axis=(0, 1) if self.per_channel else None)
                 scale = high - offset + EPSILON
+                if self.mean:
+                    offset, scale = offset + scale * self.mean, scale * self.deviation
         return np.broadcast_to(offset, channels).astype(float), np.broadcast_to(scale, channels).astype(float)
 
 

@@ -94,7 +94,7 @@ def cut_patches(samples: Sequence[Sample], config: Config, normalisation: Normal
     patch = patch_of(config)
     for sample in samples:
         check_image(sample, config, patch.size)
-    found = [patches_of_mask(sample.mask, patch, len(config.data.classes), config.data.ignore) for sample in samples]
+    found = [patches_of_mask(sample.mask, patch, len(config.data.classes), config.data.ignored) for sample in samples]
     return Patches(
         samples=list(samples),
         intensities=[intensities_of(sample.image, normalisation) for sample in samples],

@@ -210,8 +210,8 @@ def _pixels_of_objects(mask: np.ndarray, config: Config) -> np.ndarray:
     if not config.training.foreground:
         return np.zeros((0, 2), np.int32)
     inside = mask != 0
-    if config.data.ignore is not None:
-        inside &= mask != config.data.ignore
+    if config.data.ignored is not None:
+        inside &= mask != config.data.ignored
     pixels = np.flatnonzero(inside)
     if len(pixels) > _PIXELS:
         pixels = np.random.default_rng(config.training.seed).choice(pixels, _PIXELS, replace=False)

@@ -10,9 +10,9 @@ import numpy as np
 from bmzpack.errors import UserError
 from kerazoo.config import DataConfig
 from kerazoo.data.class_survey import Categories, categories_of_images, categories_of_masks
-from kerazoo.data.mask_survey import MaskSurvey, read_raw_mask, survey_masks
+from kerazoo.data.mask_survey import MaskSurvey, RawMask, survey_masks
 from kerazoo.files.pairs import Pair, pairs_of
-from kerazoo.files.read import open_stack, read_image
+from kerazoo.files.read import is_grey, open_stack, read_image
 
 _MOST_IMAGES = 500
 """So many images of a larger set are read, evenly spaced; all are counted."""
@@ -30,6 +30,8 @@ class Survey(MaskSurvey):
     largest: tuple[int, int]
     """(y, x) of the image with the longest side."""
     channels: int
+    grey: int
+    """How many of the images are stored as colour, but are grey and read as one channel."""
     dtypes: tuple[str, ...]
     intensity: tuple[float, float]
     """Smallest and largest value of all images."""
@@ -51,15 +53,16 @@ class Survey(MaskSurvey):
         return f"{width} x {height} to {most_width} x {most_height} pixels"
 
 
-def survey(data: DataConfig) -> Survey:
+def survey(data: DataConfig, *, patches: bool = False) -> Survey:
     """Measure a data set.
 
     Parameters
     ----------
     data
-        Where images and annotations are, and the axes where they are ambiguous. Its annotation is `image` where every
-        image has one class, and `classes` where patches of class masks have; otherwise it is measured what the masks
-        are. Its other settings are measured.
+        Where images and annotations are, how images are opened, and what is known of the masks: what it sets itself is
+        not measured. Its annotation is `image` where every image has one class.
+    patches
+        Whether patches of class masks have one class each.
 
     Returns
     -------
@@ -75,16 +78,16 @@ def survey(data: DataConfig) -> Survey:
     pairs = pairs_of(data)
     chosen = [pairs[place] for place in np.unique(np.linspace(0, len(pairs) - 1, _MOST_IMAGES).round().astype(int))]
     whole = data.annotation == "image"
-    images, masks = _read(chosen, data.axes, whole=whole)
+    images, raw = _read(chosen, data, whole=whole)
     shapes, categories = [image.shape for image in images], None
     if whole:
         found = MaskSurvey("image", "one class per image")
         categories = categories_of_images(pairs, chosen, shapes)
     else:
-        found = survey_masks(chosen, masks)
-        if data.annotation == "classes" and found.annotation != "labels":
-            categories = categories_of_masks(pairs, found, min(map(min, shapes)))
-            found = dataclasses.replace(found, annotation="classes", reason="one class per value of the masks")
+        found, masks = survey_masks(raw, data, patches=patches)
+        if patches and found.annotation == "classes":
+            categories = categories_of_masks(masks, found, min(map(min, shapes)))
+            found = dataclasses.replace(found, reason="one class per value of the masks")
     low, dark, bright, high = np.array([image.values for image in images]).T.tolist()
     pixel_sizes = {image.pixel_size for image in images}
     return Survey(
@@ -93,6 +96,7 @@ def survey(data: DataConfig) -> Survey:
         smallest=min(shapes, key=min),
         largest=max(shapes, key=max),
         channels=images[0].channels,
+        grey=sum(image.grey and image.channels == 1 for image in images),
         dtypes=tuple(sorted({image.dtype for image in images})),
         intensity=(min(low), max(high)),
         percentiles=(float(np.median(dark)), float(np.median(bright))),
@@ -108,6 +112,8 @@ class _Image(NamedTuple):
 
     shape: tuple[int, int]
     channels: int
+    grey: bool
+    """Whether it is stored as colour, with the same red, green and blue."""
     dtype: str
     values: list[float]
     """Percentiles 0, 1, 99.8 and 100."""
@@ -115,23 +121,30 @@ class _Image(NamedTuple):
     """Micrometres."""
 
 
-def _read(pairs: list[Pair], axes: str | None, *, whole: bool) -> tuple[list[_Image], list[np.ndarray]]:
+def _read(pairs: list[Pair], data: DataConfig, *, whole: bool) -> tuple[list[_Image], list[RawMask]]:
     """The images, and their masks unless whole images have a class; such an image may be constant."""
-    images, masks = [], []
+    images, masks, coloured = [], [], None
     for pair in pairs:
-        size, image = open_stack(pair.image, axes).pixel_size, read_image(pair.image, axes)
-        (height, width, channels), first = image.shape, images[0].channels if images else image.shape[2]
-        if channels != first:
-            raise UserError(
-                f"{pair.image} and {pairs[0].image.name} differ in the number of channels, {channels} and {first}: "
-                "convert them to the same."
-            )
+        image, size = read_image(pair.image, **data.reading()), open_stack(pair.image, **data.reading()).pixel_size
+        height, width, channels = image.shape
+        grey = channels == 3 and is_grey(image)
+        if channels == 3 and not grey:
+            coloured = coloured or pair
         values = np.percentile(image, (0, 1, 99.8, 100)).tolist()
         pixel_size = None if size is None else round(size[1], 4)
-        images.append(_Image((height, width), channels, str(image.dtype), values, pixel_size))
+        images.append(_Image((height, width), channels, grey, str(image.dtype), values, pixel_size))
         if whole:
             continue
         if values[0] == values[-1]:
             raise UserError(f"{pair.image} is constant (all pixels are {values[0]:g}): export it again or remove it.")
-        masks.append(read_raw_mask(pair, (height, width)))
+        masks.append(RawMask(pair, (height, width), data))
+    if coloured is None:
+        images = [image._replace(channels=1) if image.grey else image for image in images]
+    for pair, image in zip(pairs, images, strict=True):
+        if image.channels != images[0].channels:
+            raise UserError(
+                f"{pair.image} and {pairs[0].image.name} differ in the number of channels, {image.channels} and "
+                f"{images[0].channels}: convert them to the same, or pick those that all have with --channel "
+                "(data.channel)."
+            )
     return images, masks

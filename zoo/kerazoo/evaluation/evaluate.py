@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from bmzpack.errors import UserError
-from bmzpack.files import new_file, refuse_existing
+from bmzpack.files import new_file
 from kerazoo.config import DataConfig
 from kerazoo.data.survey import survey
 from kerazoo.evaluation.prompts import score_prompts
 from kerazoo.evaluation.tasks import SCORING
-from kerazoo.files.pairs import Pair, annotation_of, pairs_of, sha256_of
+from kerazoo.files.pairs import Pair, pairs_of, sha256_of
+from kerazoo.files.table import annotation_of
 from kerazoo.inference.load import load_predictor
 from kerazoo.inference.prompted import PromptedPredictor
 from kerazoo.inference.without_network import is_without_network
@@ -30,6 +31,7 @@ def evaluate(
     folder: str | os.PathLike[str] | None = None,
     table: str | os.PathLike[str] | None = None,
     axes: str | None = None,
+    refine_with: Run | str | os.PathLike[str] | None = None,
     json: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     progress: bool = False,
@@ -48,6 +50,8 @@ def evaluate(
         Instead: a CSV file with the columns `image`, `mask`, or for a classifier `file`, `class`.
     axes
         The axes of the image files, such as ``CYX``; by default those of the training images.
+    refine_with
+        As for `kerazoo.predict`.
     json
         Where to write the result as JSON as well.
     overwrite
@@ -62,9 +66,11 @@ def evaluate(
         pooled); ``mean_scores`` over images; ``per_class`` for classes; ``average_precision`` of objects at every IoU
         from 0.50 to 0.95; ``per_image``: ``id`` and scores of every
         image; ``trained_on``: how many of the images a run was trained on, None for what keeps no list of them. A score
-        that is not defined is None. For a classifier see `kerazoo.evaluation.classification.class_summary`; patches are
-        cut out of annotated images as in its training; for a run that answers prompts ``prompts``, see
-        `kerazoo.evaluation.prompts.score_prompts`; ``smaller_than_patch``: how many images were mirrored beyond
+        that is not defined is None. ``warnings``: what was taken for granted of masks where no run says what they are.
+        For a classifier see `kerazoo.evaluation.classification.class_summary`; patches are cut out of annotated images
+        as in its training; for a run that answers prompts ``prompts``, see
+        `kerazoo.evaluation.prompts.score_prompts`, and ``with_points``, the scores with the mode `points` of
+        `kerazoo.predict`; ``smaller_than_patch``: how many images were mirrored beyond
         their edges, as in prediction; ``without_patch``: of how many no patch has one class.
 
     Raises
@@ -72,8 +78,8 @@ def evaluate(
     UserError
         No run or bundle, files that cannot be paired or read, no object in any mask, or ``json`` exists.
     """
-    if json is not None:
-        refuse_existing(Path(json), overwrite)
+    if json is not None and not overwrite and Path(json).exists():
+        raise UserError(f"{json} exists already: choose another name with --json, or replace it with --overwrite.")
     given = {
         name: Path(value)
         for name, value in (("images", images), ("masks", masks), ("folder", folder), ("table", table))
@@ -83,13 +89,20 @@ def evaluate(
         raise UserError("There is nothing to evaluate on: name images and masks, a folder of classes, or a table.")
     if not isinstance(source, Run) and not is_without_network(source) and (Path(source) / "config.yaml").is_file():
         source = Run.open(source)
-    predictor = load_predictor(source)
-    data = _data_of(source, predictor.recipe, given, axes)
+    predictor = load_predictor(source, refine_with=refine_with)
+    data, warnings = _data_of(source, predictor.recipe, given, axes)
     pairs = pairs_of(data)
     scoring = SCORING[predictor.recipe.task]
     result = scoring.score(predictor, _shown(pairs, progress), data, str(masks or table))
-    if isinstance(source, Run) and predictor.family.answers_prompts:
-        result["prompts"] = score_prompts(PromptedPredictor(source), _shown(pairs, progress), data)
+    if isinstance(source, Run) and predictor.family.answers_prompts and refine_with is None:
+        prompted = PromptedPredictor(source)
+        result["prompts"] = score_prompts(prompted, _shown(pairs, progress), data)
+        if prompted.asked.window is not None:
+            by_points = load_predictor(source, mode="points")
+            scored = scoring.score(by_points, _shown(pairs, progress), data, str(masks or table))
+            result["with_points"] = scored["scores"]
+    if warnings:
+        result["warnings"] = list(warnings)
     result["trained_on"] = _trained_on(source, pairs) if isinstance(source, Run) else None
     if json is not None:
         with new_file(json, overwrite=overwrite) as path:
@@ -106,7 +119,7 @@ def remarks(result: dict[str, Any]) -> list[str]:
         As `evaluate` returns it.
     """
     trained, smaller, unused = (result.get(name) for name in ("trained_on", "smaller_than_patch", "without_patch"))
-    sentences = []
+    sentences = [f"Warning: {warning}" for warning in result.get("warnings", ())]
     if trained:
         sentences.append(
             f"Warning: the network was trained on {trained} of these images, the same byte by byte. The scores are too "
@@ -126,20 +139,21 @@ def _trained_on(run: Run, pairs: Iterable[Pair]) -> int | None:
 
 def _data_of(
     source: Run | str | os.PathLike[str], recipe: Recipe, given: dict[str, Path], axes: str | None
-) -> DataConfig:
-    """How the annotated images are read: as those of the training, whatever form the annotations have here."""
+) -> tuple[DataConfig, tuple[str, ...]]:
+    """How the annotated images are read: as those of the training, else as they look, with what speaks against that."""
     # a mask without objects may be the truth of one image, though not of all
     common: dict[str, Any] = {"images": None, "masks": None, "folder": None, "table": None, "empty_masks": True}
     common |= given | ({"axes": axes} if axes else {})
     if recipe.task == "classification":
         common["annotation"] = annotation_of(given)
     if isinstance(source, Run):
-        return source.config.data.model_copy(update=common)
+        return source.config.data.model_copy(update=common), ()
     if is_without_network(source):
-        measured = survey(DataConfig(**{name: value for name, value in common.items() if name != "empty_masks"}))
+        measured = survey(DataConfig(**common))
         if measured.annotation == "classes":
             raise UserError(f"{recipe.model} finds objects, but the masks are of classes: {measured.reason}.")
-        return DataConfig(channels=measured.channels, annotation=measured.annotation, **common)
+        data = DataConfig(channels=measured.channels, annotation=measured.annotation, **measured.settings, **common)
+        return data, measured.warnings
     own = {
         "channels": recipe.channels,
         "annotation": recipe.annotation,
@@ -147,7 +161,7 @@ def _data_of(
         "axes": recipe.axes,
         "ignore": recipe.ignore,
     }
-    return DataConfig(**own | common)
+    return DataConfig(**own | common), ()
 
 
 def _shown(pairs: list[Any], progress: bool) -> Iterable[Any]:

@@ -96,7 +96,7 @@ def score_images(predictor: Applicable, pairs: Iterable[Pair], data: DataConfig,
     for pair in pairs:
         sample = load_truth(pair, data, predictor.recipe)
         annotated = (
-            annotated or data.annotation == "classes" or bool(((sample.mask > 0) & (sample.mask != data.ignore)).any())
+            annotated or data.annotation == "classes" or bool(((sample.mask > 0) & (sample.mask != data.ignored)).any())
         )
         counts[pair.id] = count(sample.mask, predictor.result(sample.image), predictor.recipe)
     if not annotated:
@@ -124,7 +124,7 @@ def load_truth(pair: Pair, data: DataConfig, recipe: Recipe) -> Sample:
     sample = load_pair(pair, data)
     if recipe.task == "semantic" or data.annotation != "binary":
         return sample
-    return separated(sample, data.ignore)
+    return separated(sample, data.ignored)
 
 
 def summary(counts: dict[str, Counts], recipe: Recipe) -> dict[str, Any]:

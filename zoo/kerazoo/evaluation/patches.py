@@ -91,7 +91,7 @@ def classify(classifier: PatchPredictor, pairs: Iterable[Pair], data: DataConfig
         beyond = [(0, max(0, classifier.patch.size - length)) for length in sample.mask.shape]
         is_smaller = any(after for _, after in beyond)
         mask = np.pad(sample.mask, beyond, mode="reflect") if is_smaller else sample.mask
-        found = patches_of_mask(mask, classifier.patch, classes, data.ignore)
+        found = patches_of_mask(mask, classifier.patch, classes, data.ignored)
         smaller += is_smaller
         unused += not len(found)
         truth.append(found[:, 2])
@@ -124,7 +124,7 @@ def validate_patches(run: Run) -> ValidatedPatches:
     def pixels(index: int) -> np.ndarray:
         name = classified.ids[index]
         sample = load_pair(by_id[name], data)
-        found = patches_of_mask(sample.mask, classifier.patch, len(classified.classes), data.ignore)
+        found = patches_of_mask(sample.mask, classifier.patch, len(classified.classes), data.ignored)
         y, x, _ = found[index - classified.ids.index(name)]
         return sample.image[y : y + classifier.patch.size, x : x + classifier.patch.size]
 

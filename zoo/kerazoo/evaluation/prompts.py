@@ -41,8 +41,8 @@ def score_prompts(predictor: PromptedPredictor, pairs: Iterable[Pair], data: Dat
     for pair in pairs:
         sample = load_pair(pair, data)
         if data.annotation == "binary":
-            sample = separated(sample, data.ignore)
-        labels = sample.mask if data.ignore is None else np.where(sample.mask == data.ignore, 0, sample.mask)
+            sample = separated(sample, data.ignored)
+        labels = sample.mask if data.ignored is None else np.where(sample.mask == data.ignored, 0, sample.mask)
         truths = [labels == label for label in np.unique(labels) if label > 0]
         if not truths:
             continue

@@ -12,11 +12,13 @@ from bmzpack.files import refuse_existing
 from bmzpack.packing.pack import pack
 from kerazoo.exporting.describe import describe
 from kerazoo.exporting.labels import with_labels
+from kerazoo.exporting.prompts import FORMS as PROMPTS
+from kerazoo.exporting.prompts import with_prompts
 from kerazoo.inference.network import load_model
 from kerazoo.models.registry import family_of_kind
 from kerazoo.runs.run import Run
 
-FORMS = ("friendly", "raw", "labels")
+FORMS = ("friendly", "raw", "labels", *PROMPTS)
 """What the output of a bundle for single objects can be, see `export`."""
 
 
@@ -52,7 +54,8 @@ def export(
     form
         `friendly`: maps, as the programs' own plugins for objects take them. Of some networks also `raw`: with
         the operation of the zoo that makes labels in Python; and `labels`: the graph itself ends in the label image, as
-        a saved model only.
+        a saved model and in ONNX, for the other formats have no loops. Of networks that answer prompts also `prompts`:
+        from an image and boxes to masks, in ONNX; and `embedding`: of an image.
     overwrite
         Whether an existing file may be replaced.
 
@@ -79,17 +82,20 @@ def export(
     if image is not None and maps_patches:
         raise UserError("The test tensors of a classifier are made of its validation patches: leave --image out.")
     description = describe(run, image)
-    network: Any = run.model_path  # packed as it was saved, unless something has to be put behind it
-    if form != "friendly" or family.changes_network:
-        network = family.packed(load_model(run.model_path), recipe, enlarge=enlarge)
-    ending = None
+    made: dict[str, Any] = {"model": run.model_path}  # packed as it was saved, unless something has to be put behind it
+    if form in PROMPTS:
+        made = with_prompts(run, load_model(run.model_path), description, form)
+    elif form != "friendly" or family.changes_network:
+        made["model"] = family.packed(load_model(run.model_path), recipe, enlarge=enlarge)
     if form == "friendly":
         config, attachments = family.bundle_extras(recipe)
         description.config |= config
         description.attachments |= attachments
-    else:
-        network, ending = with_labels(network, run, description, form)
-    packed = pack(network, description, output, formats=formats, labels=ending, overwrite=overwrite)
+    elif form not in PROMPTS:
+        made["model"], made["labels"] = with_labels(made["model"], run, description, form)
+    if formats is not None:
+        made["formats"] = formats
+    packed = pack(**made, description=description, output=output, overwrite=overwrite)
     if form == "friendly":
         run.write("agreement", packed.agreement)
     return packed.path

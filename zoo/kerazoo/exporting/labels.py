@@ -73,7 +73,7 @@ def labels_postprocessing(recipe: Recipe, form: str) -> LabelsPostprocessing:
     """
     found = _ending(recipe, form)
     operation = validate(Processing, found.operation, recipe.model) if found.operation else None
-    return LabelsPostprocessing(found.labels, operation, found.function, found.arguments)
+    return LabelsPostprocessing(found.labels, operation, found.function, found.arguments, found.lacking)
 
 
 def _ending(recipe: Recipe, form: str) -> LabelsEnding:

@@ -10,8 +10,9 @@ import numpy as np
 from bmzpack.errors import UserError
 from kerazoo.config import Config, DataConfig
 from kerazoo.data.patches import Patch, patches_of_mask
+from kerazoo.files.annotations.read import read_annotation
 from kerazoo.files.pairs import load_pair
-from kerazoo.files.read import open_stack, read_image, read_mask
+from kerazoo.files.read import open_stack, read_image
 from kerazoo.models.registry import family_of_kind
 from kerazoo.runs.run import Run
 
@@ -32,21 +33,18 @@ def sample_image(run: Run, config: Config) -> tuple[np.ndarray, dict[str, float]
     data, recipe = config.data, run.recipe
     if recipe.patch is not None:
         return _mosaic(run, recipe.patch), pixel_size_of(entries[0].image, data)
-    annotation = data.annotation
-    assert annotation != "image"
-    chosen = next(
-        (
-            entry
-            for entry in entries
-            if entry.mask and Path(entry.mask).is_file() and np.ptp(read_mask(entry.mask, annotation, data.ignore)) > 0
-        ),
-        entries[0],
-    )
-    return read_image(chosen.image, data.axes, data.channels), pixel_size_of(chosen.image, data)
+    for entry in entries:
+        image = read_image(entry.image, channels=data.channels, **data.reading())
+        if entry.mask and Path(entry.mask).exists():
+            mask = read_annotation(Path(entry.mask), data, Path(entry.image).name, image.shape[:2])
+            if np.ptp(mask) > 0:
+                return image, pixel_size_of(entry.image, data)
+    first = entries[0].image
+    return read_image(first, channels=data.channels, **data.reading()), pixel_size_of(first, data)
 
 
 def pixel_size_of(image: str | os.PathLike[str], data: DataConfig) -> dict[str, float] | None:
-    size = open_stack(Path(image), data.axes, data.channels).pixel_size
+    size = open_stack(Path(image), channels=data.channels, **data.reading()).pixel_size
     return size and {"y": size[0], "x": size[1]}
 
 
@@ -56,7 +54,7 @@ def _mosaic(run: Run, patch: Patch) -> np.ndarray:
     by_class: dict[int, list[np.ndarray]] = {}
     for pair in run.held_out():
         sample = load_pair(pair, config.data)
-        for y, x, category in patches_of_mask(sample.mask, patch, len(config.data.classes), config.data.ignore):
+        for y, x, category in patches_of_mask(sample.mask, patch, len(config.data.classes), config.data.ignored):
             by_class.setdefault(int(category), []).append(sample.image[y : y + patch.size, x : x + patch.size])
     random = np.random.default_rng(0)
     classes = sorted(by_class)

@@ -1,4 +1,4 @@
-"""PNG and JPEG files, read with Pillow or imagecodecs."""
+"""PNG, JPEG and BMP files, read with Pillow or imagecodecs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import PIL.Image
 import PIL.ImageMode
 
 from bmzpack.errors import UserError
+from kerazoo.files.appearance import ORIENTATION, is_on_its_side, turned
 
 
 def picture_header(path: Path) -> tuple[tuple[int, int, int], np.dtype[Any]]:
@@ -21,12 +22,15 @@ def picture_header(path: Path) -> tuple[tuple[int, int, int], np.dtype[Any]]:
     with decoding(path), open_picture(path) as image:
         mode = PIL.ImageMode.getmode(_resolved_mode(image))
         dtype = np.dtype(np.uint16 if is_16_bit_png(path) else mode.typestr)
-        return (image.height, image.width, len(mode.bands)), dtype
+        height, width = image.height, image.width
+        if is_on_its_side(_orientation(image)):
+            height, width = width, height
+        return (height, width, len(mode.bands)), dtype
 
 
 @contextlib.contextmanager
 def open_picture(path: Path) -> Iterator[PIL.Image.Image]:
-    """Open a PNG or JPEG of any size: slides are larger than what Pillow takes for an attack."""
+    """Open a picture of any size: slides are larger than what Pillow takes for an attack."""
     limit = PIL.Image.MAX_IMAGE_PIXELS
     PIL.Image.MAX_IMAGE_PIXELS = None
     try:
@@ -44,16 +48,19 @@ def _resolved_mode(image: PIL.Image.Image) -> str:
 
 
 def read_picture(path: Path) -> np.ndarray:
-    """A PNG or JPEG as (y, x, sample), palettes resolved to colours."""
-    with decoding(path):
+    """A picture as (y, x, sample), as viewers show it: palettes resolved to colours, turned by its Exif orientation."""
+    with decoding(path), open_picture(path) as image:
         if is_16_bit_png(path):
             picture = imagecodecs.png_decode(path.read_bytes())
         else:
-            with open_picture(path) as image:
-                picture = np.asarray(image.convert(_resolved_mode(image)))
+            picture = np.asarray(image.convert(_resolved_mode(image)))
         if picture.dtype == bool:
             picture = picture.astype(np.uint8)
-        return picture if picture.ndim == 3 else picture[..., None]
+        return turned(picture if picture.ndim == 3 else picture[..., None], _orientation(image))
+
+
+def _orientation(image: PIL.Image.Image) -> int:
+    return int(image.getexif().get(ORIENTATION, 1))
 
 
 def is_16_bit_png(path: Path) -> bool:

@@ -61,7 +61,8 @@ def read_torch_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     Returns
     -------
     dict
-        Arrays by name, in the file's order; bfloat16 becomes float32.
+        Arrays by name, in the file's order; bfloat16 becomes float32. Those of a state dict within another have the
+        names of both, `model_state/encoder.weight`.
 
     Raises
     ------
@@ -83,19 +84,30 @@ def read_torch_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 
 def _arrays(content: Any) -> dict[str, np.ndarray]:
+    tensors = _tensors(content)
+    storages = {id(tensor.storage): tensor.storage for tensor in tensors.values()}
+    held = sum(storage.count * storage.dtype.itemsize for storage in storages.values())
+    if sum(tensor.nbytes for tensor in tensors.values()) > _SMALL + _MOST_SHARED * held:
+        raise UserError("its tensors share their memory so often that they would fill this computer's.")
+    return {name: tensor.array() for name, tensor in tensors.items()}
+
+
+def _tensors(content: Any, within: str = "") -> dict[str, _Tensor]:
+    """Tensors by name, of a state dict and of those in it."""
     if not isinstance(content, dict) or not content:
         raise UserError(f"it holds a {type(content).__name__}, not tensors by name: save the model's state dict.")
+    tensors = {}
     for name, value in content.items():
-        if not isinstance(value, _Tensor):
+        if isinstance(value, dict) and isinstance(name, str) and value and within == "":
+            tensors |= _tensors(value, f"{name}/")
+        elif isinstance(value, _Tensor) and isinstance(name, str):
+            tensors[within + name] = value
+        else:
             raise UserError(
-                f"it holds more than tensors by name ({name[:60]!r} is a {type(value).__name__.strip('_')}): "
+                f"it holds more than tensors by name ({str(name)[:60]!r} is a {type(value).__name__.strip('_')}): "
                 "save the model's state dict alone."
             )
-    storages = {id(value.storage): value.storage for value in content.values()}
-    held = sum(storage.count * storage.dtype.itemsize for storage in storages.values())
-    if sum(value.nbytes for value in content.values()) > _SMALL + _MOST_SHARED * held:
-        raise UserError("its tensors share their memory so often that they would fill this computer's.")
-    return {name: value.array() for name, value in content.items()}
+    return tensors
 
 
 class _Storage:

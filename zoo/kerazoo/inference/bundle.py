@@ -37,9 +37,10 @@ def load_bundle(path: Path) -> tuple[ServedNetwork, Recipe]:
     with opened(path) as contents:
         if contents.problems:
             raise UserError(f"{path}: {': '.join(contents.problems[0])}.")
+        outputs = ", ".join(tensor.id for tensor in contents.outputs)
+        if outputs in ("labels", "masks, scores", "embeddings"):
+            raise UserError(f"{path} ends in {outputs}: use the run that it was made of, or a bundle of another form.")
         if "keras_v3" not in contents.weights:
-            if [tensor.id for tensor in contents.outputs] == ["labels"]:
-                raise UserError(f"{path} ends in labels: use the run that it was made of, or a bundle of another form.")
             known = ", ".join(contents.weights) or "none"
             raise UserError(f"{path} has no keras_v3 weights ({known}): use a bundle of a Keras 3 network.")
         try:

@@ -21,6 +21,7 @@ from bmzpack.files import cell, new_file, refuse_existing
 from kerazoo.files.legend import LEGEND, write_legend
 from kerazoo.files.read import Stack
 from kerazoo.files.write import create_tiff, label_dtype
+from kerazoo.inference.image_files import ImageFile
 from kerazoo.inference.image_results import refuse_paths, result_paths
 from kerazoo.inference.load import Applicable
 from kerazoo.inference.patch_predictor import PatchPredictor
@@ -45,7 +46,7 @@ class ClassResults:
     def __init__(
         self,
         predictor: Applicable,
-        images: Sequence[Path],
+        images: Sequence[ImageFile],
         output: Path,
         probabilities: bool,
         overwrite: bool,
@@ -62,8 +63,9 @@ class ClassResults:
         mapped = [has_map(self._classifier, stack) for stack in stacks]
         if any(mapped):
             refuse_existing(self._legend, self._overwrite)
-        files = itertools.compress(zip(self._images, self.paths, strict=True), mapped)
-        refuse_paths(self._images, list(files), self._overwrite)
+        paths = [image.path for image in self._images]
+        files = itertools.compress(zip(paths, self.paths, strict=True), mapped)
+        refuse_paths(paths, list(files), self._overwrite)
 
     def write(self, stacks: Sequence[Stack], planes: Iterator[None]) -> list[Path]:
         """As for `kerazoo.inference.image_results.ImageResults`; the table is the first file."""

@@ -8,12 +8,17 @@ from typing import Protocol
 import numpy as np
 
 from bmzpack.errors import UserError
+from kerazoo.inference.network import compiled
 from kerazoo.inference.patch_predictor import PatchPredictor
 from kerazoo.inference.predictor import Predictor
+from kerazoo.inference.refined import PointPredictor, RefinedPredictor
+from kerazoo.inference.served import ServedNetwork
 from kerazoo.inference.source import open_source
+from kerazoo.inference.whole_image import WholeImagePredictor
 from kerazoo.inference.without_network import WithoutNetwork, is_without_network
 from kerazoo.models.family import Family
 from kerazoo.models.recipe import Recipe
+from kerazoo.models.registry import family_of_kind
 from kerazoo.runs.run import Run
 
 
@@ -46,7 +51,12 @@ class Applicable(Protocol):
 
 
 def load_predictor(
-    source: Run | str | os.PathLike[str], *, tile: int | None = None, diameter: float | None = None
+    source: Run | str | os.PathLike[str],
+    *,
+    tile: int | None = None,
+    diameter: float | None = None,
+    mode: str | None = None,
+    refine_with: Run | str | os.PathLike[str] | None = None,
 ) -> Applicable:
     """Load what a user names.
 
@@ -59,6 +69,10 @@ def load_predictor(
     diameter
         Median diameter in pixels of the objects on the images, for networks to which images are rescaled; by default
         as on the training images.
+    mode
+        `points`: objects are found by points in what the network finds, see `kerazoo.inference.refined`.
+    refine_with
+        A run that answers prompts: it gives the masks for the boxes of the objects that are found.
 
     Returns
     -------
@@ -69,8 +83,16 @@ def load_predictor(
     ------
     UserError
         There is no such run or bundle, or the bundle does not say what is needed; or a diameter is given that is not
-        above 0, or where images are not rescaled.
+        above 0, or where images are not rescaled; or mode or run are not for this source.
     """
+    if mode not in (None, "points"):
+        raise UserError(f"There is no mode {mode!r}: leave --mode out, or choose points.")
+    if refine_with is not None:
+        return RefinedPredictor(load_predictor(source, tile=tile, diameter=diameter, mode=mode), refine_with)
+    if mode == "points":
+        if is_without_network(source):
+            raise UserError(f"{source} does not answer prompts: leave --mode points out.")
+        return PointPredictor(source, tile=tile)
     if is_without_network(source):
         method = WithoutNetwork(str(source))
         model, recipe = None, method.recipe
@@ -85,4 +107,11 @@ def load_predictor(
         return method
     if recipe.patch is not None:
         return PatchPredictor(model, recipe)
-    return Predictor(model, recipe, tile=tile, diameter=diameter)
+    outputs = None
+    if not isinstance(model, ServedNetwork):
+        outputs = family_of_kind(recipe.targets).outputs_of_whole(model, compiled)
+    if outputs is None:
+        return Predictor(model, recipe, tile=tile, diameter=diameter)
+    if tile is not None:
+        raise UserError(f"{source} sees every image whole, without tiles: leave --tile out.")
+    return WholeImagePredictor(outputs, recipe)

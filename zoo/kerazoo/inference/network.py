@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ def load_model(path: Path) -> keras.Model:
     UserError
         It is damaged, or made of what Keras does not load without trust (Lambda layers, unknown classes).
     """
+    if path.suffix == ".keras" and not zipfile.is_zipfile(path):
+        raise UserError(f"{path} is damaged: it is not complete. Copy it again, or train anew.")
     try:
         model = keras.saving.load_model(path, compile=False)
     except (ValueError, TypeError, OSError, KeyError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from bmzpack.errors import UserError
 from kerazoo.files.read import Stack, open_stack
 from kerazoo.inference.class_results import ClassResults
+from kerazoo.inference.image_files import image_files
 from kerazoo.inference.image_results import ImageResults
 from kerazoo.inference.load import load_predictor
 from kerazoo.runs.run import Run
@@ -27,11 +28,21 @@ def predict(
     tile: int | None = None,
     stride: int | None = None,
     diameter: float | None = None,
+    mode: str | None = None,
+    refine_with: Run | str | os.PathLike[str] | None = None,
     points: str | os.PathLike[str] | None = None,
     boxes: str | os.PathLike[str] | None = None,
+    rois: bool = False,
+    geojson: bool = False,
+    overlay: bool = False,
+    recursive: bool = False,
     axes: str | None = None,
+    channel: Sequence[int] = (),
+    series: int | None = None,
+    fill: float | None = None,
     overwrite: bool = False,
     progress: bool = False,
+    show: Callable[[str], None] = lambda line: None,
 ) -> list[Path]:
     """Predict image files with a trained network, or with what needs no training.
 
@@ -39,6 +50,9 @@ def predict(
     as float32 where there are more than 65,535 objects (ImageJ has no larger integers; exact to 16,777,216). Stacks
     are predicted plane by plane, each plane with labels of its own; axes, pixel size, slice distance and frame
     interval are kept. An 8192 x 8192 image takes less than 2 GB beside the network's weights.
+
+    Where single objects are found, one table `objects.csv` tells of those of all images, see
+    `kerazoo.inference.object_files`.
 
     A classifier of patches gives one table for all images, see `kerazoo.inference.class_results`, and a class map with
     one pixel per patch for every image that is larger than a patch.
@@ -48,7 +62,7 @@ def predict(
     source
         A run, its folder, a bundle, or `classical2d`.
     images
-        TIFF, PNG or JPEG files, or one such file.
+        TIFF, PNG, JPEG or BMP files, folders of them, patterns such as ``day1/*.tif``, or one of these.
     output
         The folder for the results; it is made where it is missing.
     probabilities
@@ -61,16 +75,29 @@ def predict(
     diameter
         Of networks to which images are rescaled: median diameter in pixels of the objects on these images, by default
         as on the training images.
+    mode
+        Of networks that answer prompts: `points` asks for the objects by points in what the network finds without; see
+        `kerazoo.inference.refined.PointPredictor`.
+    refine_with
+        A run that answers prompts: it gives the masks for the boxes of the objects that are found, see
+        `kerazoo.inference.refined.refined`.
     points, boxes
         Of networks that answer prompts: tables of prompts for the objects of one image, see
         `kerazoo.files.prompts.read_prompts`. Then only these objects are found, and `kerazoo.inference.prompted` tells
         what is written.
-    axes
-        The axes of the image files, such as ``CYX``, where their metadata do not state them.
+    rois, geojson, overlay
+        Whether to write ``NAME_rois.zip`` for ImageJ, ``NAME.geojson`` for QuPath, and ``NAME_overlay.png``, a picture
+        of the image with the outlines of its objects or the colours of its classes.
+    recursive
+        Whether folders within folders are looked into; the results lie in folders of the same names.
+    axes, channel, series, fill
+        How the files are opened, see `kerazoo.files.read.open_stack`.
     overwrite
         Whether existing results may be replaced.
     progress
         Whether to show a progress bar on the terminal.
+    show
+        Called with a line about the objects of every image.
 
     Returns
     -------
@@ -86,26 +113,31 @@ def predict(
         an option that is not of the source's task.
     """
     output = Path(output)
-    images = [Path(image) for image in ([images] if isinstance(images, str | os.PathLike) else images)]
-    if not images:
-        raise UserError("There are no images to predict: name at least one file.")
+    given = [images] if isinstance(images, str | os.PathLike) else images
     if points is not None or boxes is not None:
-        return _predict_prompted(source, images, output, points, boxes, axes, overwrite)
-    predictor = load_predictor(source, tile=tile, diameter=diameter)
+        if mode is not None or refine_with is not None:
+            raise UserError("Points and boxes name the objects that are found: leave --mode and --refine-with out.")
+        return _predict_prompted(source, [Path(image) for image in given], output, points, boxes, axes, overwrite)
+    files = image_files(given, output, recursive=recursive)
+    extras = [name for name, wanted in (("rois", rois), ("geojson", geojson), ("overlay", overlay)) if wanted]
+    predictor = load_predictor(source, tile=tile, diameter=diameter, mode=mode, refine_with=refine_with)
     classifies = predictor.recipe.task == "classification"
     if stride is not None and not (classifies and stride > 0):
         raise UserError("The stride is a distance in pixels of the patches of a classifier: leave --stride out.")
     if probabilities and not predictor.family.shows_probabilities:
         raise UserError(f"{source} gives no probabilities: leave --probabilities out.")
+    if classifies and extras:
+        raise UserError(f"{source} classifies patches, and gives a map and a table: leave --{extras[0]} out.")
     if classifies:
-        results = ClassResults(predictor, images, output, probabilities, overwrite, stride)
+        results = ClassResults(predictor, files, output, probabilities, overwrite, stride)
     else:
-        results = ImageResults(predictor, images, output, probabilities, overwrite)
-    stacks = [open_stack(image, axes, predictor.channels) for image in images]
+        results = ImageResults(predictor, files, output, probabilities, extras, overwrite, show)
+    options = {"channel": channel, "series": series, "fill": fill}
+    stacks = [open_stack(file.path, axes, predictor.channels, **options) for file in files]
     results.check(stacks)
     for stack in stacks:
         predictor.check(stack.plane_shape)
-        if stack.dtype.kind == "f":
+        if stack.is_checked_by_reading:
             for _ in stack.planes():
                 pass
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
-from kerazoo.files.pairs import stem_of
+from kerazoo.files.pair import stem_of
 from kerazoo.files.prompts import Prompts, read_prompts
 from kerazoo.files.read import Stack
 from kerazoo.files.write import create_tiff, label_dtype
@@ -31,6 +31,8 @@ class PromptedPredictor:
     ----------
     source
         A run, or its folder.
+    options
+        Of the command line that ask for prompts, for messages.
 
     Raises
     ------
@@ -38,17 +40,23 @@ class PromptedPredictor:
         There is no such run, or its network does not answer prompts.
     """
 
-    def __init__(self, source: Run | str | os.PathLike[str]) -> None:
+    def __init__(self, source: Run | str | os.PathLike[str], options: str = "--points and --boxes") -> None:
         network, self.recipe = open_source(source)
         if isinstance(network, ServedNetwork):
             raise UserError(f"{source} is a bundle: prompts need the run that it was made of.")
+        self.network = network
         self.family = family_of_kind(self.recipe.targets)
         if not self.family.answers_prompts:
-            raise UserError(f"{source} ({self.recipe.model}) does not answer prompts: leave --points and --boxes out.")
-        self._network = self.family.prompted(network, compiled)
+            raise UserError(f"{source} ({self.recipe.model}) does not answer prompts: leave {options} out.")
+        self.asked = self.family.prompted(self.network, compiled)
 
-    def embed(self, image: np.ndarray) -> Any:
-        """The embedding of a raw image (y, x, channel); it is computed once, and asked as often as needed.
+    @property
+    def window(self) -> int | None:
+        """Side in pixels of the part of an image that is seen for a prompt; None for the whole image."""
+        return self.asked.window
+
+    def embed(self, image: np.ndarray, rows: slice = slice(None), columns: slice = slice(None)) -> Any:
+        """The embedding of a raw image (y, x, channel) or of a part of it, computed once and asked as often as needed.
 
         Returns
         -------
@@ -56,11 +64,11 @@ class PromptedPredictor:
             It can be saved and loaded.
         """
         offset, scale = self.recipe.normalisation.offset_and_scale(image)
-        return self._network.embed(image, offset, scale)
+        return self.asked.embed(image[rows, columns], offset, scale)
 
     def masks(self, embedding: Any, prompts: Prompts, *, several: bool = False) -> list[list[Any]]:
         """Masks of the objects that are asked for, see `kerazoo.models.sam.prompted.Mask`; one each, or three."""
-        found = self._network.masks(embedding, prompts.points, prompts.labels, prompts.boxes, several=several)
+        found = self.asked.masks(embedding, prompts.points, prompts.labels, prompts.boxes, several=several)
         return list(found)
 
 
@@ -79,11 +87,33 @@ def label_image_of(masks: Sequence[Any], shape: tuple[int, int]) -> np.ndarray:
     numpy.ndarray
         int32 (y, x).
     """
-    labels = np.zeros(shape, np.int32)
-    for number in np.argsort([mask.score for mask in masks], kind="stable"):
-        mask = masks[number]
-        labels[mask.rows, mask.columns][mask.inside] = number + 1
+    labels, scores = np.zeros(shape, np.int32), np.full(shape, -np.inf, np.float32)
+    for number, mask in enumerate(masks, start=1):
+        draw(mask, number, labels, scores)
     return labels
+
+
+def draw(mask: Any, label: int, labels: np.ndarray, scores: np.ndarray) -> bool:
+    """Draw a mask where no better one is.
+
+    Parameters
+    ----------
+    mask
+        A `kerazoo.models.sam.prompted.Mask`.
+    label
+        Its number.
+    labels, scores
+        Label image, int32 (y, x), and the score of what is drawn, float32 (y, x), -inf where there is nothing.
+
+    Returns
+    -------
+    bool
+        Whether the mask has any pixel.
+    """
+    better = mask.inside & (mask.score >= scores[mask.rows, mask.columns])
+    labels[mask.rows, mask.columns][better] = label
+    scores[mask.rows, mask.columns][better] = mask.score
+    return bool(mask.inside.any())
 
 
 def predict_prompted(

@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +109,7 @@ def serve(folder: Path) -> None:
         geometry = dataclasses.asdict(measure(model))
     else:
         family = family_of_kind(task["targets"])
-        model = family.unpacked(model)
+        model = _behind_processing(model, family.unpacked)
         model = model if task["patches"] else family.image_network(model)
     network = Network(model, None if task["patches"] else 1)
     shapes = {
@@ -147,3 +148,16 @@ if __name__ == "__main__":
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def _behind_processing(model: keras.Model, change: Callable[[keras.Model], keras.Model]) -> keras.Model:
+    """A network of which the part behind layers of preprocessing is changed, if the packer has put such before it."""
+    import keras
+
+    *before, last = model.layers[1:]
+    if not isinstance(last, keras.Model) or len(model.inputs) > 1:
+        return change(model)
+    x = model.inputs[0]
+    for layer in before:
+        x = layer(x)
+    return keras.Model(model.inputs, change(last)(x))

@@ -19,6 +19,8 @@ from bmzpack.measure.keras_graph import operation_of
 from bmzpack.measure.walk import CONVOLUTIONS, GLOBAL_POOLS, POOLS, TRANSPOSED
 
 _WEIGHING = (*CONVOLUTIONS, layers.Dense, *TRANSPOSED)
+_ADDING = (layers.BatchNormalization, layers.LayerNormalization, layers.Embedding)
+"""What has weights that do not lead from unit to unit: scales, offsets, and tables of positions."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +121,7 @@ def count(model: keras.Model, input_shape: tuple[int, ...] | None = None) -> Cou
         elif isinstance(step, GLOBAL_POOLS):
             ways *= math.prod(sizes[sources[0]][:-1])
         parameters = step.count_params() if isinstance(step, layers.Layer) else 0
-        if parameters and not isinstance(step, (*_WEIGHING, layers.BatchNormalization, layers.LayerNormalization)):
+        if parameters and not isinstance(step, (*_WEIGHING, *_ADDING)):
             raise UserError(
                 f"{model.name}: the layer {step.name!r} ({type(step).__name__}) has weights whose connections are not "
                 "known: count a network of convolutions and fully connected layers."

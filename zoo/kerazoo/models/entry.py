@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import importlib
+import inspect
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from bmzpack.errors import UserError
@@ -83,14 +86,28 @@ class Model:
         Raises
         ------
         UserError
-            The entry has no network.
+            The entry has no network, or its builder does not take an argument.
         """
+        function, known = self._function(), self.arguments()
+        for name in arguments:
+            if name not in known and not any(parameter.kind == parameter.VAR_KEYWORD for parameter in known.values()):
+                near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+                raise UserError(
+                    f"{self.name} takes no argument {name!r}; did you mean {near!r}? All: {', '.join(known)}."
+                )
+        return function(**arguments)
+
+    def arguments(self) -> Mapping[str, inspect.Parameter]:
+        """The arguments of the builder, which is imported for that."""
+        return inspect.signature(self._function()).parameters
+
+    def _function(self) -> Any:
         if self.builder is None:
             raise UserError(
                 f"{self.name} has no network to build: apply it with `kerazoo predict {self.name} IMAGE...`."
             )
         module, function = self.builder.split(":")
-        return getattr(importlib.import_module(module), function)(**arguments)
+        return getattr(importlib.import_module(module), function)
 
     def as_dict(self) -> dict[str, Any]:
         """As `kerazoo models --json` prints it."""

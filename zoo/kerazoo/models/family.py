@@ -67,6 +67,10 @@ class Converted:
     """Where images are rescaled."""
     grid: int = 1
     """As in `kerazoo.models.recipe.TileGeometry`."""
+    geometry: TileGeometry | None = None
+    """None: measured from the network."""
+    normalisation: Normalisation | None = None
+    """None: that of the configuration."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +85,8 @@ class LabelsEnding:
     """`module:function` of TensorFlow operations behind the output."""
     arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Arguments of the function."""
+    lacking: tuple[str, ...] = ()
+    """Weights formats that lack an operation of the function."""
     channels_first: bool = False
     """Whether the operation takes (batch, channel, y, x)."""
     remark: str = ""
@@ -354,6 +360,56 @@ class Family:
             Of a run.
         compiled
             Makes a network fast, see `kerazoo.inference.network.compiled`.
+        """
+        raise NotImplementedError
+
+    def outputs_of_whole(
+        self, network: keras.Model, compiled: Callable[[Any], Any]
+    ) -> Callable[[np.ndarray, np.ndarray, np.ndarray], Outputs] | None:
+        """What gives the outputs for a whole image, of a network for images of one size, such as 1024 x 1024 pixels.
+
+        Parameters
+        ----------
+        network, compiled
+            As for `prompted`.
+
+        Returns
+        -------
+        callable or None
+            From a raw image (y, x, channel) of any size, and offset and scale of its normalisation, to the outputs at
+            the size of the image. None: images are seen tile by tile.
+        """
+        return None
+
+    def objects_of_points(self, network: Any, embedding: Any, outputs: Outputs, recipe: Recipe) -> np.ndarray:
+        """All objects by points that `outputs` tell; where `answers_prompts`.
+
+        Parameters
+        ----------
+        network
+            From `prompted`.
+        embedding, outputs
+            Of the image: what the network answers prompts with, and what `decode` takes.
+        recipe
+            Its decoding.
+
+        Returns
+        -------
+        numpy.ndarray
+            Labels without gaps, int32 (y, x).
+        """
+        raise NotImplementedError
+
+    def answering(self, network: keras.Model, form: str) -> keras.Model:
+        """The network of a bundle that answers prompts, where `answers_prompts`.
+
+        Parameters
+        ----------
+        network
+            Of a run.
+        form
+            `prompts`: from `image` (1, channel, y, x) and `box_prompts` (1, object, 4) to `masks` (1, object, 1, y, x),
+            logits, and `scores` (1, object, 1); `embedding`: from an image to `embeddings`.
         """
         raise NotImplementedError
 

@@ -98,7 +98,7 @@ def make_recipe(
         scale=scale,
         annotation=config.data.annotation,
         axes=config.data.axes,
-        ignore=config.data.ignore,
+        ignore=config.data.ignored,
         normalisation=normalisation,
         decoding=config.decoding,
         geometry=geometry,

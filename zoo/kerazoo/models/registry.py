@@ -117,10 +117,4 @@ def create_model(name: str, **arguments: Any) -> keras.Model:
     UserError
         There is no such model, or the builder does not take an argument.
     """
-    entry = get_model(name)
-    try:
-        return entry.build(**arguments)
-    except TypeError as error:
-        if "unexpected keyword argument" not in str(error):
-            raise
-        raise UserError(f"{name}: {str(error).split('() ')[-1]}.") from error
+    return get_model(name).build(**arguments)

@@ -37,6 +37,7 @@ def load_weights(
     backbone: str | None = None,
     alpha: float = 1.0,
     adapt: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]] = dict,
+    optional: tuple[str, ...] = (),
 ) -> None:
     """Give a network pretrained weights.
 
@@ -54,6 +55,8 @@ def load_weights(
         Width of the encoder, to choose among the `imagenet` weights.
     adapt
         What makes of the file's tensors, by `layer/variable`, those of this network.
+    optional
+        How the names of layers begin that the file need not have.
 
     Raises
     ------
@@ -70,7 +73,7 @@ def load_weights(
     stem = f"{BACKBONES[backbone].stem}/kernel" if backbone else None
     general = [layer for layer in _parts(model) if layer not in _heads(model)]
     needed = encoder_of(model, backbone).layers if backbone else general
-    names = {layer.name for layer in needed}
+    names = {layer.name for layer in needed if not (optional and layer.name.startswith(optional))}
     found, missing = [], []
     for layer in general:
         tensors = _tensors_of(layer, arrays)

@@ -138,6 +138,19 @@ class Run:
         """The folder of the figures; whoever writes into it makes it."""
         return self.path / "figures"
 
+    @property
+    def unfinished(self) -> str | None:
+        """What must be known of a run whose training has not come to its end, in a sentence; None of others."""
+        record = self.record
+        if record.converted_from is not None or (record.epochs is not None and record.scores):
+            return None
+        if record.epochs is None and self.history_path.is_file():
+            done = len(self.history_path.read_text(encoding="utf-8").splitlines()) - 1
+            held = f"{done} of {self.config.training.epochs} epochs, and its thresholds are"
+        else:
+            held = "all epochs, but its thresholds are"
+        return f"{self.path} holds {held} not chosen yet: finish it with kerazoo train CONFIG -o {self.path} --resume."
+
     def held_out(self) -> list[Pair]:
         """The validation pairs."""
         return [

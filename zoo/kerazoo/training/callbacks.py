@@ -100,6 +100,11 @@ class EndOfEpoch(keras.callbacks.Callback):
                 f"The validation loss became {logs['val_loss']} in epoch {epoch + 1}: lower training.learning_rate "
                 f"({self._config.learning_rate:g}), or set training.precision to float32."
             )
+        if logs["loss"] == 0 and logs["val_loss"] == 0:
+            raise UserError(
+                f"The loss of epoch {epoch + 1} is exactly 0, in training and in validation: no pixel is left to learn "
+                "from. Look at the masks, and at data.annotation, data.background and data.ignore."
+            )
         position.epoch = epoch + 1
         rate = float(np.asarray(keras.ops.convert_to_numpy(fitted.optimizer.learning_rate)))
         position.history.append({"epoch": position.epoch, "learning_rate": rate, **_ordered(logs)})

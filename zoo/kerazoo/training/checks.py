@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bmzpack.errors import UserError
 from kerazoo.config import Config
+from kerazoo.data.mask_evidence import counted
+from kerazoo.files.pairs import Sample
 from kerazoo.runs.records import SplitRecord
 
 
@@ -13,16 +17,62 @@ def check_ignored(config: Config) -> None:
     Raises
     ------
     UserError
-        ``data.ignore`` is the index of one of ``data.classes``.
+        ``data.ignore`` is the value of one of ``data.classes``.
     """
     data = config.data
-    if data.annotation != "classes" or data.ignore is None or not 0 <= data.ignore < len(data.classes):
+    if data.annotation != "classes" or data.ignore is None:
         return
+    values = data.class_values or list(range(len(data.classes)))
+    if data.ignore not in values:
+        return
+    name = data.classes[values.index(data.ignore)]
     raise UserError(
-        f"data.ignore is {data.ignore}, the value of the class {data.classes[data.ignore]!r}, which would be an output "
-        "that is never learned: save the masks with 255 for what is not annotated and 0, 1, ... for the other classes, "
-        "set data.ignore to 255, and take the name off data.classes."
+        f"data.ignore is {data.ignore}, the value of the class {name!r}, which would "
+        "be an output that is never learned: take the name off data.classes, and say in data.class_values which mask "
+        "value each of the others has."
     )
+
+
+def check_annotated(train: Sequence[Sample], validation: Sequence[Sample], config: Config) -> None:
+    """Refuse masks that teach nothing: no object on one side, no background to tell it from, or one class only.
+
+    Parameters
+    ----------
+    train, validation
+        The two sides.
+    config
+        Its ``data`` says what the masks mean.
+
+    Raises
+    ------
+    UserError
+        They are refused.
+    """
+    data = config.data
+    if data.annotation == "image":
+        return
+    for what, side in (("train", train), ("validate", validation)):
+        values: set[int] = set()
+        for sample in side:
+            values |= set(counted(sample.mask)[0].tolist())
+        values.discard(-1 if data.ignored is None else data.ignored)
+        if data.annotation == "classes":
+            if len(values) < 2 and what == "train":
+                only = data.classes[values.pop()] if values else "not annotated"
+                raise UserError(
+                    f"All pixels of the {len(side)} images to train are {only}: there is nothing to tell it from. "
+                    "Correct data.class_values and data.ignore, or annotate other classes."
+                )
+        elif not values - {0}:
+            raise UserError(
+                f"None of the {len(side)} images to {what} has an object: choose another split.seed, a larger "
+                "split.validation, or annotate more images."
+            )
+        elif 0 not in values:
+            raise UserError(
+                f"Every pixel of the {len(side)} images to {what} belongs to an object: there is no background to tell "
+                "objects from. If one value of the masks is the background, set data.background to it."
+            )
 
 
 def check_normalisation(config: Config) -> None:

@@ -33,14 +33,16 @@ def convert(
     Parameters
     ----------
     kind
-        `cellpose` (versions 2 and 3) or `omnipose`, for a file that torch saved; `stardist`, for a model's folder.
+        `cellpose` (versions 2 and 3), `omnipose` or `sam` (Segment Anything and micro-sam), for a file that torch
+        saved; `stardist`, for a model's folder.
     checkpoint
         The file or folder.
     output
         The run folder.
     channels
         Of the images. A network for two channels takes images of one, too, as the official packages do it: with zeros
-        in place of the other; that is the default for Cellpose and Omnipose.
+        in place of the other; that is the default for Cellpose and Omnipose. Segment Anything sees grey images (1, the
+        default) in all of its three channels.
     overwrite
         Whether an existing run may be replaced.
 
@@ -66,8 +68,8 @@ def convert(
         raise UserError(f"{checkpoint} lies in {folder}, which would be replaced: choose another name with -o.")
     converted = known[kind].convert(checkpoint, channels)
     config, network = make_config(converted.content), converted.network
-    geometry = TileGeometry(**dataclasses.asdict(measure(network)), grid=converted.grid)
-    normalisation = fit_normalisation(config.normalisation, [])
+    geometry = converted.geometry or TileGeometry(**dataclasses.asdict(measure(network)), grid=converted.grid)
+    normalisation = converted.normalisation or fit_normalisation(config.normalisation, [])
     recipe = make_recipe(config, known[kind], normalisation, geometry, converted.scale)
     with new_file(folder, overwrite) as temporary:
         temporary.mkdir()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
 import time
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +22,8 @@ from kerazoo.training.callbacks import EndOfEpoch, LearningRate
 from kerazoo.training.checkpoint import Checkpoint
 from kerazoo.training.distribute import join_workers
 from kerazoo.training.fixed_features import head_of
-from kerazoo.training.folder import check_folder, open_folder
+from kerazoo.training.folder import Claim, check_folder, write_beginning
+from kerazoo.training.interrupt import Interruptible
 from kerazoo.training.job import Job, prepare
 from kerazoo.training.optimisers import learning_rate, make_optimiser
 from kerazoo.training.progress import Progress
@@ -52,7 +52,7 @@ def fit(
         Whether to continue an interrupted run after its last complete epoch. Its history becomes the same as if it had
         not been interrupted.
     overwrite
-        Whether an existing run may be replaced; it is removed when everything is checked and training begins.
+        Whether an existing run may be replaced; it is kept aside until the new one has a complete epoch.
     progress
         Whether to show a live table (in a terminal) or a line per epoch (elsewhere) on standard output.
     finish
@@ -91,17 +91,20 @@ def fit(
         f"{job.best.count_params():,} parameters, {job.feed.about}, {job.policy}"
         + (f", continued after epoch {position.epoch}" if position.epoch else "")
     )
+    claim = Claim(folder)
     try:
         if workers.chief:
-            open_folder(folder, job, overwrite, resume)
+            if not resume:
+                claim.take(overwrite)
+            write_beginning(folder, job, resume)
         with one_thread_per_batch():
             _fit(job, folder, state, position, console)
         if workers.chief:
             _write_record(job, folder, position)
             finish(folder)
     except BaseException as error:
-        if workers.chief and not position.epoch and not resume:
-            shutil.rmtree(folder.path, ignore_errors=True)
+        if workers.chief and not resume:
+            (claim.settle if position.epoch else claim.undo)()
         if isinstance(error, tf.errors.ResourceExhaustedError):
             raise UserError(
                 f"There is not enough memory to train: lower training.batch_size ({config.training.batch_size}) or "
@@ -112,7 +115,13 @@ def fit(
                 f"Interrupted: {folder.path} holds {position.epoch} of {config.training.epochs} epochs; continue with "
                 "the same command and --resume."
             ) from error
+        if isinstance(error, KeyboardInterrupt) and not resume:
+            raise KeyboardInterrupt(
+                f"Interrupted: no epoch was complete, and nothing is left of {folder.path}"
+                + (" but what was there before." if overwrite else ".")
+            ) from error
         raise
+    claim.settle()
     return folder
 
 
@@ -155,18 +164,19 @@ def _fit(job: Job, run: Run, state: State | None, position: Position, console: C
         ]
         if workers.chief:
             callbacks.append(keras.callbacks.TensorBoard(str(run.path / "tensorboard"), write_graph=False))
-        display = Progress(position, config.training.epochs, steps, console)
+        display, interruptible = Progress(position, config.training.epochs, steps, console), Interruptible()
         try:
-            fitted.fit(
-                job.training(feed, step=position.epoch * steps),
-                initial_epoch=position.epoch,
-                epochs=phase.end,
-                steps_per_epoch=steps,
-                validation_data=job.validation(feed),
-                callbacks=[*callbacks, display],
-                shuffle=False,
-                verbose=0,
-            )
+            with interruptible.listening():
+                fitted.fit(
+                    job.training(feed, step=position.epoch * steps),
+                    initial_epoch=position.epoch,
+                    epochs=phase.end,
+                    steps_per_epoch=steps,
+                    validation_data=job.validation(feed),
+                    callbacks=[*callbacks, display, interruptible],
+                    shuffle=False,
+                    verbose=0,
+                )
         finally:
             display.close()
             if checkpoint is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 
 import yaml
@@ -39,7 +40,57 @@ def check_folder(run: Run, config: Config, resume: bool, overwrite: bool) -> Non
         )
 
 
-def open_folder(run: Run, job: Job, overwrite: bool, resume: bool) -> None:
+class Claim:
+    """The folder of one training, made by it and by no other; an older run is kept until the new one has an epoch.
+
+    Parameters
+    ----------
+    run
+        The folder.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._made, self._older = False, None
+
+    def take(self, overwrite: bool) -> None:
+        """Make the folder; an older run is moved aside.
+
+        Raises
+        ------
+        UserError
+            The folder is there, and was not when the training was started.
+        """
+        path = self.run.path
+        if overwrite and path.exists():
+            places = (path.with_name(f"{path.name}.old{number or ''}") for number in itertools.count())
+            older = next(place for place in places if not place.exists())
+            self._older = path.rename(older)
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError as error:
+            raise UserError(
+                f"{path} has been made meanwhile, by another training with the same name: wait for it, or choose "
+                "another name with -o."
+            ) from error
+        except OSError as error:
+            raise UserError(f"{path} cannot be made ({error.strerror}): choose another place with -o.") from error
+        self._made = True
+
+    def settle(self) -> None:
+        """Remove the older run."""
+        if self._older is not None:
+            shutil.rmtree(self._older, ignore_errors=True)
+
+    def undo(self) -> None:
+        """Remove the folder, if this training has made it, and bring the older run back."""
+        if self._made:
+            shutil.rmtree(self.run.path, ignore_errors=True)
+        if self._older is not None:
+            self._older.rename(self.run.path)
+
+
+def write_beginning(run: Run, job: Job, resume: bool) -> None:
     """Write all that is known before the first step.
 
     Raises
@@ -52,8 +103,6 @@ def open_folder(run: Run, job: Job, overwrite: bool, resume: bool) -> None:
         if run.split.as_json() not in ({}, split):
             raise UserError(f"Images or masks have changed since {run.path} was begun: train anew.")
         remove_unfinished_files(run)
-    elif overwrite and run.path.exists():
-        shutil.rmtree(run.path)
     with new_file(run.path / "config.yaml", overwrite=True) as path:
         content = yaml.safe_dump(job.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         path.write_text(content, encoding="utf-8")

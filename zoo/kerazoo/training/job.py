@@ -20,7 +20,7 @@ from kerazoo.models.family import Family
 from kerazoo.models.recipe import Recipe, TileGeometry, make_recipe
 from kerazoo.models.weights import load_head
 from kerazoo.runs.records import SplitEntry, SplitRecord
-from kerazoo.training.checks import check_copies, check_ignored, check_normalisation
+from kerazoo.training.checks import check_annotated, check_copies, check_ignored, check_normalisation
 from kerazoo.training.distribute import Workers, replicas
 from kerazoo.training.precision import dtype_policy, policy
 from kerazoo.training.transfer import check_transfer, is_same_problem, phases_of
@@ -92,13 +92,16 @@ def prepare(config: Config, workers: Workers) -> Job:
     check_copies(split)
     train = [load_pair(pair, config.data) for pair in pairs.train]
     validation = [load_pair(pair, config.data) for pair in pairs.validation]
+    check_annotated(train, validation, config)
     if config.data.annotation == "binary" and family.learns_objects:
-        train, validation = ([separated(sample, config.data.ignore) for sample in side] for side in (train, validation))
+        train, validation = (
+            [separated(sample, config.data.ignored) for sample in side] for side in (train, validation)
+        )
     scale = None
     if config.targets.diameter is not None:
-        scale = Scale(network=config.targets.diameter, images=typical_diameter(train, config.data.ignore))
+        scale = Scale(network=config.targets.diameter, images=typical_diameter(train, config.data.ignored))
         train, validation = (
-            [rescaled_to(sample, scale, config.data.ignore) for sample in samples] for samples in (train, validation)
+            [rescaled_to(sample, scale, config.data.ignored) for sample in samples] for samples in (train, validation)
         )
     normalisation = fit_normalisation(config.normalisation, train)
 

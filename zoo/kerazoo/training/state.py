@@ -75,7 +75,13 @@ def write_state(run: Run, state: State) -> None:
 
 
 def read_state(run: Run) -> State | None:
-    """The state of the last complete epoch; None where there is none yet."""
+    """The state of the last complete epoch; None where there is none yet.
+
+    Raises
+    ------
+    UserError
+        The file is damaged.
+    """
     if not _path(run).is_file():
         return None
     try:
@@ -85,9 +91,10 @@ def read_state(run: Run) -> State | None:
                 kind: [file[f"{kind}/{number}"] for number in range(sum(name.startswith(kind) for name in file))]
                 for kind in ("model", "optimiser")
             }
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(
-            f"{_path(run)} is damaged: begin anew with --overwrite, or go on from {run.model_path} with model.weights."
+            f"{_path(run)} is damaged: begin anew with --overwrite, or with another name from what has been learned, "
+            f"by --set model.weights={run.model_path}."
         ) from error
     return State(position, kinds["model"], kinds["optimiser"])
 

@@ -87,7 +87,10 @@ def choose_trainable(model: Any, config: Config, frozen: str | None) -> None:
         freeze_statistics(encoder)
     if frozen is not None:
         for layer in (encoder if frozen == WHOLE else encoder_of(model, str(backbone), frozen)).layers:
-            layer.trainable = False
+            # of a layer that is adapted by a product of small matrices (Hu et al. 2022), these are estimated
+            layer.trainable = adapted = getattr(layer, "lora_enabled", False)
+            for variable in layer.variables if adapted else ():
+                variable.trainable = variable.name.startswith("lora")
 
 
 def is_pretrained(config: Config) -> bool:
@@ -141,6 +144,8 @@ def check_transfer(config: Config) -> None:
     if source is not None:
         for key in ("method", "scope"):
             before, now = getattr(source.normalisation, key), getattr(normalisation, key)
+            if key == "method" and before == "percentile" and source.normalisation.mean:
+                before = "standardisation"  # what official Segment Anything sees after that
             if before != now and (key == "method" or normalisation.method == "standardisation"):
                 raise UserError(
                     f"normalisation.{key} is {now}, but {model.weights} was trained with {before}: set it to {before}."

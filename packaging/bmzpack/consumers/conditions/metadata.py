@@ -10,7 +10,8 @@ from typing import Any
 
 from bmzpack.bundle.contents import Contents
 from bmzpack.bundle.data_files import opened_picture
-from bmzpack.bundle.values import sequence, source_of, text
+from bmzpack.bundle.specification import is_known_user
+from bmzpack.bundle.values import NO_AUTHOR, mapping, sequence, source_of, text
 from bmzpack.consumers.findings import Condition, Occurrence
 
 LAST_PLAIN = (0, 5, 10)
@@ -109,11 +110,28 @@ def incomplete_metadata(contents: Contents) -> Iterator[Occurrence]:
         "tags": "words to find it by",
     }
     for key, what in asked.items():
-        if not contents.rdf.get(key):
+        value = contents.rdf.get(key)
+        if not value or value == [{"name": NO_AUTHOR}]:
             yield Occurrence(key, f"It does not say {what}.")
     path = contents.local(source_of(contents.rdf.get("documentation")))
     if path is not None and not _has_validation(path):
         yield Occurrence("documentation", f"{path.name} has no section Validation.")
+
+
+def unverified_github_users(contents: Contents) -> Iterator[Occurrence]:
+    """GitHub users that bioimageio.spec asks GitHub for."""
+    for key in ("authors", "maintainers"):
+        for n, person in enumerate(sequence(contents.rdf.get(key))):
+            user = mapping(person).get("github_user")
+            if isinstance(user, str) and not is_known_user(user):
+                yield Occurrence(f"{key}.{n}.github_user", f"{user} is looked up at GitHub.")
+
+
+def keras_parents(contents: Contents) -> Iterator[Occurrence]:
+    """Weights that were made of a Keras file, which older specifications do not know."""
+    for entry in contents.weights.values():
+        if entry.content.get("parent") == "keras_v3":
+            yield Occurrence(f"{entry.place}.parent", "The parent is keras_v3.")
 
 
 def missing_or_unfit_cover(contents: Contents) -> Iterator[Occurrence]:
@@ -130,15 +148,6 @@ def missing_or_unfit_cover(contents: Contents) -> Iterator[Occurrence]:
             yield Occurrence(f"covers.{n}", f"{path.name} has {path.stat().st_size / 1000:.0f} kB.")
         elif path.suffix.lower() != ".svg":
             yield from _shape(path, f"covers.{n}")
-
-
-def stardist_not_recognised(contents: Contents) -> Iterator[Occurrence]:
-    """A StarDist configuration without the name, or the name without the configuration."""
-    named, configured = "stardist" in contents.name.lower(), isinstance(contents.config.get("stardist"), Mapping)
-    if configured and not named:
-        yield Occurrence("name", "There is a config.stardist, but the name does not hold the word StarDist.")
-    if named and not configured:
-        yield Occurrence("config.stardist", "The name says StarDist, but there is no config.stardist.")
 
 
 def cellpose_configuration_ignored(contents: Contents) -> Iterator[Occurrence]:

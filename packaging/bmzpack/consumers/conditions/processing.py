@@ -8,9 +8,8 @@ import numpy as np
 
 from bmzpack.bundle.contents import Contents
 from bmzpack.bundle.described import DescribedOperation, DescribedTensor
-from bmzpack.consumers import jdll
 from bmzpack.consumers.findings import Condition, Occurrence, Severity
-from bmzpack.operations.operation import Operation, axes_of
+from bmzpack.operations.operation import Operation
 from bmzpack.operations.registry import find_operation
 
 EXACT, SLIGHT = 1e-4, 1e-2
@@ -43,8 +42,8 @@ def skipped(known: Container[str], but: Container[str] = ()) -> Condition:
     def condition(contents: Contents) -> Iterator[Occurrence]:
         for tensor, operation in operations(contents):
             if operation.id not in known and operation.id not in but and not harmless(operation):
-                error = _error(contents, tensor, operation, _left_out)
-                yield Occurrence(operation.place, f"The operation {operation.id} is left out{_amount(error)}.")
+                error = error_of(contents, tensor, operation, _left_out)
+                yield Occurrence(operation.place, f"The operation {operation.id} is left out{amount(error)}.")
 
     return condition
 
@@ -59,6 +58,13 @@ def only(name: str, condition: Condition) -> Condition:
     return chosen
 
 
+def old_scale_linear_with_axes(contents: Contents) -> Iterator[Occurrence]:
+    """A linear scaling of format 0.4 over some axes."""
+    for _, operation in operations(contents):
+        if contents.is_old and operation.id == "scale_linear" and operation.kwargs.get("axes") is not None:
+            yield Occurrence(operation.place, "scale_linear has axes.")
+
+
 def harmless(operation: DescribedOperation) -> bool:
     """Whether it makes no difference that an operation is left out: tensors are float32 everywhere."""
     return operation.id == "ensure_dtype" and operation.kwargs.get("dtype") == "float32"
@@ -68,100 +74,27 @@ def casts(contents: Contents) -> Iterator[Occurrence]:
     """Changes of the data type to another one than float32."""
     for tensor, operation in operations(contents):
         if operation.id == "ensure_dtype" and not harmless(operation):
-            error = _error(contents, tensor, operation, _left_out)
+            error = error_of(contents, tensor, operation, _left_out)
             yield Occurrence(
                 operation.place,
-                f"Values are to become {operation.kwargs.get('dtype')}{_amount(error)}.",
+                f"Values are to become {operation.kwargs.get('dtype')}{amount(error)}.",
                 Severity.WRONG_RESULT if error is not None and error > SLIGHT else None,
             )
-
-
-def some_axes_of_many_channels(contents: Contents) -> Iterator[Occurrence]:
-    """Statistics over y and x alone, where there are several channels."""
-    for tensor, operation in operations(contents):
-        axes = axes_of(operation.kwargs)
-        if operation.id != "zero_mean_unit_variance" or axes is None or "batch" in axes:
-            continue
-        whole = [axis for axis in ("channel", "z", "y", "x") if axis in tensor.ids]
-        left_out = [axis for axis in whole if axis not in axes and (axis != "channel" or tensor.channels > 1)]
-        if left_out:
-            error = _error(contents, tensor, operation, jdll.transformed)
-            yield Occurrence(
-                operation.place,
-                f"Mean and deviation are asked for over {', '.join(axes) or 'no axes'}, for each {left_out[0]} by "
-                f"itself{_amount(error)}.",
-                remedy=f"Let it run over {', '.join(whole)}, or put the normalisation per channel into the network.",
-            )
-
-
-def over_batch(contents: Contents) -> Iterator[Occurrence]:
-    """Statistics over the batch axis."""
-    for _, operation in operations(contents):
-        if "batch" in (axes_of(operation.kwargs) or ()):
-            yield Occurrence(
-                operation.place, f"{operation.id} runs over the axes {', '.join(axes_of(operation.kwargs) or ())}."
-            )
-
-
-def rough_percentiles(contents: Contents) -> Iterator[Occurrence]:
-    """Percentiles, which are not interpolated, and reference tensors, which are not looked at."""
-    for tensor, operation in operations(contents):
-        if operation.id != "scale_range" or "batch" in (axes_of(operation.kwargs) or ()):
-            continue
-        if operation.kwargs.get("reference_tensor"):
-            yield Occurrence(
-                operation.place,
-                f"The percentiles are to be those of the tensor {operation.kwargs['reference_tensor']}.",
-                Severity.WRONG_RESULT,
-                remedy="Put the scaling into the network, or leave it out.",
-            )
-        else:
-            error = _error(contents, tensor, operation, jdll.transformed)
-            if error is None or error > EXACT:
-                yield Occurrence(operation.place, f"Percentiles decide the scaling{_amount(error)}.")
-
-
-def per_channel(name: str) -> Condition:
-    """An operation with one number per channel."""
-
-    def condition(contents: Contents) -> Iterator[Occurrence]:
-        for tensor, operation in operations(contents):
-            lists = [value for value in operation.kwargs.values() if isinstance(value, list)]
-            if operation.id != name or not lists:
-                continue
-            error = None
-            if name == "scale_linear":
-                if all(value[1:] == value[:-1] for value in lists):
-                    continue  # the first number is that of all
-                error = _error(contents, tensor, operation, jdll.transformed)
-            yield Occurrence(operation.place, f"{name} has one number per channel{_amount(error)}.")
-
-    return condition
-
-
-def open_clip(contents: Contents) -> Iterator[Occurrence]:
-    """A clip without both ends as numbers."""
-    for _, operation in operations(contents):
-        if operation.id == "clip" and not {"min", "max"} <= {
-            key for key, value in operation.kwargs.items() if value is not None
-        }:
-            given = ", ".join(f"{key}: {value}" for key, value in operation.kwargs.items())
-            yield Occurrence(operation.place, f"clip is given {given or 'nothing'}.")
 
 
 def _left_out(operation: Operation, image: np.ndarray, axes: list[str]) -> np.ndarray:
     return image
 
 
-def _amount(error: float | None) -> str:
+def amount(error: float | None) -> str:
     """An error as an end of a sentence."""
     if error is None:
         return ""
-    amount = f"{error:.2g} of its range" if error < 1 else "more than its range"
-    return f": on the test image the result is off by up to {amount}"
+    share = f"{error:.2g} of its range" if error < 1 else "more than its range"
+    return f": on the test image the result is off by up to {share}"
 
 
-def _error(
+def error_of(
     contents: Contents,
     tensor: DescribedTensor,
     operation: DescribedOperation,

@@ -87,6 +87,12 @@ def tensors_without_y_and_x(contents: Contents) -> Iterator[Occurrence]:
             yield Occurrence(f"{tensor.place}.axes", f"{tensor.id} is no image, its axes are {', '.join(tensor.ids)}.")
 
 
+def inputs_without_y_and_x(contents: Contents) -> Iterator[Occurrence]:
+    """Inputs without the axes y and x, where no input is an image."""
+    places = () if any(map(_is_image, contents.inputs)) else tuple(f"{tensor.place}." for tensor in contents.inputs)
+    yield from (found for found in tensors_without_y_and_x(contents) if found.where.startswith(places))
+
+
 def label_images_from_graph(contents: Contents) -> Iterator[Occurrence]:
     """Outputs that are labels of objects without any operation: the graph makes them."""
     for tensor in contents.outputs:

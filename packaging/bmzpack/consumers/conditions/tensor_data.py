@@ -18,10 +18,8 @@ DTYPES = {"bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16,
 """Data types of the specification."""
 LARGEST_SORTED = 2**22
 """Values that are compared at once."""
-LARGEST = 2**30
-"""Bytes of a tensor of which every value is looked at,"""
-PART = 2**22
-"""so many values at once."""
+MOST_PIECES = 16
+"""So many such pieces of an array are looked at."""
 LARGEST_PICTURE = 2**25
 """Pixels of a sample picture that is compared."""
 
@@ -49,7 +47,7 @@ def _same_values(one: np.ndarray, other: np.ndarray) -> bool:
             return True
         one, other = np.sort(one, None), np.sort(other, None)
     one, other = one.reshape(-1), other.reshape(-1)
-    pieces = [slice(start, start + LARGEST_SORTED) for start in range(0, one.size, LARGEST_SORTED)]
+    pieces = [*_pieces(one.size)]
     allowed = SAME * max(
         max((float(np.ptp(np.asarray(other[piece], np.float64))) for piece in pieces), default=0), 1e-12
     )
@@ -98,6 +96,19 @@ def _sizes(contents: Contents, tensor: DescribedTensor, shape: Sequence[int], pl
             yield Occurrence(place, f"{tensor.test} has {size} along {axis.id}, where {expected} are to be expected.")
 
 
+def _pieces(size: int) -> Iterator[slice]:
+    """Pieces of a flat array: all of it, or of a very large one some that are spread evenly."""
+    count = -(-size // LARGEST_SORTED)
+    for n in np.unique(np.linspace(0, max(count - 1, 0), min(count, MOST_PIECES)).astype(int)):
+        yield slice(int(n) * LARGEST_SORTED, (int(n) + 1) * LARGEST_SORTED)
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    """Whether no value is NaN or infinite."""
+    flat = array.reshape(-1, order="A")
+    return all(bool(np.isfinite(flat[piece]).all()) for piece in _pieces(flat.size))
+
+
 def _misfits(contents: Contents, tensor: DescribedTensor, array: np.ndarray, place: str) -> Iterator[Occurrence]:
     if array.ndim != len(tensor.axes):
         yield Occurrence(
@@ -116,13 +127,7 @@ def _misfits(contents: Contents, tensor: DescribedTensor, array: np.ndarray, pla
         yield Occurrence(place, f"{tensor.test} holds no numbers, but {array.dtype}.")
     elif array.size == 0:
         yield Occurrence(place, f"{tensor.test} holds no values.")
-    elif array.dtype.kind == "f" and array.nbytes <= LARGEST and not _is_finite(array):
+    elif array.dtype.kind == "f" and not _is_finite(array):
         yield Occurrence(place, f"{tensor.test} holds NaN or infinite values.")
     elif tensor.dtype in DTYPES and array.dtype != np.dtype(tensor.dtype):
         yield Occurrence(place, f"{tensor.test} is {array.dtype}, but {tensor.id} is declared as {tensor.dtype}.")
-
-
-def _is_finite(array: np.ndarray) -> bool:
-    """Part by part, as large ones stay on disk."""
-    values = array.ravel(order="K")
-    return all(np.isfinite(values[start : start + PART]).all() for start in range(0, values.size, PART))

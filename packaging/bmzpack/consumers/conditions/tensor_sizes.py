@@ -9,10 +9,12 @@ import numpy as np
 from bmzpack.bundle.contents import SPACE, Contents
 from bmzpack.bundle.described import DescribedAxis, DescribedTensor, every_axis
 from bmzpack.bundle.protobuf import OnnxFile
-from bmzpack.consumers import jdll
 from bmzpack.consumers.findings import Occurrence, Severity
+from bmzpack.consumers.jdll.sides import output_sizes
 from bmzpack.measure.receptive_field import receptive_radius
 
+LARGEST_IMAGE = 4096
+"""Sides up to this one are tried, in pixels."""
 SAME_RATIO = 1e-5
 """Ratios of sizes that differ by less are the same."""
 
@@ -22,53 +24,6 @@ def sizes_known_after_run(contents: Contents) -> Iterator[Occurrence]:
     for tensor, axis in every_axis(contents.outputs):
         if axis.by_data:
             yield Occurrence(axis.place, f"The size of {axis.id} of {tensor.id} depends on the data.")
-
-
-def sizes_that_cannot_be_tiled(contents: Contents) -> Iterator[Occurrence]:
-    """Sizes that JDLL's tiling refuses."""
-    for tensor, axis in every_axis(contents.inputs):
-        if axis.minimum is None or not axis.step:
-            continue
-        if axis.minimum % axis.step:
-            raised = -(-axis.minimum // axis.step) * axis.step
-            yield Occurrence(
-                axis.place,
-                f"The smallest size {axis.minimum} is no multiple of the step {axis.step}: every image is refused.",
-                remedy=f"Set min to {raised}, if the network takes it.",
-            )
-            continue
-        yield from _refused_sizes(contents, tensor, axis)
-
-
-def _refused_sizes(contents: Contents, tensor: DescribedTensor, axis: DescribedAxis) -> Iterator[Occurrence]:
-    minimum, step = axis.minimum or 0, axis.step or 0
-    margin, halo = _around(contents, tensor, axis)
-    for size in range(max(1, minimum), jdll.LARGEST_IMAGE + 1):
-        reason = jdll.refuses(size, minimum, step, halo, margin)
-        if reason:
-            yield Occurrence(axis.place, f"An image with {size} pixels along {axis.id} is refused: {reason}.")
-            return
-
-
-def _around(contents: Contents, tensor: DescribedTensor, axis: DescribedAxis) -> tuple[float, int]:
-    """What JDLL loses and cuts on each side, in input pixels: the margin, and margin and halo together."""
-    margin = total = 0.0
-    for output in contents.outputs:
-        for other in output.axes:
-            found = contents.referred(other)
-            if found == (tensor, axis):
-                ratio = contents.ratio(other) or 1.0
-                own = max(0.0, -other.offset / 2 / ratio)
-                margin, total = max(margin, own), max(total, own + other.halo / ratio)
-    return margin, int(total)
-
-
-def fixed_output_sizes(contents: Contents) -> Iterator[Occurrence]:
-    """Output images of a fixed size, from inputs of any size."""
-    for tensor, axis in every_axis(contents.outputs):
-        free = [other for entry in contents.inputs for other in entry.axes if other.id == axis.id and other.step]
-        if axis.id in ("z", "y", "x") and axis.reference is None and axis.size and axis.size > 1 and free:
-            yield Occurrence(axis.place, f"{axis.id} of {tensor.id} is always {axis.size}, whatever the input is.")
 
 
 def references_to_missing_axes(contents: Contents) -> Iterator[Occurrence]:
@@ -100,7 +55,7 @@ def sizes_misread_by_jdll(contents: Contents) -> Iterator[Occurrence]:
         sizes = _possible(found[1].smallest, found[1].step or 0)
         with np.errstate(all="ignore"):  # of scales that nobody means
             right = np.trunc(sizes * found[1].pixel / axis.pixel + axis.offset)
-            whole, tile = jdll.output_sizes(sizes, axis.pixel, axis.offset)
+            whole, tile = output_sizes(sizes, axis.pixel, axis.offset)
         for n in np.flatnonzero((whole != right) | (tile != right))[:1]:
             yield Occurrence(
                 axis.place,
@@ -112,7 +67,7 @@ def sizes_misread_by_jdll(contents: Contents) -> Iterator[Occurrence]:
 
 def _possible(smallest: int, step: int) -> np.ndarray:
     """Sizes of an input, in pixels."""
-    return np.arange(smallest, max(smallest, jdll.LARGEST_IMAGE if step else 0) + 1, step or 1)
+    return np.arange(smallest, max(smallest, LARGEST_IMAGE if step else 0) + 1, step or 1)
 
 
 def _remedy(axis: DescribedAxis, ratio: float) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from bmzpack.bundle.contents import Contents
@@ -29,11 +29,21 @@ def no_weights_of(formats: Sequence[str]) -> Condition:
     return condition
 
 
-def by_priority(order: Sequence[str], *conditions: Condition) -> Condition:
+Order = Sequence[str] | Callable[[Contents], Sequence[str]]
+"""Formats in the order in which a program tries them, or a function that gives it for a bundle."""
+
+
+def order_for(order: Order, contents: Contents) -> Sequence[str]:
+    """The order in which a program tries the formats of a bundle."""
+    return order(contents) if callable(order) else order
+
+
+def by_priority(ordered: Order, *conditions: Condition) -> Condition:
     """Defects of weights: only advice for a format if the program takes another one before it, and nothing for a format
     that it does not run."""
 
     def placed(contents: Contents) -> Iterator[Occurrence]:
+        order = order_for(ordered, contents)
         taken = next((name for name in order if name in contents.weights), None)
         for occurrence in (found for condition in conditions for found in condition(contents)):
             name = occurrence.where.split(".")[1] if occurrence.where.startswith("weights.") else taken
@@ -191,7 +201,10 @@ def versions_without_three_numbers(contents: Contents) -> Iterator[Occurrence]:
         for key in VERSIONS:
             value = entry.content.get(key)
             if value is not None and not (isinstance(value, str) and re.match(r"\d+\.\d+\.\d+", value)):
-                yield Occurrence(f"{entry.place}.{key}", f"{key} is {value!r}.", remedy=_three_numbers(key, value))
+                # a text of two numbers is still the version that was meant
+                severity = Severity.ADVICE if isinstance(value, str) and re.match(r"\d+\.\d+$", value) else None
+                found = f"{key} is {value!r}."
+                yield Occurrence(f"{entry.place}.{key}", found, severity, _three_numbers(key, value))
 
 
 def bilinear_upsampling(contents: Contents) -> Iterator[Occurrence]:

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from arrays import decode
-from kerazoo.config import DecodingConfig
+from kerazoo.config import DataConfig, DecodingConfig
 from kerazoo.data.normalise import Normalisation
 from kerazoo.evaluation.scores import count_instances, total
-from kerazoo.files.read import read_image, read_mask
+from kerazoo.files.masks import read_mask
+from kerazoo.files.read import read_image
 from kerazoo.models.classical.method import classical
 from kerazoo.models.pixels.targets import border_target
 from kerazoo.models.recipe import Recipe, TileGeometry
@@ -47,7 +48,7 @@ def simulated(labels, blur, noise, seed=0):
 def nuclei(data_folder):
     folder = data_folder("nuclei_dsb2018") / "val"
     names = sorted(path.name for path in (folder / "images").glob("*.png"))
-    return [(read_image(folder / "images" / name), read_mask(folder / "masks" / name, "labels")) for name in names]
+    return [(read_image(folder / "images" / name), read_mask(folder / "masks" / name, DataConfig())) for name in names]
 
 
 def test_classes_are_the_most_probable():

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from bmzpack.errors import UserError
-from kerazoo.files.read import read_mask
+from kerazoo.config import DataConfig
+from kerazoo.files.masks import read_mask
 from kerazoo.models.configure import make_config
 from kerazoo.models.pixels.targets import border_target, make_target
 
@@ -93,5 +94,5 @@ def test_impossible_targets(kind, annotation):
 
 def test_real_nuclei(data_folder):
     path = sorted((data_folder("nuclei_dsb2018") / "train" / "masks").iterdir())[0]
-    labels = read_mask(path, "labels")
+    labels = read_mask(path, DataConfig())
     np.testing.assert_array_equal(border_target(labels, 2), border_by_definition(labels, 2))

@@ -22,7 +22,7 @@ from kerazoo.models.sam.prompts import BACKGROUND, FIRST_CORNER, FOREGROUND, LAS
 def test_parameters_are_the_published_ones(size, parameters):
     """The frequencies of the positions, which are never trained, are no parameters in the official package."""
     with keras.StatelessScope(initialize_variables=False):
-        network = sam_vit(size)
+        network = sam_vit(size, instances=0)
     assert sum(math.prod(weight.shape) for weight in network.trainable_weights) == parameters
     assert sum(math.prod(weight.shape) for weight in network.non_trainable_weights) == 256
 

@@ -63,7 +63,7 @@ class Cellpose(Family):
     def target(self, config: Config) -> Target:
         from kerazoo.models.cellpose.targets import FlowTarget
 
-        return FlowTarget(config.data.ignore)
+        return FlowTarget(config.data.ignored)
 
     def loss(self, config: Config, counts: np.ndarray) -> keras.losses.Loss:
         from kerazoo.models.cellpose.loss import FlowLoss

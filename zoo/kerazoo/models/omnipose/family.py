@@ -49,7 +49,7 @@ class Omnipose(Family):
     def target(self, config: Config) -> Target:
         from kerazoo.models.omnipose.targets import FieldTarget
 
-        return FieldTarget(config.data.ignore)
+        return FieldTarget(config.data.ignored)
 
     def loss(self, config: Config, counts: np.ndarray) -> keras.losses.Loss:
         from kerazoo.models.omnipose.loss import FieldLoss

@@ -67,8 +67,8 @@ def unet(
     batches of a segmentation network are too small to estimate its statistics anew, and files with folded batch
     normalisation hold none.
     """
-    filters = filters or (64 if backbone is None else 16)
-    depth = depth or (4 if backbone is None else 5)
+    filters = (64 if backbone is None else 16) if filters is None else filters
+    depth = (4 if backbone is None else 5) if depth is None else depth
     _check(filters, depth, classes, padding, dropout, backbone)
     alpha = backbone_width(backbone, alpha, weights, "U-Net")
 

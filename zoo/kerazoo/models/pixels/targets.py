@@ -25,7 +25,7 @@ def make_target(mask: np.ndarray, config: Config) -> np.ndarray:
     mask
         Annotation (y, x), integer: object numbers, class indices, or 0 and 1.
     config
-        Its ``targets``, ``data.annotation`` and ``data.ignore`` are used.
+        Its ``targets``, ``data.annotation`` and ``data.ignored`` are used.
 
     Returns
     -------
@@ -44,7 +44,7 @@ def make_target(mask: np.ndarray, config: Config) -> np.ndarray:
             f"targets.kind {kind} cannot be made from masks with data.annotation {annotation}: "
             f"set targets.kind to {possible}, or correct data.annotation."
         )
-    ignored = None if config.data.ignore is None else mask == config.data.ignore
+    ignored = None if config.data.ignored is None else mask == config.data.ignored
     if kind == "classes":
         target = mask.astype(np.uint8)
     else:

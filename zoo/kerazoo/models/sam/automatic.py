@@ -91,6 +91,29 @@ def automatic_masks(
     return found
 
 
+def label_image(masks: list[AutomaticMask], shape: tuple[int, int]) -> np.ndarray:
+    """A label image of masks: where they overlap, the smallest is seen; what covers more than half is background.
+
+    Parameters
+    ----------
+    masks
+        See `automatic_masks`.
+    shape
+        Height and width of the image.
+
+    Returns
+    -------
+    numpy.ndarray
+        Labels 1, 2, ..., int32 (y, x).
+    """
+    labels = np.zeros(shape, np.int32)
+    areas = [np.count_nonzero(mask.inside) for mask in masks]
+    objects = [(area, mask) for area, mask in zip(areas, masks, strict=True) if 2 * area <= labels.size]
+    for number, (_, mask) in enumerate(sorted(objects, key=lambda pair: -pair[0]), start=1):
+        labels[mask.rows, mask.columns][mask.inside] = number
+    return labels
+
+
 def _kept(
     mask: Mask, point: np.ndarray, score_threshold: float, stability_threshold: float, offset: float
 ) -> AutomaticMask | None:

@@ -38,13 +38,17 @@ def objects_of_maps(
         Labels without gaps, int32 (y, x).
     """
     foreground = maps[..., 0] > threshold
-    seeds = foreground & (maps[..., 1] < seed_threshold) & (maps[..., 2] < seed_threshold)
-    labels = _components(seeds)
+    labels = seeds_of_maps(maps, threshold, seed_threshold)
     for level in LEVELS:
         _grow(labels, foreground & (maps[..., 2] < level))
     others = _components(foreground & (labels == 0))
     labels[others > 0] = others[others > 0] + labels.max(initial=0)
     return remove_small(labels, minimum_size)
+
+
+def seeds_of_maps(maps: np.ndarray, threshold: float = 0.5, seed_threshold: float = 0.5) -> np.ndarray:
+    """The seeds of `objects_of_maps`, numbered from 1, int32 (y, x)."""
+    return _components((maps[..., 0] > threshold) & (maps[..., 1:] < seed_threshold).all(axis=-1))
 
 
 def _components(mask: np.ndarray) -> np.ndarray:

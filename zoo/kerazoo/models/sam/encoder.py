@@ -67,6 +67,41 @@ def vision_transformer(
     return keras.Model(inputs, x, name="image_encoder")
 
 
+def adapt(encoder: keras.Model, rank: int) -> None:
+    """Add a product of two small matrices to the kernels of queries and values (Hu et al. 2022, LoRA).
+
+    At first the product is zero. Keras saves such a layer with the sum as its kernel.
+
+    Parameters
+    ----------
+    encoder
+        See `vision_transformer`.
+    rank
+        Of the product.
+    """
+    for layer in encoder.layers:
+        if layer.name.endswith(("_query", "_value")):
+            layer.enable_lora(rank)
+
+
+def merged(network: keras.Model) -> keras.Model:
+    """The same network with the sums of `adapt` as ordinary kernels; all other layers are shared, not copied."""
+    adapted = [layer for layer in network.layers if getattr(layer, "lora_enabled", False)]
+    if not adapted:
+        return network
+
+    def plain(layer: Any) -> Any:
+        if layer not in adapted:
+            return layer
+        config = layer.get_config()
+        return type(layer).from_config({key: value for key, value in config.items() if not key.startswith("lora")})
+
+    copy = keras.models.clone_model(network, clone_function=plain)
+    for layer in adapted:
+        copy.get_layer(layer.name).set_weights([layer.kernel, layer.bias])
+    return copy
+
+
 def _block(x: Any, width: int, heads: int, size: int, name: str) -> Any:
     side = x.shape[1]
     y = layers.LayerNormalization(epsilon=EPSILON, name=f"{name}_norm1")(x)
@@ -102,9 +137,12 @@ def _attention(x: Any, width: int, heads: int, name: str) -> Any:
     """Attention with relative positions along y and x (Li et al. 2022, MViTv2), (batch, side, side, feature)."""
     side, depth = x.shape[1], width // heads
     tokens = side * side
-    together = layers.Dense(3 * width, name=f"{name}_qkv")(x)
-    together = ops.reshape(together, (-1, tokens, 3, heads, depth))
-    q, k, v = (ops.transpose(together[:, :, part], (0, 2, 1, 3)) for part in range(3))
+
+    def part(kind: str) -> Any:
+        heads_of = ops.reshape(layers.Dense(width, name=f"{name}_{kind}")(x), (-1, tokens, heads, depth))
+        return ops.transpose(heads_of, (0, 2, 1, 3))
+
+    q, k, v = map(part, ("query", "key", "value"))
     square = ops.reshape(q, (-1, heads, side, side, depth))
     places = relative_positions(side)
     along_y = table(x, places, 2 * side - 1, depth, f"{name}_positions_y")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import Any
 
 import keras
 from keras import layers
 
+from kerazoo.models.sam import unetr
 from kerazoo.models.sam.about import WINDOW
-from kerazoo.models.sam.encoder import vision_transformer
+from kerazoo.models.sam.encoder import adapt, vision_transformer
 from kerazoo.models.sam.instances import find_all
 from kerazoo.models.sam.mask_decoder import mask_decoder, pack_details
 from kerazoo.models.sam.tiny import STRIDE, encode
-from kerazoo.models.weights import initialise
+from kerazoo.models.weights import adapt_channels, initialise, load_weights
 
 DETAILS = 8
 """Channels of the map at a half of the resolution that the embedding of `sam_tiny` holds beside its tokens."""
@@ -86,17 +88,86 @@ def whole(image: Any, embedding: Any, decoder: keras.Model, maps: Any, name: str
 
 
 def image_network(network: keras.Model, *outputs: str) -> keras.Model:
-    """The part of `whole` from an image to these outputs, by default `maps`; layers are shared, not copied."""
+    """The part of `whole` from an image to these outputs; layers are shared, not copied.
+
+    By default `maps`, and where there are none `image_embedding`.
+    """
     if len(network.inputs) == 1:
         return network
-    chosen = [network.outputs[network.output_names.index(name)] for name in outputs or ("maps",)]
+    names = network.output_names
+    outputs = outputs or ("maps" if "maps" in names else "image_embedding",)
+    chosen = [network.outputs[names.index(name)] for name in outputs]
     return keras.Model(network.inputs[0], chosen if len(chosen) > 1 else chosen[0], name=network.name)
 
 
-def sam_vit(size: str) -> keras.Model:
-    """An official size, `vit_b`, `vit_l` or `vit_h`, without the maps of all objects."""
-    width, depth, heads = {"vit_b": (768, 12, 12), "vit_l": (1024, 24, 16), "vit_h": (1280, 32, 16)}[size]
-    every = depth // 4
-    blocks = tuple(range(every - 1, depth, every))
-    encoder = vision_transformer(width=width, depth=depth, heads=heads, global_blocks=blocks)
-    return whole(encoder.inputs[0], encoder.outputs[0], mask_decoder(), None, f"sam_{size}")
+SIZES: dict[str, dict[str, Any]] = {
+    "vit_b": {"width": 768, "depth": 12, "heads": 12, "global_blocks": (2, 5, 8, 11)},
+    "vit_l": {"width": 1024, "depth": 24, "heads": 16, "global_blocks": (5, 11, 17, 23)},
+    "vit_h": {"width": 1280, "depth": 32, "heads": 16, "global_blocks": (7, 15, 23, 31)},
+}
+"""Arguments of the image encoders of the official sizes."""
+
+
+def sam_vit(
+    size: str,
+    input_shape: tuple[int | None, int | None, int] = (None, None, 3),
+    image_size: int = 1024,
+    hidden: int = 2048,
+    instances: int = 64,
+    transposed: bool = False,
+    low_rank: int | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    **encoder: Any,
+) -> keras.Model:
+    """A network of an official size; it sees whole images, brought to one size.
+
+    Parameters
+    ----------
+    size
+        `vit_b`, `vit_l` or `vit_h`.
+    input_shape
+        (y, x, channel); None, or the size of the images.
+    image_size
+        Side in pixels of the square that images are brought to and padded to, where it is not in ``input_shape``.
+    hidden
+        Width of the perceptrons of the mask decoder.
+    instances
+        Features of the decoder of all objects at the resolution of the image; 0: there is none, as in official files.
+    transposed
+        See `kerazoo.models.sam.unetr.find_all`.
+    low_rank
+        Rank of what is added to the kernels of queries and values, see `kerazoo.models.sam.encoder.adapt`; None:
+        nothing.
+    weights
+        A weights file (see `kerazoo.models.weights`), or None: random. It may be one without the maps of all objects.
+    **encoder
+        Further arguments of `kerazoo.models.sam.encoder.vision_transformer`.
+
+    Returns
+    -------
+    keras.Model
+        For images and for prompts, see `whole`. Without the maps of all objects, 93,735,472 (`vit_b`), 312,342,832
+        (`vit_l`) or 641,090,608 (`vit_h`) parameters, and 256 that are never trained.
+    """
+    side, channels = input_shape[0] or image_size, input_shape[-1]
+    seen = vision_transformer(side, channels, **SIZES[size] | encoder)
+    embedding = seen.outputs[0]
+    decoder = mask_decoder(embedding.shape[1], side, embedding.shape[-1], hidden=hidden)
+    maps = unetr.find_all(embedding, instances, transposed) if instances else None
+    network = whole(seen.inputs[0], embedding, decoder, maps, f"sam_{size}")
+    if weights is not None:
+        first = "patch_embedding/kernel"
+        load_weights(
+            network,
+            weights,
+            adapt=lambda arrays: (
+                arrays | {first: adapt_channels(arrays[first], channels)} if first in arrays else arrays
+            ),
+            optional=unetr.PREFIX,
+        )
+    if low_rank is not None:
+        adapt(seen, low_rank)
+    return network
+
+
+sam_vit_b, sam_vit_l, sam_vit_h = (functools.partial(sam_vit, size) for size in SIZES)

@@ -36,8 +36,7 @@ class Embedding:
     @property
     def seen(self) -> tuple[int, int]:
         """Height and width of what the network has seen of it, in pixels."""
-        height, width = (int(side * self.scale + 0.5) for side in self.shape)
-        return height, width
+        return seen_size(self.shape, self.scale)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write an `.npz` file."""
@@ -102,6 +101,11 @@ class PromptedNetwork:
         """Tokens of a window along y and x."""
         self._stride = 8 if self._size is None else self._size // self._side
 
+    @property
+    def window(self) -> int | None:
+        """Side in pixels of the part of an image that is seen for a prompt; None for the whole image."""
+        return self._side * self._stride if self._size is None else None
+
     def embed(self, image: np.ndarray, offset: np.ndarray | float = 0.0, scale: np.ndarray | float = 1.0) -> Embedding:
         """The embedding of an image.
 
@@ -117,12 +121,9 @@ class PromptedNetwork:
         factor = 1.0
         if self._size is not None:
             factor = self._size / max(height, width)
-            image = _resized(image, (int(height * factor + 0.5), int(width * factor + 0.5)))
-        image = ((image - offset) / scale).astype(np.float32)
-        if self._size is not None:
-            room = [self._size - side for side in image.shape[:2]]
-            image = np.pad(image, ((0, room[0]), (0, room[1]), (0, 0)))
+            image = brought_to(image, self._size, offset, scale)
         else:
+            image = ((image - offset) / scale).astype(np.float32)
             least = self._side * self._stride
             room = [max(least, -(-side // self._stride) * self._stride) - side for side in (height, width)]
             image = cv2.copyMakeBorder(image, 0, room[0], 0, room[1], cv2.BORDER_REFLECT).reshape(
@@ -213,9 +214,43 @@ class PromptedNetwork:
             visible = enlarged[: rows.stop - top, : columns.stop - left]
         else:
             rows, columns = slice(0, height), slice(0, width)
-            seen_height, seen_width = embedding.seen
-            visible = cv2.resize(enlarged[:seen_height, :seen_width], (width, height), interpolation=cv2.INTER_LINEAR)
+            visible = brought_back(enlarged, embedding.shape)
         return Mask(rows, columns, visible, score, logits)
+
+
+def seen_size(shape: tuple[int, int], scale: float) -> tuple[int, int]:
+    """Height and width of an image (height, width) that is enlarged."""
+    return int(shape[0] * scale + 0.5), int(shape[1] * scale + 0.5)
+
+
+def brought_to(
+    image: np.ndarray, size: int, offset: np.ndarray | float = 0.0, scale: np.ndarray | float = 1.0
+) -> np.ndarray:
+    """An image as a network of one size sees it, as in the official package.
+
+    Parameters
+    ----------
+    image
+        (y, x, channel), any dtype.
+    size
+        Of its longer side; the other is padded with zeros at the end.
+    offset, scale
+        Of its normalisation, before it is padded.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 (size, size, channel).
+    """
+    shape = seen_size((image.shape[0], image.shape[1]), size / max(image.shape[:2]))
+    image = ((_resized(image, shape) - offset) / scale).astype(np.float32)
+    return np.pad(image, ((0, size - shape[0]), (0, size - shape[1]), (0, 0)))
+
+
+def brought_back(output: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The opposite of `brought_to` for an output (size, size) or (size, size, channel), at the image's shape."""
+    seen = seen_size(shape, len(output) / max(shape))
+    return cv2.resize(output[: seen[0], : seen[1]], shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def _resized(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -52,7 +52,9 @@ def prompted(network: keras.Model, image_size: int, objects: int, corrections: i
         keras.Input((objects, corrections, 2), name="noise"),
     ]
     image, label_image, chosen, points, labels, noise = inputs
-    maps, embedding = encoder(image)
+    seen = encoder.inputs[0].shape[1] or image_size  # what a network of one size has images brought to
+    maps, embedding = encoder(image if seen == image_size else ops.image.resize(image, (seen, seen)))
+    maps = maps if seen == image_size else ops.image.resize(maps, (image_size, image_size))
     embedding = ops.repeat(embedding, objects, axis=0)
     truth = _masks_of(label_image, chosen, size)
     points, labels = ops.reshape(points, (-1, 2, 2)), ops.reshape(labels, (-1, 2))
@@ -62,7 +64,7 @@ def prompted(network: keras.Model, image_size: int, objects: int, corrections: i
     prompt_masks, has_mask = ops.zeros_like(truth)[..., None], ops.zeros_like(ambiguous)
     losses = []
     for number in range(corrections + 1):
-        masks, scores = decoder([embedding, points, labels, prompt_masks, has_mask])
+        masks, scores = decoder([embedding, points * (seen / image_size), labels, prompt_masks, has_mask])
         loss, best = _loss(masks, scores, truth, ambiguous)
         losses.append(loss)
         if number < corrections:

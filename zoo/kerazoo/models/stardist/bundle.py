@@ -84,7 +84,7 @@ def macro(recipe: Recipe) -> str:
 
 
 def config(recipe: Recipe) -> dict[str, Any]:
-    """What ``config.stardist`` holds: by it, and by "StarDist" in the bundle's name, deepImageJ knows the network."""
+    """What ``config.kerazoo_stardist`` holds: thresholds and shape of the network, as StarDist names them."""
     grid = recipe.geometry.grid
     return {
         "thresholds": {"prob": recipe.decoding.threshold, "nms": recipe.decoding.overlap},

@@ -72,7 +72,7 @@ class StarDist(Family):
         from kerazoo.models.stardist.targets import StarTarget, grid_side
 
         arguments = config.model.arguments
-        return StarTarget(arguments.get("rays", RAYS), grid_side(arguments.get("grid", GRID)), config.data.ignore)
+        return StarTarget(arguments.get("rays", RAYS), grid_side(arguments.get("grid", GRID)), config.data.ignored)
 
     def loss(self, config: Config, counts: np.ndarray) -> keras.losses.Loss:
         from kerazoo.models.stardist.loss import StarLoss
@@ -133,14 +133,14 @@ class StarDist(Family):
         return without_last(network, FULL_RESOLUTION)
 
     def bundle_name(self, name: str) -> str:
-        """See `Family`; deepImageJ knows StarDist by the name."""
+        """See `Family`; people search for StarDist by the name."""
         return name if "stardist" in name.lower() else f"{name} (StarDist)"
 
     def bundle_extras(self, recipe: Recipe) -> tuple[dict[str, Any], dict[str, str]]:
-        """See `Family`: what StarDist's plugin and deepImageJ search for."""
+        """See `Family`: what the macro needs. Under ``config.stardist`` JDLL would run Python StarDist in its place."""
         from kerazoo.models.stardist import bundle
 
-        return {"stardist": bundle.config(recipe)}, {bundle.MACRO: bundle.macro(recipe)}
+        return {"kerazoo_stardist": bundle.config(recipe)}, {bundle.MACRO: bundle.macro(recipe)}
 
     def operation(self, recipe: Recipe) -> LabelsEnding:
         from kerazoo.models.stardist.bundle import operation

@@ -57,7 +57,8 @@ def build_network(entry: Model) -> BuiltNetwork:
     with keras.StatelessScope(initialize_variables=False):
         family = family_of_model(entry.name)
         model = family.image_network(entry.build(input_shape=tuple(side or entry.card.size for side in shape)))
-        geometry = measure(family.image_network(entry.build())) if None in shape else None
+        of_any_size = family.image_network(entry.build())
+        geometry = measure(of_any_size) if None in of_any_size.inputs[0].shape[1:] else None
         return BuiltNetwork(model, count(model), geometry)
 
 

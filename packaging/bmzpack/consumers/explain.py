@@ -1,0 +1,64 @@
+"""What a rule says, program by program, and which programs and rules there are: for `bmzpack explain` and `--list`."""
+
+from __future__ import annotations
+
+from bmzpack.consumers.consumer import Consumer
+from bmzpack.consumers.registry import CONSUMERS
+from bmzpack.consumers.rules import EXAMPLES, TITLES, Rule
+from bmzpack.errors import UserError
+
+
+def explain(rule: str) -> str:
+    """A page on a rule: what should hold, why, an example, and what to do.
+
+    Parameters
+    ----------
+    rule
+        Its id, such as ``R6``.
+
+    Raises
+    ------
+    UserError
+        There is no such rule.
+    """
+    rule = rule.upper()
+    if rule not in TITLES:
+        raise UserError(f"There is no rule {rule!r}: `bmzpack check --list` names all of them.")
+    lines = [f"{rule}: {TITLES[rule]}", ""]
+    for consumer in CONSUMERS.values():
+        for entry in rules_of(consumer):
+            if entry.id == rule:
+                lines += [
+                    f"{consumer.name} ({_versions(consumer)}): {entry.severity.value}",
+                    f"  why         {entry.why}",
+                    f"  what to do  {entry.remedy}",
+                ]
+    if rule in EXAMPLES:
+        lines += ["", "Example:", *(f"  {line}" for line in EXAMPLES[rule].splitlines())]
+    return "\n".join(lines)
+
+
+def overview() -> str:
+    """Programs, the versions that their rules were seen on, and the rules of each."""
+    lines = []
+    for consumer in CONSUMERS.values():
+        ids = dict.fromkeys(rule.id for rule in rules_of(consumer))
+        lines += [f"{consumer.key}: {consumer.name}", f"  seen on  {_versions(consumer)}"]
+        if consumer.changed:
+            lines.append(f"  changed  {consumer.changed}")
+        lines.append(f"  rules    {' '.join(sorted(ids, key=_natural))}")
+    titles = [f"{rule:4} {title}" for rule, title in TITLES.items()]
+    return "\n".join([*lines, "", *titles, "", "`bmzpack explain RULE` says why, and what to do."])
+
+
+def rules_of(consumer: Consumer) -> list[Rule]:
+    """The rules of a program, that of the specification among them."""
+    return [*consumer.rules, *([consumer.specification] if consumer.specification else [])]
+
+
+def _versions(consumer: Consumer) -> str:
+    return ", ".join(f"{name} {version}" for name, version in consumer.versions.items())
+
+
+def _natural(rule: str) -> tuple[str, int]:
+    return rule[0], int(rule[1:])
