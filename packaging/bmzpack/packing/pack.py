@@ -114,9 +114,9 @@ def pack(
     with new_file(output, overwrite) as path:
         folder = path.with_name("bundle")
         folder.mkdir()
-        with _model_file(model) as model_path, tempfile.TemporaryDirectory(prefix="bmzpack-") as scratch:
+        with _model_file(model) as model_path, temporary_folder() as scratch:
             description = verified(description)
-            named, description = with_names(model_path, description, Path(scratch))
+            named, description = with_names(model_path, description, scratch)
             try:
                 packed = _write_folder(named, description, folder, formats, labels, geometry)
             except UserError as error:
