@@ -41,7 +41,8 @@ def divide(
     declared, in_graph = {}, {}
     for tensor in inputs:
         steps = tensor.described.preprocessing
-        first = _first_in_graph(steps)
+        # what reads scalings badly opens no network of several inputs
+        first = _first_in_graph(steps, preferred=len(inputs) == 1)
         declared[tensor.id] = _declared(steps[:first], tensor)
         in_graph[tensor.id] = _graph(steps[first:], tensor, "preprocessing")
     for tensor in outputs:
@@ -52,12 +53,12 @@ def divide(
     return declared, in_graph
 
 
-def _first_in_graph(steps: Sequence[Processing]) -> int:
+def _first_in_graph(steps: Sequence[Processing], preferred: bool = True) -> int:
     """From this operation on all are put into the graph, towards the network: one has to be, or one had better."""
     last_without = max((n + 1 for n, step in enumerate(steps) if not _can_be_layer(step)), default=0)
     needed = [n for n, step in enumerate(steps) if step.operation.needs_graph]
-    preferred = [n for n, step in enumerate(steps) if n >= last_without and step.operation.prefers_graph]
-    return min([*needed, *preferred, len(steps)])
+    better = [n for n, step in enumerate(steps) if n >= last_without and step.operation.prefers_graph]
+    return min([*needed, *(better if preferred else []), len(steps)])
 
 
 def _can_be_layer(step: Processing) -> bool:
