@@ -39,7 +39,7 @@ def test_listing_models_imports_no_arrays():
 @pytest.mark.parametrize(("command", "limit"), [("--help", 0.5), ("models", 1.0)])
 def test_commands_answer_at_once(command, limit):
     def seconds() -> float:
-        """Of the processor: other tests run beside this one."""
+        """Processor time, as other tests run beside this one."""
         start = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
         subprocess.run([sys.executable, "-m", "kerazoo", command], check=True, capture_output=True, cwd=ROOT)
         return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - start

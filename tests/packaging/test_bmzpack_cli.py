@@ -48,7 +48,7 @@ def test_help_is_instant():
     environment = os.environ | {"PYTHONPATH": str(ROOT / "packaging")}
 
     def seconds():
-        """Of the processor: other tests run beside this one."""
+        """Processor time, as other tests run beside this one."""
         start = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
         subprocess.run([sys.executable, "-m", "bmzpack", "--help"], check=True, capture_output=True, env=environment)
         return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - start

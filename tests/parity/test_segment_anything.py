@@ -17,7 +17,7 @@ from kerazoo.models.sam.prompts import joined
 from kerazoo.training.convert import convert
 
 MEAN, DEVIATION = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
-"""Of red, green and blue, by which the official package normalises."""
+"""Mean and standard deviation of red, green and blue, by which the official package normalises."""
 
 SMALL = {
     "image_size": 128,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 MOST_STRETCHES = 500
-"""Of image sizes, in a report."""
+"""Stretches of image sizes that a report lists at most."""
 
 
 class Severity(enum.StrEnum):

@@ -40,7 +40,7 @@ class Network:
     opset: int = 15
     ir_version: int = 8
     domain: str = ""
-    """Of an operator that ONNX itself has not."""
+    """Domain of an operator that ONNX itself has not."""
     window: int = 3
     external: bool = False
     tag: str = "serve"

@@ -10,7 +10,7 @@ import pytest
 from corpus import Network, clean
 
 SECONDS = 2
-"""Of processor time: the time on the clock is that of the disk and of who else uses the machine."""
+"""Limit of the processor time: the time on the clock is that of the disk and of who else uses the machine."""
 MEGABYTES = 300
 FRAMEWORKS = ("tensorflow", "torch", "keras", "onnx", "onnxruntime", "jax", "tf2onnx")
 

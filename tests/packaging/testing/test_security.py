@@ -60,7 +60,7 @@ def no_engine(monkeypatch):
 
 
 def cells(bundle: Bundle, *rows: str, trust: bool = False):
-    """Of the only format that the bundle has, by engine."""
+    """Cells of the only format that the bundle has, by engine."""
     folder = bundle.finish()
     matrix = run_engines(Contents(folder, folder / "rdf.yaml"), rows=rows, trust=trust)
     return {row: cell for (row, _), cell in matrix.cells.items()}

@@ -175,7 +175,7 @@ def _all_objects(state, embedding):
 
 
 def _network(given):
-    """Of an official size, or of sizes given one by one."""
+    """The official network of a named size, or of sizes given one by one."""
     if "size" in given:
         return sam_model_registry[str(given["size"])]()
     sizes = {

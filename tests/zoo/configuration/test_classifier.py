@@ -135,7 +135,7 @@ def test_a_column_of_patients_is_proposed(tmp_path):
 
 
 def test_a_seed_with_every_class_on_both_sides_is_proposed(tmp_path):
-    """Of four patients two have cells only, two glass only: few divisions are of use."""
+    """Two of four patients have cells only, two glass only: few divisions are of use."""
     table = write_table(tmp_path, rows_of(lambda name, n: f"{name}{n // 6}"), "file,class,slide")
     config, text = init(tmp_path, table=table)
     split = split_pairs(pairs_of(config.data), config.split)

@@ -69,7 +69,7 @@ def test_the_adaptation_is_in_the_kernels(config, run, tmp_path):
             changed.add(layer.name)
     parts = {f"block{number}_attention_{part}" for number in range(2) for part in ("query", "value")}
     assert changed - {"patch_embedding"} == parts  # that is for one channel now
-    export(run, tmp_path / "bundle.zip", formats=["keras"])
+    export(run, tmp_path / "bundle.zip", formats=["keras_v3"])
     packed, recipe = open_source(tmp_path / "bundle.zip")
     assert recipe.model == "sam_vit_b"
     assert not [weight for weight in packed.weights if "lora" in weight.name]
@@ -84,15 +84,21 @@ def test_whole_images_are_predicted(run):
     assert asked.embed(image).shape == (33, 80)
 
 
+def resumes_alike(config, expected, folder, monkeypatch):
+    """Whether a training that is stopped in its last epoch goes on to the history of a whole one."""
+    last = config.training.epochs - 1
+    with monkeypatch.context() as patch:
+        stop_at(patch, epoch=last, batch=1, error=KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt, match=f"{last} of {last + 1} epochs"):
+            train(config, folder, progress=False)
+    resumed = train(config, folder, resume=True, progress=False)
+    rows = zip(history(resumed), history(expected), strict=True)
+    return all(row == pytest.approx(other, rel=1e-4) for row, other in rows)
+
+
 @pytest.mark.slow
 def test_resumed_training_has_the_same_history(config, run, monkeypatch, tmp_path):
-    with monkeypatch.context() as patch:
-        stop_at(patch, epoch=2, batch=1, error=KeyboardInterrupt())
-        with pytest.raises(KeyboardInterrupt, match="2 of 3 epochs"):
-            train(config, tmp_path / "run", progress=False)
-    resumed = train(config, tmp_path / "run", resume=True, progress=False)
-    for row, expected in zip(history(resumed), history(run), strict=True):
-        assert row == pytest.approx(expected, rel=1e-4)
+    assert resumes_alike(config, run, tmp_path / "run", monkeypatch)
 
 
 @pytest.mark.slow
@@ -100,13 +106,7 @@ def test_a_small_network_resumes_alike(make, monkeypatch, tmp_path):
     model = {"name": "sam_tiny", "arguments": {"features": 16, "depth": 1, "hidden": 16}}
     config = make({"model": model}, patch_size=256, batch_size=1, steps_per_epoch=2, epochs=2)
     expected = train(config, tmp_path / "whole", progress=False)
-    with monkeypatch.context() as patch:
-        stop_at(patch, epoch=1, batch=1, error=KeyboardInterrupt())
-        with pytest.raises(KeyboardInterrupt, match="1 of 2 epochs"):
-            train(config, tmp_path / "run", progress=False)
-    resumed = train(config, tmp_path / "run", resume=True, progress=False)
-    for row, other in zip(history(resumed), history(expected), strict=True):
-        assert row == pytest.approx(other, rel=1e-4)
+    assert resumes_alike(config, expected, tmp_path / "run", monkeypatch)
 
 
 @pytest.mark.parametrize(

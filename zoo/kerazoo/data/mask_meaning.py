@@ -33,7 +33,7 @@ class Meaning:
     """What the values of masks mean."""
 
     settings: dict[str, Any]
-    """Of `kerazoo.config.DataConfig`."""
+    """Values of `kerazoo.config.DataConfig` by name."""
     reason: str
     warnings: tuple[str, ...] = ()
 

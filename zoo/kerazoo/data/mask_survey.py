@@ -101,7 +101,7 @@ class RawMask:
 
     @property
     def name(self) -> str:
-        """Of the file; of a folder, with that of the one around it."""
+        """The file's name; a folder's with that of the one around it."""
         return f"{self.path.parent.name}/{self.path.name}" if self.path.is_dir() else self.path.name
 
 

@@ -29,7 +29,7 @@ from kerazoo.evaluation.thresholds import choose_decoding
 from kerazoo.files.pairs import Pair, Sample, load_pair, separated
 from kerazoo.inference.load import Applicable, load_predictor
 from kerazoo.inference.predictor import Predictor
-from kerazoo.models.family import Outputs
+from kerazoo.models.exchange import Outputs
 from kerazoo.models.recipe import Recipe
 from kerazoo.models.registry import decode
 from kerazoo.runs.run import Run

@@ -9,7 +9,7 @@ import numpy as np
 from kerazoo.config import DecodingConfig
 from kerazoo.evaluation.scores import count, total
 from kerazoo.files.pairs import Sample
-from kerazoo.models.family import Outputs
+from kerazoo.models.exchange import Outputs
 from kerazoo.models.recipe import Recipe
 from kerazoo.models.registry import family_of_kind
 

@@ -9,7 +9,8 @@ from bmzpack.errors import UserError
 from bmzpack.operations.labels import LabelsPostprocessing
 from bmzpack.settings import validate
 from kerazoo.exporting.texts import LABELS, allowed, data_set_name, seen_size
-from kerazoo.models.family import Family, LabelsEnding
+from kerazoo.models.exchange import LabelsEnding
+from kerazoo.models.family import Family
 from kerazoo.models.recipe import Recipe
 from kerazoo.models.registry import families, family_of_kind
 from kerazoo.models.shared.packed import channels_first

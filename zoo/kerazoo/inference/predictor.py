@@ -13,7 +13,7 @@ from kerazoo.data.rescale import check_factor, rescaled, rescaled_size, resized
 from kerazoo.inference.blocks import BLOCK, CONTEXT, objects_in_blocks
 from kerazoo.inference.network import compiled, memory_per_pixel
 from kerazoo.inference.tiling import Tiling
-from kerazoo.models.family import Outputs
+from kerazoo.models.exchange import Outputs
 from kerazoo.models.recipe import Recipe
 from kerazoo.models.registry import family_of_kind
 
@@ -177,7 +177,7 @@ class Predictor:
 
 
 class PredictedImage:
-    """What a network gives for one image; see `kerazoo.models.family.ImageOutputs`.
+    """What a network gives for one image; see `kerazoo.models.exchange.ImageOutputs`.
 
     Parameters
     ----------

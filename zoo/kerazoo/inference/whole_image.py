@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from kerazoo.models.family import Outputs
+from kerazoo.models.exchange import Outputs
 from kerazoo.models.recipe import Recipe
 from kerazoo.models.registry import family_of_kind
 

@@ -13,9 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bmzpack.errors import UserError
 from kerazoo.models.entry import Model
-from kerazoo.models.exchange import Converted as Converted
-from kerazoo.models.exchange import ImageOutputs, Outputs
-from kerazoo.models.exchange import LabelsEnding as LabelsEnding
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +26,7 @@ if TYPE_CHECKING:
     from kerazoo.data.survey import Survey
     from kerazoo.data.target import Target
     from kerazoo.files.pairs import Sample
+    from kerazoo.models.exchange import Converted, ImageOutputs, LabelsEnding, Outputs
     from kerazoo.models.proposal import Proposal
     from kerazoo.models.recipe import Recipe, TileGeometry
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from bmzpack.errors import UserError
 from kerazoo.models.entry import IMAGENET_BACKBONES as IMAGENET_BACKBONES
 from kerazoo.models.entry import Model
-from kerazoo.models.family import Family, Outputs
+from kerazoo.models.exchange import Outputs
+from kerazoo.models.family import Family
 
 if TYPE_CHECKING:
     import keras

@@ -42,7 +42,7 @@ class Trial:
     """What becomes of images of several sizes."""
 
     count: int
-    """Of images."""
+    """Number of images."""
     reasons: list[Reason] = dataclasses.field(default_factory=list)
     refused: np.ndarray = dataclasses.field(init=False)
     """For every image the position in `reasons`, or -1 where it is run."""

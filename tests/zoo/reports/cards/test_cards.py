@@ -19,6 +19,8 @@ from kerazoo.reports.cards.write import render_all, stale_cards, write_cards
 
 CARDS = Path(__file__).parents[4] / "model_cards"
 NAMES = [entry.name for entry in list_models()]
+DRAWN = [name for name in NAMES if "_vit_" not in name]
+"""Models with a figure; hundreds of blocks would tell nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,7 @@ def test_a_card_holds_what_the_registry_says(texts, name):
     assert entry.doi in text
     if entry.builder:
         assert f"| parameters | {entry.parameters:,} |" in text
-    assert f"(figures/{name}.svg)" in text
+    assert (f"(figures/{name}.svg)" in text) == (f"figures/{name}.svg" in texts) == (name in DRAWN)
     assert f"]({name}.md)" in texts["README.md"]
     records = CARDS / "records" / name
     assert ("No run is recorded." in text) == (not list(records.glob("*.json")))
@@ -73,7 +75,7 @@ def test_python_runs(texts, name):
 
 
 def test_figures_are_well_formed_and_within_their_paper(texts):
-    for name in NAMES:
+    for name in DRAWN:
         root = ElementTree.fromstring(texts[f"figures/{name}.svg"])
         _, _, width, height = map(float, root.attrib["viewBox"].split())
         assert width == 900
@@ -117,7 +119,7 @@ def test_a_record_appears_on_its_card(trained, tmp_path):
         remark="One epoch is too short.",
         tests=[trained / "test1.json", trained / "test2.json"],
     )
-    assert len(write_cards(tmp_path)) == 2 * len(NAMES) + 1
+    assert len(write_cards(tmp_path)) == len(NAMES) + len(DRAWN) + 1
     assert stale_cards(tmp_path) == []
     text = (tmp_path / "unet2d.md").read_text(encoding="utf-8")
     assert "### Synthetic nuclei: one epoch" in text

@@ -5,19 +5,18 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import roifile
 
 from bmzpack.errors import UserError
 from kerazoo.files.annotations.outlines import Outlines
-from kerazoo.files.annotations.regions import Region
+from kerazoo.files.annotations.regions import Region, ellipse
 from kerazoo.files.pictures import decoding
 
-_CORNERS = 256
-"""Of the polygon that an ellipse becomes."""
 _MOST_BYTES = 64 * 2**20
-"""Of one unpacked ROI: no outline has more."""
+"""Largest unpacked ROI: no outline has more."""
 _AREAS = {
     *(roifile.ROI_TYPE.POLYGON, roifile.ROI_TYPE.FREEHAND, roifile.ROI_TYPE.TRACED),
     *(roifile.ROI_TYPE.RECT, roifile.ROI_TYPE.OVAL),
@@ -94,7 +93,9 @@ def _region(roi: roifile.ImagejRoi, path: Path, name: str) -> Region:
             "ROI Manager."
         )
     if roi.roitype == roifile.ROI_TYPE.OVAL:
-        return Region([[_ellipse(*_bounds(roi))]])
+        x, y, width, height = _bounds(roi)
+        radii = np.array([width, height]) / 2
+        return Region([[ellipse(np.array([x, y]) + radii, radii)]])
     if roi.roitype == roifile.ROI_TYPE.RECT:
         x, y, width, height = _bounds(roi)
         return Region([[np.array([(x, y), (x + width, y), (x + width, y + height), (x, y + height)], float)]])
@@ -107,27 +108,22 @@ def _bounds(roi: roifile.ImagejRoi) -> tuple[float, float, float, float]:
     return roi.left, roi.top, roi.right - roi.left, roi.bottom - roi.top
 
 
-def _ellipse(x: float, y: float, width: float, height: float) -> np.ndarray:
-    angles = np.linspace(0, 2 * np.pi, _CORNERS, endpoint=False)
-    return np.stack([x + width / 2 * (1 + np.cos(angles)), y + height / 2 * (1 + np.sin(angles))], axis=1)
+def _frame(corners: np.ndarray) -> dict[str, Any]:
+    """The fields of a ROI that hold the rectangle around corners (corner, 2)."""
+    (left, top), (right, bottom) = corners.min(axis=0).astype(int).tolist(), corners.max(axis=0).astype(int).tolist()
+    return {"left": left, "top": top, "right": right, "bottom": bottom}
 
 
 def _traced(ring: np.ndarray) -> roifile.ImagejRoi:
-    first, last = ring.min(axis=0), ring.max(axis=0)
     return roifile.ImagejRoi(
         roitype=roifile.ROI_TYPE.TRACED,
-        left=int(first[0]),
-        top=int(first[1]),
-        right=int(last[0]),
-        bottom=int(last[1]),
+        **_frame(ring),
         n_coordinates=len(ring),
-        integer_coordinates=(ring - first).astype(np.int32),
+        integer_coordinates=(ring - ring.min(axis=0)).astype(np.int32),
     )
 
 
 def _composite(rings: Sequence[np.ndarray]) -> roifile.ImagejRoi:
-    corners = np.concatenate(rings)
-    first, last = corners.min(axis=0), corners.max(axis=0)
     path: list[float] = []
     for ring in rings:
         path += [0, *ring[0]]
@@ -136,10 +132,7 @@ def _composite(rings: Sequence[np.ndarray]) -> roifile.ImagejRoi:
         path += [4]
     return roifile.ImagejRoi(
         roitype=roifile.ROI_TYPE.RECT,
-        left=int(first[0]),
-        top=int(first[1]),
-        right=int(last[0]),
-        bottom=int(last[1]),
+        **_frame(np.concatenate(rings)),
         shape_roi_size=len(path),
         multi_coordinates=np.array(path, np.float32),
     )

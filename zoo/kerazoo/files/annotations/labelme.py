@@ -12,10 +12,7 @@ import numpy as np
 import PIL.Image
 
 from bmzpack.errors import UserError
-from kerazoo.files.annotations.regions import Region
-
-_CORNERS = 256
-"""Of the polygon that a circle becomes."""
+from kerazoo.files.annotations.regions import Region, ellipse
 
 
 def is_labelme(content: Any) -> bool:
@@ -57,9 +54,7 @@ def _region(shape: dict[str, Any], path: Path) -> Region:
         (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
         points = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
     elif kind == "circle":
-        angles = np.linspace(0, 2 * np.pi, _CORNERS, endpoint=False)
-        around = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-        points = points[0] + around * np.hypot(*(points[1] - points[0]))
+        points = ellipse(points[0], np.hypot(*(points[1] - points[0])))
     elif kind not in ("polygon", "oriented_rectangle"):
         raise UserError(f"{path} has a shape that is a {kind}, not an area: draw it as a polygon, or remove it.")
     return Region([[points]], category=category)

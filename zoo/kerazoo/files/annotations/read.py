@@ -22,7 +22,7 @@ from kerazoo.files.pictures import decoding
 from kerazoo.files.read import SUFFIXES
 
 ANNOTATION_SUFFIXES = (".roi", ".zip", ".geojson", ".json", ".npy")
-"""Of files that hold objects, not pixels: ImageJ, QuPath, COCO, LabelMe, Cellpose."""
+"""Suffixes of files that hold objects, not pixels: ImageJ, QuPath, COCO, LabelMe, Cellpose."""
 MASK_SUFFIXES = (*SUFFIXES, *ANNOTATION_SUFFIXES)
 
 

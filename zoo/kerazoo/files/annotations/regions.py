@@ -18,6 +18,8 @@ from bmzpack.errors import UserError
 
 _SHORTEST_CHAIN = 8
 """Corners that outlines have at least, in the middle, before they are taken for chains of pixels."""
+_ELLIPSE_CORNERS = 256
+"""Corners of the polygon that an ellipse becomes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +86,12 @@ def drawn(regions: Sequence[Region], shape: tuple[int, int], path: Path) -> Obje
             "pixels: was it drawn on another image, or in micrometres?"
         )
     return Objects(labels, categories, hidden)
+
+
+def ellipse(middle: np.ndarray, radii: np.ndarray | float) -> np.ndarray:
+    """The outline (corner, 2) of an ellipse, from x and y of its middle, and its radii along x and y."""
+    angles = np.linspace(0, 2 * np.pi, _ELLIPSE_CORNERS, endpoint=False)
+    return middle + np.stack([np.cos(angles), np.sin(angles)], axis=1) * radii
 
 
 def _filled(part: Sequence[np.ndarray], shape: tuple[int, int], *, chains: bool) -> tuple[np.ndarray, tuple[int, int]]:

@@ -14,7 +14,7 @@ from kerazoo.models.cellpose.decoding import (
     logit,
     remove_inconsistent,
 )
-from kerazoo.models.family import LabelsEnding
+from kerazoo.models.exchange import LabelsEnding
 from kerazoo.models.recipe import Recipe
 from kerazoo.models.shared.packed import at_network_size, decoded_batch
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kerazoo.models.cellpose.about import MODELS, OUTPUT, USE
-from kerazoo.models.family import Converted, Family, LabelsEnding, Outputs
+from kerazoo.models.exchange import Converted, LabelsEnding, Outputs
+from kerazoo.models.family import Family
 from kerazoo.models.shared.packed import without_last
 from kerazoo.models.shared.tuning import THRESHOLDS, minimum_sizes
 

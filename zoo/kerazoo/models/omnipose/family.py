@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from kerazoo.models.family import Converted, Family, Outputs
+from kerazoo.models.exchange import Converted, Outputs
+from kerazoo.models.family import Family
 from kerazoo.models.omnipose.about import MODELS, OUTPUT, USE
 from kerazoo.models.shared.tuning import minimum_sizes
 

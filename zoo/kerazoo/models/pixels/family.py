@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from kerazoo.models.family import Family, ImageOutputs, Outputs, Task
+from kerazoo.models.exchange import ImageOutputs, Outputs
+from kerazoo.models.family import Family, Task
 from kerazoo.models.pixels.about import MODELS, USES
 from kerazoo.models.shared.tuning import THRESHOLDS, minimum_sizes
 

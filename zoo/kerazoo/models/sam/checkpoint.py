@@ -12,7 +12,7 @@ import numpy as np
 from bmzpack.errors import UserError
 from kerazoo.data.normalise import Normalisation
 from kerazoo.files.torch_file import read_torch_file
-from kerazoo.models.family import Converted
+from kerazoo.models.exchange import Converted
 from kerazoo.models.recipe import TileGeometry
 from kerazoo.models.sam.network import SIZES, sam_vit
 
@@ -25,7 +25,7 @@ _NORM = {"weight": "gamma", "bias": "beta"}
 
 
 MEAN, DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-"""Of red, green and blue, from 0 to 255, by which the official package normalises."""
+"""Mean and standard deviation of red, green and blue, from 0 to 255, by which the official package normalises."""
 
 
 def convert(path: Path, channels: int | None) -> Converted:

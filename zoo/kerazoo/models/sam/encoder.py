@@ -13,7 +13,7 @@ from kerazoo.models.sam.layers import gelu, relative_positions, table
 ops: Any = keras.ops
 
 EPSILON = 1e-6
-"""Of all layer normalisation of the encoder."""
+"""Added to the variance in every layer normalisation of the encoder."""
 
 
 def vision_transformer(

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bmzpack.errors import UserError
-from kerazoo.models.family import Converted, Family, LabelsEnding, Outputs
+from kerazoo.models.exchange import Converted, LabelsEnding, Outputs
+from kerazoo.models.family import Family
 from kerazoo.models.sam.about import MODELS, OUTPUT, TINY, USE, WINDOW
 from kerazoo.models.shared.tuning import minimum_sizes
 

@@ -11,7 +11,7 @@ import numpy as np
 from skimage.measure import label
 from skimage.segmentation import watershed
 
-from kerazoo.models.family import Outputs
+from kerazoo.models.exchange import Outputs
 from kerazoo.models.sam.automatic import automatic_masks, label_image
 from kerazoo.models.sam.network import image_network
 from kerazoo.models.sam.prompted import PromptedNetwork, brought_back, brought_to

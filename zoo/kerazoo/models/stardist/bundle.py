@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from kerazoo.models.family import LabelsEnding
+from kerazoo.models.exchange import LabelsEnding
 from kerazoo.models.recipe import Recipe
 from kerazoo.models.shared.packed import at_network_size, decoded_batch
 

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from bmzpack.errors import UserError
-from kerazoo.models.family import Converted
+from kerazoo.models.exchange import Converted
 from kerazoo.models.stardist.network import stardist
 
 WEIGHTS = ("weights_best.h5", "weights_last.h5", "weights_best.weights.h5", "weights_last.weights.h5")

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from kerazoo.models.family import Converted, Family, ImageOutputs, LabelsEnding, Outputs
+from kerazoo.models.exchange import Converted, ImageOutputs, LabelsEnding, Outputs
+from kerazoo.models.family import Family
 from kerazoo.models.stardist.about import MODELS, OUTPUT, USE
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ AXES = {2: "batch, {last}", 4: "batch, y, x, channel"}
 """By number of axes."""
 
 
-def render_card(entry: Model, network: BuiltNetwork | None, records: Sequence[CardRecord]) -> str:
+def render_card(entry: Model, network: BuiltNetwork | None, records: Sequence[CardRecord], *, figure: bool) -> str:
     """Write the card of a model.
 
     Parameters
@@ -30,6 +30,8 @@ def render_card(entry: Model, network: BuiltNetwork | None, records: Sequence[Ca
         None where the entry has none.
     records
         Those of the model.
+    figure
+        Whether there is one.
 
     Returns
     -------
@@ -41,7 +43,7 @@ def render_card(entry: Model, network: BuiltNetwork | None, records: Sequence[Ca
         NOTICE,
         entry.purpose,
         _overview(entry, network),
-        f"![{figure_title(entry)}](figures/{entry.name}.svg)",
+        *([f"![{figure_title(entry)}](figures/{entry.name}.svg)"] if figure else []),
         "## Input and output",
         "\n".join(_tensors(entry, network) if network else (f"- {entry.card.input}", f"- {entry.card.output}")),
         "## How to use it",

@@ -17,6 +17,9 @@ from kerazoo.reports.cards.neurons import draw_neurons
 from kerazoo.reports.cards.records import read_records
 from kerazoo.reports.cards.steps import draw_steps
 
+MOST_BLOCKS = 100
+"""Blocks of a figure."""
+
 
 def render_all(folder: str | os.PathLike[str]) -> dict[str, str]:
     """Render every card of the registry, its figure, and the index.
@@ -44,8 +47,10 @@ def render_all(folder: str | os.PathLike[str]) -> dict[str, str]:
     records = {entry.name: read_records(Path(folder, "records"), entry.name) for entry in entries}
     for entry in entries:
         network = build_network(entry) if entry.builder else None
-        texts[f"{entry.name}.md"] = render_card(entry, network, records[entry.name])
-        texts[f"figures/{entry.name}.svg"] = _draw(entry, network)
+        figure = _draw(entry, network)
+        texts[f"{entry.name}.md"] = render_card(entry, network, records[entry.name], figure=figure is not None)
+        if figure is not None:
+            texts[f"figures/{entry.name}.svg"] = figure
     texts["README.md"] = render_index(entries, records)
     return texts
 
@@ -111,9 +116,13 @@ def _read(path: Path) -> str:
     return path.read_bytes().decode("utf-8", "replace")
 
 
-def _draw(entry: Model, network: BuiltNetwork | None) -> str:
+def _draw(entry: Model, network: BuiltNetwork | None) -> str | None:
+    """The figure; None where it would have more blocks than can be told apart."""
     title = figure_title(entry)
     if network is None:
         return draw_steps(title)
+    blocks = summarise(read_blocks(network.model))
+    if len(blocks) > MOST_BLOCKS:
+        return None
     draw = draw_architecture if network.takes_images else draw_neurons
-    return draw(summarise(read_blocks(network.model)), title, network.output_name)
+    return draw(blocks, title, network.output_name)
