@@ -115,6 +115,7 @@ def test_what_cannot_be_refined(run, tmp_path):
         ("classical2d", {"mode": "points"}, "classical2d does not answer prompts: leave --mode points out"),
         ("classical2d", {"refine_with": tmp_path / "absent"}, "There is no run and no bundle"),
         (run, {"mode": "points", "points": tmp_path / "points.csv"}, "leave --mode and --refine-with out"),
+        (run, {"points": tmp_path / "points.csv", "rois": True}, "leave --rois out"),
     ):
         with pytest.raises(UserError, match=message):
             kerazoo.predict(source, image, tmp_path / "out", **options)

@@ -7,6 +7,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -114,12 +115,17 @@ def predict(
     """
     output = Path(output)
     given = [images] if isinstance(images, str | os.PathLike) else images
+    extras = [name for name, wanted in (("rois", rois), ("geojson", geojson), ("overlay", overlay)) if wanted]
+    options = {"channel": channel, "series": series, "fill": fill}
     if points is not None or boxes is not None:
         if mode is not None or refine_with is not None:
             raise UserError("Points and boxes name the objects that are found: leave --mode and --refine-with out.")
-        return _predict_prompted(source, [Path(image) for image in given], output, points, boxes, axes, overwrite)
+        if extras:
+            raise UserError(f"Points and boxes give a label image and a table of scores: leave --{extras[0]} out.")
+        return _predict_prompted(
+            source, [Path(image) for image in given], output, points, boxes, axes, options, overwrite
+        )
     files = image_files(given, output, recursive=recursive)
-    extras = [name for name, wanted in (("rois", rois), ("geojson", geojson), ("overlay", overlay)) if wanted]
     predictor = load_predictor(source, tile=tile, diameter=diameter, mode=mode, refine_with=refine_with)
     classifies = predictor.recipe.task == "classification"
     if stride is not None and not (classifies and stride > 0):
@@ -132,7 +138,6 @@ def predict(
         results = ClassResults(predictor, files, output, probabilities, overwrite, stride)
     else:
         results = ImageResults(predictor, files, output, probabilities, extras, overwrite, show)
-    options = {"channel": channel, "series": series, "fill": fill}
     stacks = [open_stack(file.path, axes, predictor.channels, **options) for file in files]
     results.check(stacks)
     for stack in stacks:
@@ -157,6 +162,7 @@ def _predict_prompted(
     points: str | os.PathLike[str] | None,
     boxes: str | os.PathLike[str] | None,
     axes: str | None,
+    options: dict[str, Any],
     overwrite: bool,
 ) -> list[Path]:
     from kerazoo.inference.prompted import PromptedPredictor, predict_prompted
@@ -164,7 +170,7 @@ def _predict_prompted(
     if len(images) > 1:
         raise UserError(f"Prompts are for one image, but there are {len(images)}: predict them one by one.")
     predictor = PromptedPredictor(source)
-    stack = open_stack(images[0], axes, predictor.recipe.channels)
+    stack = open_stack(images[0], axes, predictor.recipe.channels, **options)
     return predict_prompted(predictor, images[0], stack, output, points, boxes, overwrite)
 
 
