@@ -29,7 +29,7 @@ notebooks: install
 
 # One file after the other in as many processes as there are cores: most of the time is spent in starting and tracing.
 test: install
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-slow: install
 	$(BIN)/python -m pytest -m 'not bench'

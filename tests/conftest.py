@@ -12,12 +12,12 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as kerazoo sets it, whate
 
 
 LONGEST = (
-    *("test_readme.py", "test_notebooks.py", "test_weights.py", "test_repair.py", "test_fit.py", "test_registry.py"),
-    *("test_toy_format.py", "test_classifier.py", "test_decoding.py", "test_bundle.py", "test_labels.py"),
-    *("test_cards.py", "test_toy_operation.py", "test_toy_consumer.py", "test_instances.py", "test_network.py"),
-    *("test_prompts.py", "test_toy_family.py", "test_export.py", "test_pack.py", "test_without_space.py"),
+    *("test_readme.py", "test_notebooks.py", "test_cards.py", "test_registry.py", "test_weights.py", "test_fit.py"),
+    *("test_labels.py", "test_pack.py", "test_classifier.py", "test_bundle.py", "test_repair.py", "test_network.py"),
+    *("test_prompts.py", "test_toy_format.py", "test_repair_corpus.py", "test_checkpoint.py", "test_toy_operation.py"),
+    *("test_toy_consumer.py", "test_instances.py", "test_without_space.py", "test_backbones.py"),
 )
-"""Files that take longer than half a minute."""
+"""Files that take longer than 20 seconds."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -113,6 +113,7 @@ def packed_folder(user_folder):
         "name": "One convolution",
         "description": "A convolution of two channels, to show how any Keras model is packed.",
         "authors": [{"name": "Ada Lovelace"}],
+        "licence": "CC-BY-4.0",
         "inputs": [{"id": "raw", "axes": "byxc", "test_image": "image.npy"}],
         "outputs": [{"id": "probability", "axes": "byxc"}],
     }

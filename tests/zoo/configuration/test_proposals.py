@@ -4,7 +4,6 @@ import dataclasses
 import subprocess
 import sys
 
-import keras
 import numpy as np
 import pytest
 import tifffile
@@ -18,6 +17,7 @@ from kerazoo.examples.synthetic import write_nuclei
 from kerazoo.models.configure import read_config
 from kerazoo.models.proposal import lines_of
 from kerazoo.models.registry import create_model, families, family_of_model
+from kerazoo.models.shared.without_numbers import without_numbers
 
 TRAINED = [entry for family in families() if family.kinds for entry in family.models]
 PATCHES = [entry for entry in TRAINED if entry.task == "classification"]
@@ -83,7 +83,7 @@ def test_sizes_of_the_registry_are_those_of_the_network(entry, backbone):
     if entry.name == "stardist2d" and not backbone:
         variants = [variants[0] | {"grid": [side, side]} for side in (1, 2, 4)]
     for arguments in variants:
-        with keras.StatelessScope(initialize_variables=False):  # sizes do not depend on the numbers
+        with without_numbers():  # sizes do not depend on them
             network = create_model(entry.name, input_shape=(None, None, 1), **arguments)
         geometry = measure(family_of_model(entry.name).image_network(network))
         assert entry.sizes.margin == geometry.margin

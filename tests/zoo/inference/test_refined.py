@@ -98,11 +98,11 @@ def run(tmp_path_factory):
 
 def test_files_by_points_and_refined(run, tmp_path):
     image = run.path / "image.tif"
-    (plain,) = kerazoo.predict(run, image, tmp_path / "plain")
+    plain, _ = kerazoo.predict(run, image, tmp_path / "plain")
     assert np.array_equal(tifffile.imread(plain) > 0, discs() > 0)
-    (by_points,) = kerazoo.predict(run, image, tmp_path / "points", mode="points")
+    by_points, _ = kerazoo.predict(run, image, tmp_path / "points", mode="points")
     assert tifffile.imread(by_points).shape == discs().shape
-    (better,) = kerazoo.predict(run, image, tmp_path / "refined", refine_with=run)
+    better, _ = kerazoo.predict(run, image, tmp_path / "refined", refine_with=run)
     assert set(np.unique(tifffile.imread(better))) <= {0, 1, 2, 3}
 
 

@@ -12,6 +12,7 @@ from kerazoo.models.backbones import BACKBONES
 from kerazoo.models.configure import family_of, make_config
 from kerazoo.models.registry import IMAGENET_BACKBONES, create_model, family_of_model, get_model, list_models
 from kerazoo.models.shared.class_loss import ClassLoss
+from kerazoo.models.shared.without_numbers import without_numbers
 
 NAMES = [entry.name for entry in list_models() if entry.builder is not None]
 PIXELS = [entry.name for entry in list_models() if entry.task == "semantic"]
@@ -40,7 +41,7 @@ PATCH = {"lenet1989": (28, 28, 1)}
 def model(request):
     if "_vit_" not in request.param:
         return create_model(request.param)
-    with keras.StatelessScope(initialize_variables=False):  # 641 million random numbers would not change what is tested
+    with without_numbers():
         return create_model(request.param)
 
 

@@ -1,5 +1,7 @@
 """Training with prompts: an encoder that is fixed and adapted, and trainings that go on as if never interrupted."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -48,6 +50,7 @@ def run(config, tmp_path_factory):
     return fit(config, tmp_path_factory.mktemp("runs") / "run", progress=False)
 
 
+@pytest.mark.slow
 def test_an_adapted_encoder_learns_little_of_itself(config, run):
     network = create_model("sam_vit_b", input_shape=(None, None, 1), **SMALL, low_rank=1)
     choose_trainable(network, config, "whole")
@@ -59,9 +62,10 @@ def test_an_adapted_encoder_learns_little_of_itself(config, run):
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.slow
 def test_the_adaptation_is_in_the_kernels(config, run, tmp_path):
     """And so in every network that starts from this one, and in the bundle, which is an ordinary one."""
-    before, after = load_model(config.model.weights), load_model(run.model_path)
+    before, after = load_model(Path(config.model.weights)), load_model(run.model_path)
     changed = set()
     for layer in image_network(before, "image_embedding").layers:
         weights = zip(layer.get_weights(), after.get_layer(layer.name).get_weights(), strict=False)
@@ -77,6 +81,7 @@ def test_the_adaptation_is_in_the_kernels(config, run, tmp_path):
     np.testing.assert_allclose(packed(image), image_network(after, "maps")(image), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_whole_images_are_predicted(run):
     image = np.random.default_rng(0).integers(0, 255, (33, 80, 1)).astype(np.uint8)
     assert load_predictor(run).result(image).shape == (33, 80)

@@ -9,6 +9,7 @@ import pytest
 from kerazoo.models.sam.mask_decoder import pack_details, unpack_details
 from kerazoo.models.sam.network import sam_vit
 from kerazoo.models.sam.prompts import BACKGROUND, FIRST_CORNER, FOREGROUND, LAST_CORNER, PADDING, draw_prompts
+from kerazoo.models.shared.without_numbers import without_numbers
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,7 @@ from kerazoo.models.sam.prompts import BACKGROUND, FIRST_CORNER, FOREGROUND, LAS
 )
 def test_parameters_are_the_published_ones(size, parameters):
     """The frequencies of the positions, which are never trained, are no parameters in the official package."""
-    with keras.StatelessScope(initialize_variables=False):
+    with without_numbers():
         network = sam_vit(size, instances=0)
     assert sum(math.prod(weight.shape) for weight in network.trainable_weights) == parameters
     assert sum(math.prod(weight.shape) for weight in network.non_trainable_weights) == 256

@@ -13,6 +13,7 @@ from bmzpack.measure.keras_graph import operation_of
 from kerazoo.models.counting import Count, count
 from kerazoo.models.entry import Model
 from kerazoo.models.registry import family_of_model
+from kerazoo.models.shared.without_numbers import without_numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,8 +54,7 @@ def build_network(entry: Model) -> BuiltNetwork:
     if shape is None:
         model = entry.build()
         return BuiltNetwork(model, count(model), None)
-    # 31 million random numbers would not change what is counted.
-    with keras.StatelessScope(initialize_variables=False):
+    with without_numbers():
         family = family_of_model(entry.name)
         model = family.image_network(entry.build(input_shape=tuple(side or entry.card.size for side in shape)))
         of_any_size = family.image_network(entry.build())
