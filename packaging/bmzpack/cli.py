@@ -65,18 +65,21 @@ def run_test(
     from rich.console import Console
     from rich.table import Table
 
+    from bmzpack.errors import harmless
     from bmzpack.testing.test import test
 
     report = test(bundle, json=json, overwrite=overwrite, trust=trust)
     table = Table("format", "bioimageio.core", "engine", "error", "seconds")
     for name, entry in report.formats.items():
         error = "-" if entry.max_abs_error is None else f"{entry.max_abs_error:.1e}"
-        table.add_row(name, entry.core, entry.engine, error, f"{entry.seconds:.1f}")
+        table.add_row(harmless(name), entry.core, entry.engine, error, f"{entry.seconds:.1f}")
     console = Console()
     console.print(table)
     for name, entry in report.formats.items():
         for message in entry.messages:
-            console.print(f"{name}: {message}", markup=False, highlight=False, soft_wrap=True)
+            console.print(harmless(f"{name}: {message}"), markup=False, highlight=False, soft_wrap=True)
+    if report.remote:
+        typer.echo(f"Not fetched, as it lies elsewhere: {', '.join(report.remote[:5])}")
     typer.echo(f"{bundle} {'passed' if report.passed else 'FAILED'}.")
     if not report.passed:
         raise typer.Exit(1)
@@ -170,6 +173,23 @@ def repair(
     show(repaired, Console())
     if not repaired.changes and any(verdict.verdict == "fails" for verdict in repaired.after.consumers.values()):
         raise typer.Exit(1)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what protects this computer from the files of strangers."""
+    from bmzpack.engines import sandbox
+
+    if obstacle := sandbox.obstacle():
+        typer.echo(
+            f"Weights of strangers are not confined: {obstacle}. Saved models, TorchScript and PyTorch weights are run "
+            "with --trust only; for anything else only limits of memory, files and time hold."
+        )
+        raise typer.Exit(1)
+    typer.echo(
+        f"Weights of strangers are confined by {sandbox.protection()}: they read themselves and the libraries, write "
+        "into a folder that is removed, and have no network."
+    )
 
 
 @app.command()

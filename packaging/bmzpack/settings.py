@@ -22,6 +22,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
 
 
+MERGE = "tag:yaml.org,2002:merge"
 Settings = TypeVar("Settings", bound=Section)
 
 
@@ -38,15 +39,15 @@ def read_yaml(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
     Raises
     ------
     UserError
-        The file is missing, not YAML, holds no mapping, or one that has a key twice.
+        The file is missing, not YAML, holds no mapping, or a key twice.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"There is no {what} {path}.")
     try:
-        content = _load(path.read_text(encoding="utf-8"))
-    except _RepeatedKey as error:
-        raise UserError(f"{path}: {error}") from error
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except _Repeated as error:
+        raise UserError(f"{path}: {error}: join the two.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not a YAML file: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
@@ -54,37 +55,21 @@ def read_yaml(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
     return content
 
 
-class _RepeatedKey(ValueError):
-    """A mapping has a key twice, of which YAML would keep the last one without a word."""
+class _Repeated(Exception):
+    """A mapping has a key twice, of which YAML would take the last."""
 
 
-def _load(text: str) -> Any:
-    """The content of a YAML text.
+class _Loader(yaml.SafeLoader):
+    """Refuses keys that are given twice."""
 
-    Raises
-    ------
-    _RepeatedKey
-        A key is there twice.
-    """
-    nodes, seen = [yaml.compose(text, yaml.SafeLoader)], set()
-    while nodes:
-        node = nodes.pop()
-        if id(node) in seen:  # an alias
-            continue
-        seen.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            nodes += node.value
-        if isinstance(node, yaml.MappingNode):
-            lines: dict[str, int] = {}
-            for key, value in node.value:
-                line = key.start_mark.line + 1
-                if str(key.value) in lines:
-                    raise _RepeatedKey(
-                        f"`{key.value}` is there twice (lines {lines[str(key.value)]} and {line}): make one of them."
-                    )
-                lines[str(key.value)] = line
-                nodes.append(value)
-    return yaml.safe_load(text)
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode) and key.tag != MERGE and (first := lines.get(key.value)):
+                raise _Repeated(f"`{key.value}` is there twice (lines {first} and {line})")
+            lines[key.value if isinstance(key, yaml.ScalarNode) else ""] = line
+        return super().construct_mapping(node, deep)
 
 
 def validate(settings: type[Settings], content: dict[str, Any], source: str) -> Settings:

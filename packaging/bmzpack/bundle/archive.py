@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import stat
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import yaml
 
 from bmzpack.bundle.reproducible_zip import write_archive
 from bmzpack.errors import UserError
+from bmzpack.files import temporary_folder
 
 LARGEST_BUNDLE = 64 * 2**30
 """Bytes, unpacked."""
@@ -38,6 +38,8 @@ LARGEST_DESCRIPTION = 2**20
 """Bytes of an rdf.yaml: they have some ten thousands."""
 MOST_NODES = 50_000
 """Values of an rdf.yaml, those that repeat another one by an alias counted again."""
+LONGEST_NUMBER = 400
+"""Characters of a number."""
 DEEPEST = 100
 """Nested levels of an rdf.yaml."""
 
@@ -74,8 +76,7 @@ def unpacked(path: str | os.PathLike[str], *, any_layout: bool = False) -> Itera
         return
     if not path.is_file():
         raise UserError(f"There is no bundle {path}.")
-    with tempfile.TemporaryDirectory(prefix="bmzpack-") as temporary:
-        folder = Path(temporary)
+    with temporary_folder() as folder:
         extract(path, folder)
         _require(folder, path, any_layout)
         yield folder
@@ -170,6 +171,12 @@ class _Loader(yaml.SafeLoader):
     """Stops early where there are too many values."""
 
     composed = 0
+
+    def construct_scalar(self, node: Any) -> Any:
+        # numbers in base 60 take time that grows with the square of their length
+        if len(node.value) > LONGEST_NUMBER and node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
+            raise yaml.constructor.ConstructorError(None, None, "it has a number without end", node.start_mark)
+        return super().construct_scalar(node)
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         self.composed += 1

@@ -76,7 +76,7 @@ class Contents:
     @property
     def version_numbers(self) -> tuple[int, ...]:
         """The format version as up to three numbers."""
-        return tuple(int(part) for part in re.findall(r"\d+", self.version)[:3])
+        return tuple(int(part) for part in re.findall(r"\d+", self.version[:100])[:3])
 
     @property
     def name(self) -> str:

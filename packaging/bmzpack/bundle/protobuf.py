@@ -100,6 +100,9 @@ def fields(buffer: Buffer) -> Iterator[tuple[int, int | memoryview]]:
     position, end = 0, len(view)
     while position < end:
         key, position = _varint(view, position)
+        # readers in C++ cut it to 32 bits, and would see another field
+        if not 8 <= key < 1 << 32:
+            raise Unreadable("it has a field of a number that does not exist")
         kind = key & 7
         if kind == 0:
             value, position = _varint(view, position)
@@ -355,6 +358,9 @@ def _varint(view: memoryview, position: int) -> tuple[int, int]:
         position += 1
         result |= (byte & 127) << shift
         if byte < 128:
+            # no program writes a number longer than it is: somebody hides something
+            if (byte == 0 and shift) or result >= 1 << 64:
+                raise Unreadable("it has numbers that are written in a way that readers understand differently")
             return result, position
         shift += 7
     raise Unreadable("it is no protocol buffer")

@@ -72,10 +72,16 @@ def onnx_references(buffer: Buffer) -> tuple[set[str], set[str]]:
     for number, value in fields(buffer):
         if number == 7:
             _walk_graph(fields, bytes_of(value), files, used)
+        elif number == 20:  # training
+            for part, graph in fields(bytes_of(value)):
+                if part in (1, 2):
+                    _walk_graph(fields, bytes_of(graph), files, used)
         elif number == 25:
             defined |= set(_texts(fields, bytes_of(value), 10))
             for node in _every(fields, bytes_of(value), 7):
                 _walk_node(fields, node, files, used)
+            for default in _every(fields, bytes_of(value), 11):
+                _walk_attribute(fields, default, files, used)
     return files, used - defined
 
 
@@ -93,22 +99,31 @@ def _walk_node(fields: Fields, node: Buffer, files: set[str], used: set[str]) ->
     domains = set(_texts(fields, node, 7))
     used |= domains or {""}
     for attribute in _every(fields, node, 5):
-        for number, value in fields(attribute):
-            if number in (5, 10):
-                files |= _outside(fields, bytes_of(value))
-            elif number in (22, 23):
-                files |= _outside_sparse(fields, bytes_of(value))
-            elif number in (6, 11):
-                _walk_graph(fields, bytes_of(value), files, used)
+        _walk_attribute(fields, attribute, files, used)
+
+
+def _walk_attribute(fields: Fields, attribute: Buffer, files: set[str], used: set[str]) -> None:
+    for number, value in fields(attribute):
+        if number in (5, 10):
+            files |= _outside(fields, bytes_of(value))
+        elif number in (22, 23):
+            files |= _outside_sparse(fields, bytes_of(value))
+        elif number in (6, 11):
+            _walk_graph(fields, bytes_of(value), files, used)
 
 
 def _outside(fields: Fields, tensor: Buffer) -> set[str]:
-    """Locations of a tensor."""
+    """Locations of a tensor; an empty one where it is said to be outside without a place."""
     found: set[str] = set()
-    for entry in _every(fields, tensor, 13):
-        if "location" in _texts(fields, entry, 1):
-            found |= set(_texts(fields, entry, 2))
-    return found
+    external = False
+    for number, value in fields(tensor):
+        if number == 13:
+            external = True
+            if "location" in _texts(fields, bytes_of(value), 1):
+                found |= set(_texts(fields, bytes_of(value), 2)) or {""}
+        elif number == 14:
+            external |= value != 0
+    return found or ({""} if external else set())
 
 
 def _outside_sparse(fields: Fields, tensor: Buffer) -> set[str]:

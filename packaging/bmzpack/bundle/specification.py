@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bmzpack.bundle.archive import find_description
+from bmzpack.bundle.values import is_remote, mapping, sequence
 from bmzpack.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,6 +43,10 @@ def load_model(folder: Path, bundle: Path) -> ModelDescr:
         problems = [error.msg for detail in loaded.validation_summary.details for error in detail.errors]
         raise UserError(f"{bundle} is no valid bundle of a model: {'; '.join(problems[:3]) or loaded.type}")
     return loaded
+
+
+BESIDES = ("attachments", "covers", "sample_inputs", "sample_outputs")
+"""Files of a description that bioimageio.core reads, and no engine needs."""
 
 
 def is_known_user(name: str) -> bool:
@@ -103,8 +108,42 @@ def _known_people(content: Mapping[str, Any]) -> Iterator[None]:
         KNOWN_GITHUB_USERS.difference_update(added)
 
 
+def local(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A description without the files that lie elsewhere and that running the network needs not.
+
+    bioimageio.core would fetch them: a stranger would learn who tests, or reach into this network.
+    """
+    kept = {key: value for key, value in content.items() if key not in BESIDES or not _remote(value)}
+    for key in ("inputs", "outputs"):
+        tensors = kept.get(key)
+        if isinstance(tensors, list):
+            kept[key] = [
+                {name: value for name, value in tensor.items() if name != "sample_tensor" or not _remote(value)}
+                if isinstance(tensor, dict)
+                else tensor
+                for tensor in tensors
+            ]
+    return kept
+
+
+def remote_files(content: Mapping[str, Any]) -> list[str]:
+    """Addresses of files of a description that `local` leaves out."""
+    tensors = [tensor for key in ("inputs", "outputs") for tensor in sequence(content.get(key))]
+    samples = [mapping(tensor).get("sample_tensor") for tensor in tensors]
+    return _remote([samples, *(content.get(key) for key in BESIDES)])
+
+
+def _remote(value: Any) -> list[str]:
+    """Addresses in a value, however they are written."""
+    if isinstance(value, str):
+        return [value] if is_remote(value.strip()) else []
+    values = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else []
+    return [address for part in values for address in _remote(part)]
+
+
 def _addresses(content: Any) -> list[str]:
     if isinstance(content, str):
-        return [content] if content.startswith(("http://", "https://")) else []
+        scheme, separator, rest = content.partition("://")  # pydantic writes the scheme in small letters
+        return [content, f"{scheme.lower()}://{rest}"] if separator and scheme.lower() in ("http", "https") else []
     values = content.values() if isinstance(content, dict) else content if isinstance(content, list) else []
     return [address for value in values for address in _addresses(value)]

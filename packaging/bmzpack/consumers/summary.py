@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import unicodedata
 from collections.abc import Iterable
 
 from bmzpack.consumers.findings import Finding, Report, Severity, Verdict
 from bmzpack.consumers.registry import CONSUMERS
 from bmzpack.engines.matrix import Cell, Matrix
+from bmzpack.errors import harmless
 
 NOTHING_FOUND = "No problem was found: every rule of these programs holds."
 RULES_NOTE = "Each line is something that should hold, but does not for at least one program. Details are below."
@@ -143,12 +143,7 @@ def printable(text: str, longest: int = LONGEST) -> str:
     str
         Without characters that control a terminal, hide, reverse the direction of text, or cannot be encoded.
     """
-    kept = (
-        " " if character.isspace() else character
-        for character in text[: 10 * longest]
-        if character.isspace() or unicodedata.category(character) not in ("Cc", "Cf", "Cs")
-    )
-    line = " ".join("".join(kept).split())
+    line = " ".join(harmless(text[: 10 * longest]).split())
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 

@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydantic
 
 from bmzpack.bundle.archive import extract
+from bmzpack.bundle.data_files import load_array
 from bmzpack.engines import old, worker
-from bmzpack.engines.process import run_python
+from bmzpack.engines.process import LONGEST, run_python
 from bmzpack.engines.registry import ENGINES
 from bmzpack.engines.tensors import Attempt, TensorNames
-from bmzpack.errors import UserError
+from bmzpack.errors import UserError, harmless
+from bmzpack.files import temporary_folder
+
+LARGEST_RESULTS = 2**24
+"""Bytes of what a worker says."""
+LARGEST_OUTPUTS = 2**32
+"""Bytes of all tensors that it gives."""
 
 
 def attempt_files(
@@ -30,11 +36,12 @@ def attempt_files(
     names: TensorNames,
     *,
     trust: bool = False,
-    seconds: float | None = None,
+    seconds: float = LONGEST,
 ) -> list[Attempt]:
-    """Run weights files on every entry of ``inputs``, on the CPU.
+    """Run weights files on every entry of ``inputs``, on the CPU, confined as `bmzpack.engines.process` does.
 
-    All run in one process: importing TensorFlow takes its time.
+    All run in one process: importing TensorFlow takes its time. Files of strangers are looked at before, see
+    `bmzpack.testing.foreign`.
 
     Parameters
     ----------
@@ -47,7 +54,7 @@ def attempt_files(
     names
         Tensor ids of the model.
     trust
-        Whether Keras may execute Python code that is in a file.
+        Whether Keras may execute Python code that is in a file, and the process is not confined.
     seconds
         Longest time that all of it may take.
 
@@ -63,8 +70,7 @@ def attempt_files(
     """
     first = ENGINES[files[0][0]]
     python = old.python(first.framework, first.version) if first.version else None
-    with tempfile.TemporaryDirectory(prefix="bmzpack-") as scratch:
-        folder = Path(scratch)
+    with temporary_folder() as folder:
         refused: dict[int, UserError] = {}
         jobs = []
         for number, (name, weights) in enumerate(files):
@@ -72,10 +78,24 @@ def attempt_files(
                 jobs.append(_job(name, weights, folder / str(number), trust))
             except UserError as error:
                 refused[number] = error
+        loaders = {inspect.getfile(ENGINES[name].load) for name, _ in files}
+        reads = [*map(Path, loaders), *(weights for name, weights in files if not ENGINES[name].unpacked)]
         failure = f"The engine {first.name} failed"
-        arguments = [str(worker.__file__)]
         found = iter(
-            run_worker(arguments, failure, folder, jobs, inputs, names, python=python, seconds=seconds) if jobs else []
+            run_worker(
+                [str(worker.__file__)],
+                failure,
+                folder,
+                jobs,
+                inputs,
+                names,
+                reads=reads,
+                trust=trust,
+                python=python,
+                seconds=seconds,
+            )
+            if jobs
+            else []
         )
         return [
             Attempt([refused[number]] * len(inputs), None) if number in refused else next(found)
@@ -91,14 +111,16 @@ def run_worker(
     inputs: Sequence[dict[str, np.ndarray]],
     names: TensorNames,
     *,
+    reads: Sequence[Path],
+    trust: bool = False,
     python: Path | None = None,
-    seconds: float | None = None,
+    seconds: float = LONGEST,
 ) -> list[Attempt]:
     """Give jobs to a worker and read what it wrote.
 
     Parameters
     ----------
-    arguments, failure, python, seconds
+    arguments, failure, reads, trust, python, seconds
         As for `bmzpack.engines.process.run_python`; the folder is the last argument.
     folder
         Where the task and the results are written.
@@ -108,25 +130,21 @@ def run_worker(
         As for `attempt_files`.
     """
     for number, tensors in enumerate(inputs):
-        np.savez(folder / f"input{number}.npz", allow_pickle=False, **tensors)
-    task = {
-        "jobs": list(jobs),
-        "inputs": names.inputs,
-        "outputs": names.outputs,
-        "entries": len(inputs),
-        "memory": memory(),
-    }
-    (folder / "task.json").write_text(json.dumps(task))
-    run_python([*arguments, str(folder)], failure, python=python, seconds=seconds)
+        for position, name in enumerate(names.inputs):
+            np.save(folder / f"input{number}-{position}.npy", tensors[name], allow_pickle=False)
+    task = {"jobs": list(jobs), "inputs": names.inputs, "outputs": names.outputs, "entries": len(inputs)}
+    (folder / "task.json").write_text(json.dumps(task), encoding="utf-8")
+    run_python([*arguments, str(folder)], failure, folder, reads=reads, trust=trust, python=python, seconds=seconds)
+    answers = _answers(folder, len(jobs), failure)
+    if sum(path.stat().st_size for path in folder.glob("output*.npy")) > LARGEST_OUTPUTS:
+        raise UserError(f"{failure}: its outputs take more than {LARGEST_OUTPUTS / 2**30:.0f} GiB.")
     attempts = []
-    for number, entry in enumerate(json.loads((folder / "results.json").read_text())):
-        error = entry.get("error")
-        failures = {int(index): UserError(text) for index, text in entry.get("failures", {}).items()}
-        outputs = [
-            UserError(error) if error else failures.get(index) or _load(folder / f"output{number}-{index}.npz", names)
-            for index in range(len(inputs))
-        ]
-        attempts.append(Attempt(outputs, entry.get("seconds"), entry.get("status"), entry.get("messages", [])))
+    for number, answer in enumerate(answers):
+        outputs = []
+        for index in range(len(inputs)):
+            error = answer.error or answer.failures.get(str(index))
+            outputs.append(UserError(error) if error else _outputs(folder, f"output{number}-{index}", names))
+        attempts.append(Attempt(outputs, answer.seconds, answer.status, [*map(harmless, answer.messages)]))
     return attempts
 
 
@@ -146,14 +164,38 @@ def _job(name: str, weights: Path, folder: Path, trust: bool) -> dict[str, Any]:
     }
 
 
-def memory() -> int:
-    """Bytes that an engine may take: those of the computer."""
+def _answers(folder: Path, count: int, failure: str) -> list[_Answer]:
+    """What a worker says of its jobs, which may be anything."""
+    path = folder / "results.json"
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # on Windows
-        return 2**40
+        if path.stat().st_size > LARGEST_RESULTS:
+            raise ValueError
+        answers = pydantic.TypeAdapter(list[_Answer]).validate_json(path.read_bytes(), strict=True)
+        if len(answers) != count:
+            raise ValueError
+    except (OSError, ValueError):
+        raise UserError(f"{failure}: it ended without a result.") from None
+    return answers
 
 
-def _load(path: Path, names: TensorNames) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as stored:
-        return {name: stored[name] for name in names.outputs}
+def _outputs(folder: Path, stem: str, names: TensorNames) -> dict[str, np.ndarray] | UserError:
+    """The tensors that a worker wrote."""
+    found = {}
+    for position, name in enumerate(names.outputs):
+        array = load_array(folder / f"{stem}-{position}.npy")
+        if isinstance(array, str):
+            return UserError(f"The output {name} holds no numbers: {array}.")
+        if array.dtype.kind not in "buif":
+            return UserError(f"The output {name} is of type {array.dtype}, where numbers are expected.")
+        found[name] = np.array(array)
+    return found
+
+
+class _Answer(pydantic.BaseModel):
+    """What a worker says of a job."""
+
+    error: str | None = None
+    failures: dict[str, str] = {}
+    seconds: float | None = None
+    status: str | None = None
+    messages: list[str] = []

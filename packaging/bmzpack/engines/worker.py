@@ -14,9 +14,8 @@ import numpy as np
 
 
 def main(folder):
-    """Run the jobs of ``task.json`` with ``input*.npz``; write ``output*.npz`` and ``results.json`` beside them."""
+    """Run the jobs of ``task.json`` with ``input*.npy``; write ``output*.npy`` and ``results.json`` beside them."""
     task = json.loads((folder / "task.json").read_text())
-    limit_memory(task["memory"])
     entries = read_entries(folder, task)
     results = []
     for number, job in enumerate(task["jobs"]):
@@ -39,11 +38,10 @@ def loader(file, function):
 
 def read_entries(folder, task):
     """The test inputs: tensors by id, one dict per entry."""
-    entries = []
-    for number in range(task["entries"]):
-        with np.load(folder / f"input{number}.npz") as stored:
-            entries.append({name: stored[name] for name in task["inputs"]})
-    return entries
+    return [
+        {name: np.load(folder / f"input{number}-{position}.npy") for position, name in enumerate(task["inputs"])}
+        for number in range(task["entries"])
+    ]
 
 
 def run(job, call, entries, names, stem):
@@ -54,7 +52,8 @@ def run(job, call, entries, names, stem):
             outputs = call(tensors)
             if len(outputs) != len(names):
                 raise ValueError(f"it gives {len(outputs)} outputs where {len(names)} are described")
-            np.savez(f"{stem}{number}.npz", **dict(zip(names, outputs)))  # noqa: B905
+            for position, output in enumerate(outputs):
+                np.save(f"{stem}{number}-{position}.npy", np.asarray(output), allow_pickle=False)
         except Exception as error:
             if number == 0:
                 return {"error": "{engine} cannot run {name}: {reason}".format(reason=one_line(error), **job)}
@@ -79,17 +78,6 @@ def clock(call):
 def one_line(error):
     """An exception in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:600].rstrip('.')}"
-
-
-def limit_memory(size):
-    """Let an allocation fail rather than the computer."""
-    try:
-        import resource
-    except ImportError:  # on Windows
-        return
-    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-    if hard == resource.RLIM_INFINITY or size < hard:
-        resource.setrlimit(resource.RLIMIT_DATA, (size, hard))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import logging
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,7 @@ from bmzpack.describe.agreement import Agreement, agreement_of
 from bmzpack.describe.description import Description, read_description
 from bmzpack.describe.people import verified
 from bmzpack.errors import UserError
-from bmzpack.files import new_file, refuse_existing
+from bmzpack.files import new_file, refuse_existing, temporary_folder
 from bmzpack.operations import processing
 from bmzpack.operations.labels import REPRODUCED, LabelsPostprocessing
 from bmzpack.packing.match import described_tensors, tensor_ids
@@ -115,9 +114,9 @@ def pack(
     with new_file(output, overwrite) as path:
         folder = path.with_name("bundle")
         folder.mkdir()
-        with _model_file(model) as model_path, tempfile.TemporaryDirectory(prefix="bmzpack-") as scratch:
+        with _model_file(model) as model_path, temporary_folder() as scratch:
             description = verified(description)
-            named, description = with_names(model_path, description, Path(scratch))
+            named, description = with_names(model_path, description, scratch)
             try:
                 packed = _write_folder(named, description, folder, formats, labels, geometry)
             except UserError as error:
@@ -154,8 +153,8 @@ def _write_folder(
     samples = [processing.preprocess(inputs, window) for window in windows]
     test_inputs = [processing.arrays(sample, names.inputs) for sample in samples]
     model = plan.model()
-    with tempfile.TemporaryDirectory(prefix="bmzpack-") as scratch:
-        final = Path(scratch, "model.keras")
+    with temporary_folder() as scratch:
+        final = scratch / "model.keras"
         model.save(final)
         written = write_all(final, folder, names, test_inputs, formats, labels=labels)
 
@@ -197,8 +196,8 @@ def _model_file(model: keras.Model | str | os.PathLike[str]) -> Iterator[Path]:
     if isinstance(model, str | os.PathLike):
         yield Path(model)
         return
-    with tempfile.TemporaryDirectory(prefix="bmzpack-") as scratch:
-        path = Path(scratch, f"{model.name}.keras")
+    with temporary_folder() as scratch:
+        path = scratch / f"{model.name}.keras"
         _network_of(model).save(path)
         try:
             yield path

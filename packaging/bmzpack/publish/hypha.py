@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import email.utils
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -75,7 +76,7 @@ class Hypha:
         Raises
         ------
         Refused
-            There is no entry.
+            The server was not reached: there is no entry.
         Unanswered
             There may be one: to call again could make a second one.
         """
@@ -90,11 +91,10 @@ class Hypha:
         )
         answer = _json(response)
         identifier = answer.get("id") if isinstance(answer, dict) and response.is_success else None
-        if isinstance(identifier, str) and identifier:
+        if isinstance(identifier, str) and re.fullmatch(r"[\w./-]{1,200}", identifier, re.ASCII):
             return identifier
-        # an error that the server itself explains undid the call; one of a gateway on the way says nothing about it
-        explained = isinstance(answer, dict) and "detail" in answer
-        raise (Refused if explained or 300 <= response.status_code < 500 else Unanswered)(self._words(response))
+        # any other answer may be that of a gateway on the way, behind which the entry was made
+        raise Unanswered(self._words(response))
 
     def put(self, artifact: str, name: str, path: Path) -> None:
         """Store a file in an entry, in place of one of the same name.
@@ -150,10 +150,8 @@ class Hypha:
                 if (sent and not repeatable) or pause is None:
                     raise failure from error
             else:
-                passing = response.status_code == httpx.codes.TOO_MANY_REQUESTS or (
-                    repeatable and response.is_server_error
-                )
-                if not passing or pause is None:
+                passing = response.status_code == httpx.codes.TOO_MANY_REQUESTS or response.is_server_error
+                if not (passing and repeatable) or pause is None:
                     return response
                 pause = max(pause, _retry_after(response))
                 if pause > LONGEST_WAIT:
@@ -175,7 +173,7 @@ class Hypha:
             # of a traceback the last line says what is wrong
             detail = (detail.strip().splitlines() or [""])[-1]
         text = response.text if answer is None else detail if isinstance(detail, str) else json.dumps(detail)
-        return f"status {response.status_code}: {self._clean(text) or response.reason_phrase}"
+        return f"status {response.status_code}: {self._clean(text) or self._clean(response.reason_phrase)}"
 
     def _clean(self, text: str) -> str:
         return printable(text.replace(self._token, "***"), 300)
@@ -195,7 +193,7 @@ def complaint(address: str) -> str | None:
 def _json(response: httpx.Response) -> Any:
     try:
         return response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -242,8 +242,8 @@ def _create(hypha: Hypha, record: Record, manifest: dict[str, Any], bundle: Path
     except Refused as error:
         record.forget()
         raise UserError(
-            f"{bundle} was not uploaded: the server made no entry for it ({error}). Nothing was sent. Call again when "
-            f"that is mended; a token that has expired is replaced at {TOKENS}."
+            f"{bundle} was not uploaded: the server was not reached ({error}). Nothing was sent. Call again when it "
+            "is there."
         ) from error
     except Unanswered as error:
         raise UserError(_in_doubt(bundle, str(error))) from error
@@ -254,9 +254,9 @@ def _create(hypha: Hypha, record: Record, manifest: dict[str, Any], bundle: Path
 
 def _in_doubt(bundle: Path, reason: str) -> str:
     return (
-        f"{bundle} was not uploaded: the server was asked to make an entry for it, and its answer is not known "
+        f"{bundle} was not uploaded: the server was asked to make an entry for it, and whether it did is not known "
         f"({reason}). Nothing is public. Look at {ENTRIES} for an entry without files, remove it, and call again with "
-        "--again."
+        f"--again; a token that has expired is replaced at {TOKENS}."
     )
 
 

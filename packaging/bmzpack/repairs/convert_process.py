@@ -19,8 +19,6 @@ from bmzpack.weights.registry import FORMATS
 
 OPSET, IR_VERSION = 17, 8
 """The newest of ONNX Runtime 1.13.1."""
-OUTSIDE = {"EagerPyFunc", "MatchingFiles", "PyFunc", "PyFuncStateless", "ReadFile", "WriteFile"}
-"""Operations of TensorFlow that reach out of the graph."""
 
 
 def main(task_path: Path) -> None:
@@ -38,13 +36,16 @@ def saved_model(source: Path, targets: dict[str, Path], names: TensorNames) -> d
     import tensorflow as tf
 
     from bmzpack.bundle.protobuf import read_saved_model
+    from bmzpack.bundle.references import tensorflow_operations
     from bmzpack.weights.frozen import Frozen, with_constants
+    from bmzpack.weights.tensorflow_saved_model_bundle import reaching
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = _unpacked(source, Path(scratch))
-        found = read_saved_model((folder / "saved_model.pb").read_bytes())
-        if outside := found.operations & OUTSIDE:
-            raise UserError(f"the graph reaches out of itself ({', '.join(sorted(outside))}), and is not run here")
+        content = (folder / "saved_model.pb").read_bytes()
+        found = read_saved_model(content)
+        if outside := reaching(tensorflow_operations(content)):
+            raise UserError(f"the graph has the operation {outside}, and is not run here")
         tags = next((tags for tags in found.tags if "serve" in tags), found.tags[0])
         loaded: Any = tf.saved_model.load(str(folder), tags=sorted(tags) or None)
         signatures = dict(getattr(loaded, "signatures", {}))
@@ -96,8 +97,11 @@ def keras_hdf5(source: Path, targets: dict[str, Path], names: TensorNames) -> di
     """Write the HDF5 file of a Keras model as a ``.keras`` file."""
     import h5py
 
+    from bmzpack.bundle.hdf5 import foreign_part
     from bmzpack.weights.source import refuse_code
 
+    if (foreign := foreign_part(source)) is not None:
+        raise UserError(f"it {foreign}")
     with h5py.File(source) as file:
         configuration = file.attrs.get("model_config")
     if configuration is None:

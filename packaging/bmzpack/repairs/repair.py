@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +18,8 @@ from bmzpack.consumers.conditions.metadata import malformed_description
 from bmzpack.consumers.findings import Report
 from bmzpack.consumers.registry import CONSUMERS
 from bmzpack.consumers.verdicts import check_contents
-from bmzpack.errors import UserError
-from bmzpack.files import new_file, refuse_existing
+from bmzpack.errors import UserError, harmless
+from bmzpack.files import new_file, refuse_existing, temporary_folder
 from bmzpack.repairs import axis_scales, entries, file_layout, input_sizes, processing, upgrade, weights_conversion
 from bmzpack.repairs.work import Change, Work, copied
 from bmzpack.testing.check import check
@@ -108,8 +107,8 @@ def repair(
         raise UserError(f"{output} is inside the bundle {bundle}, which stays as it is: choose another place with -o.")
     if not dry_run:
         refuse_existing(output, overwrite)
-    with tempfile.TemporaryDirectory(prefix="bmzpack-") as temporary:
-        folder, scratch = Path(temporary, "bundle"), Path(temporary, "scratch")
+    with temporary_folder() as temporary:
+        folder, scratch = temporary / "bundle", temporary / "scratch"
         folder.mkdir()
         scratch.mkdir()
         with opened(bundle) as original:
@@ -123,7 +122,7 @@ def repair(
         if not work.changes:
             return Repaired(None, [], work.unmended, before, before)
         _ = work.contents  # writes the description
-        target = Path(temporary, output.name) if dry_run else output
+        target = temporary / output.name if dry_run else output
         with new_file(target, overwrite) as written:
             archive.write(work.root, written)
             after = dataclasses.replace(check(written), bundle=str(output))
@@ -144,7 +143,7 @@ def show(repaired: Repaired, console: Console) -> None:
 
     def write(text: str, style: str = "") -> None:
         # "?" for what the console's encoding lacks
-        encoding = console.encoding
+        encoding, text = console.encoding, harmless(text)
         console.print(Text(text.encode(encoding, "replace").decode(encoding), style), soft_wrap=True)
 
     if repaired.changes:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pydantic
+
 from bmzpack.bundle.contents import Contents
 from bmzpack.bundle.protobuf import OnnxFile
 from bmzpack.consumers import core
@@ -14,15 +16,18 @@ from bmzpack.consumers.conditions import weights_files
 from bmzpack.consumers.registry import programs
 from bmzpack.consumers.verdicts import check_contents
 from bmzpack.describe import rdf
-from bmzpack.engines import TensorNames
+from bmzpack.engines import TensorNames, sandbox
 from bmzpack.engines.process import run_python
 from bmzpack.errors import UserError
+from bmzpack.files import temporary_folder
 from bmzpack.repairs.acceptance import acceptance_test, own_names
 from bmzpack.repairs.work import Work
 from bmzpack.weights import FORMATS, TOLERANCE, write_all
 from bmzpack.weights.source import layer_names
 
 SAVED_MODEL = "tensorflow_saved_model_bundle"
+DONE = pydantic.TypeAdapter(dict[str, dict[str, str | int]])
+"""What the converting process says of the files, by format."""
 WANTED = (SAVED_MODEL, "onnx", "torchscript")
 """Formats of which Fiji, ilastik and QuPath run one or the other."""
 
@@ -197,17 +202,31 @@ def _convert(
     work: Work, kind: str, source: Path, targets: dict[str, Path], names: TensorNames
 ) -> dict[str, dict[str, Any]]:
     """Convert a file in a process of its own; returns what is said of the new files, by format."""
-    task = {
-        "kind": kind,
-        "source": str(source.resolve()),
-        "targets": {name: str(path.resolve()) for name, path in targets.items()},
-        "inputs": names.inputs,
-        "outputs": names.outputs,
-    }
-    path = work.scratch / "task.json"
-    path.write_text(json.dumps(task), encoding="utf-8")
-    run_python(["-m", "bmzpack.repairs.convert_process", str(path)], f"{source.name} could not be converted")
-    return json.loads(path.with_name("done.json").read_text(encoding="utf-8"))
+    if FORMATS[SAVED_MODEL].program and kind == "saved_model" and (obstacle := sandbox.obstacle()):
+        raise UserError(f"a saved model is a program, and is run where the system can confine it only: {obstacle}")
+    # the process can write whatever it wants there
+    with temporary_folder("converted-", work.scratch) as folder:
+        task = {
+            "kind": kind,
+            "source": str(source.resolve()),
+            "targets": {name: str(folder / path.name) for name, path in targets.items()},
+            "inputs": names.inputs,
+            "outputs": names.outputs,
+        }
+        path = folder / "task.json"
+        path.write_text(json.dumps(task), encoding="utf-8")
+        failure = f"{source.name} could not be converted"
+        reads = [work.folder, work.scratch] if kind == "onnx" else [source]  # weights may be in other files
+        run_python(["-m", "bmzpack.repairs.convert_process", str(path)], failure, folder, reads=reads)
+        try:
+            done = DONE.validate_json((folder / "done.json").read_bytes(), strict=True)
+            if set(done) != set(targets):
+                raise ValueError
+            for target in targets.values():
+                (folder / target.name).replace(target)
+        except (OSError, ValueError):
+            raise UserError(f"{failure}: the process ended without a result") from None
+    return done
 
 
 def _proof(error: float) -> str:

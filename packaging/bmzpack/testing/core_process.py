@@ -8,7 +8,6 @@ that `bioimageio.core` makes of a model.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,16 +16,14 @@ from typing import Any
 import numpy as np
 
 from bmzpack.bundle.archive import read_description
-from bmzpack.bundle.specification import offline
+from bmzpack.bundle.specification import local, offline
 from bmzpack.engines import worker
 from bmzpack.errors import UserError
 
 
 def main(folder: Path) -> None:
-    """Do the jobs of ``task.json``; write ``output*.npz`` and ``results.json`` beside it."""
+    """Do the jobs of ``task.json``; write ``output*.npy`` and ``results.json`` beside it."""
     task = json.loads((folder / "task.json").read_text(encoding="utf-8"))
-    worker.limit_memory(task["memory"])
-    os.chdir(folder)  # bioimageio.core unpacks a saved model into the working folder, and leaves it there
     entries = worker.read_entries(folder, task)
     results = [
         _run(job, entries, task["outputs"], str(folder / f"output{number}-")) for number, job in enumerate(task["jobs"])
@@ -47,7 +44,9 @@ def _run(job: dict[str, Any], entries: Sequence[dict[str, np.ndarray]], names: l
     # of this format alone: it runs keras_v3 in place of keras_hdf5 wherever a bundle has both, and refuses all formats
     # for a file that one of them lacks
     weights = {key: value for key, value in content["weights"][job["format"]].items() if key != "parent"}
-    content |= {"weights": {job["format"]: weights}}
+    if Path(job["weights"]) != (rdf.parent / str(weights["source"])).resolve():  # written anew
+        weights = {key: value for key, value in weights.items() if key != "sha256"} | {"source": job["weights"]}
+    content: Any = local(content) | {"weights": {job["format"]: weights}}
     with offline(content, rdf.parent):
         summary = test_description(content, weight_format=job["format"], expected_type="model")
         messages = [

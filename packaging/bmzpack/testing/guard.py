@@ -1,7 +1,8 @@
 """What of a stranger's bundle is not run, and why: read from the files, before any framework sees them.
 
 A weights file is a program. Most can only compute; what is refused here could do more: execute Python, read or write
-files, or fill the memory. ``--trust`` runs it nevertheless, except what no honest bundle holds.
+files, or fill the memory. ``--trust`` runs it nevertheless, except what no honest bundle holds. This is the first,
+friendly answer; what protects is `bmzpack.engines.sandbox`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from bmzpack.bundle.contents import Contents
+from bmzpack.engines import sandbox
 from bmzpack.testing.inputs import STEPS, sizes_at
 from bmzpack.weights import find_format
 from bmzpack.weights.format import TRUST
@@ -43,7 +45,11 @@ def refused(contents: Contents, name: str, trust: bool) -> str | None:
     if path is None:
         return f"{source or 'The file'} is not in the bundle."
     form = find_format(name)
-    return form.refusal(contents, path, trust) if form else None
+    if form is None:
+        return None
+    if form.program and not trust and (obstacle := sandbox.obstacle()):
+        return f"{path.name} is a program, and is run where the system can confine it only: {obstacle}. {TRUST}"
+    return form.refusal(contents, path, trust)
 
 
 def refused_bundle(contents: Contents, trust: bool) -> str | None:

@@ -19,7 +19,7 @@ the outputs are worth, `bmzpack.testing.judge`; what a verdict takes from it, `b
 from __future__ import annotations
 
 import concurrent.futures
-import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,12 +33,13 @@ from bmzpack.engines import Attempt, old
 from bmzpack.engines.matrix import Cell, Matrix
 from bmzpack.engines.rows import CORE, ENGINES, ROWS, TODAY
 from bmzpack.errors import UserError
+from bmzpack.testing.foreign import attempt_core, attempt_formats
 from bmzpack.testing.guard import refused, refused_bundle
 from bmzpack.testing.judge import Expectation, first_line, judge, reference_of
 from bmzpack.weights import find_format
 
 LONGEST = 900.0
-"""Seconds that a process of an engine may take."""
+"""Seconds that all engines together may take."""
 
 
 def run_engines(
@@ -112,8 +113,9 @@ def _run(expectation: Expectation, keys: Sequence[tuple[str, str]], trust: bool)
             continue
         environment = row if row not in TODAY or row == CORE else "today"
         groups.setdefault((environment, form.process if form else name), []).append((row, name))
+    end = time.monotonic() + LONGEST
     with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
-        futures = [pool.submit(_attempts, expectation, group, trust) for group in groups.values()]
+        futures = [pool.submit(_attempts, expectation, group, trust, end) for group in groups.values()]
         try:
             attempts = {key: attempt for future in futures for key, attempt in future.result().items()}
         except BaseException:
@@ -126,7 +128,7 @@ def _run(expectation: Expectation, keys: Sequence[tuple[str, str]], trust: bool)
 
 
 def _attempts(
-    expectation: Expectation, keys: Sequence[tuple[str, str]], trust: bool
+    expectation: Expectation, keys: Sequence[tuple[str, str]], trust: bool, end: float
 ) -> dict[tuple[str, str], Attempt | Cell]:
     """Run a group in one process, or each alone where that crashes."""
     rows = {row for row, _ in keys}
@@ -136,47 +138,26 @@ def _attempts(
                 old.python(engine.framework, engine.version)
             except UserError as error:
                 return dict.fromkeys(keys, Cell("absent", message=str(error)))
+    left = end - time.monotonic()
+    if left <= 0:
+        return dict.fromkeys(keys, Cell("failed", message=f"It was not run, as the others took {LONGEST:.0f} seconds."))
+    arguments = expectation.inputs.entries, expectation.names
     try:
-        run = _by_core if CORE in rows else _by_engines
-        return dict(zip(keys, run(expectation, keys, trust), strict=True))
+        if CORE in rows:
+            formats = [name for _, name in keys]
+            attempts = attempt_core(expectation.contents, formats, *arguments, trust=trust, seconds=left)
+        else:
+            pairs = [(ENGINES[row], name) for row, name in keys]
+            attempts = attempt_formats(expectation.contents, pairs, *arguments, trust=trust, seconds=left)
+        return dict(zip(keys, attempts, strict=True))
     except UserError as error:
         if len(keys) == 1:
             return {keys[0]: Cell("failed", message=str(error))}
-        return {key: cell for key in keys for cell in _attempts(expectation, [key], trust).values()}
-
-
-def _by_engines(expectation: Expectation, keys: Sequence[tuple[str, str]], trust: bool) -> list[Attempt]:
-    files = [(ENGINES[row], _weights(expectation.contents, name)) for row, name in keys]
-    return engines.attempt_files(files, expectation.inputs.entries, expectation.names, trust=trust, seconds=LONGEST)
-
-
-def _by_core(expectation: Expectation, keys: Sequence[tuple[str, str]], trust: bool) -> list[Attempt]:
-    rdf = str((expectation.contents.root / expectation.contents.file).resolve())
-    jobs = [
-        {"rdf": rdf, "format": name, "name": _weights(expectation.contents, name).name, "trust": trust}
-        for _, name in keys
-    ]
-    with tempfile.TemporaryDirectory(prefix="bmzpack-") as folder:
-        return engines.run_worker(
-            ["-m", "bmzpack.testing.core_process"],
-            "bioimageio.core failed",
-            Path(folder),
-            jobs,
-            expectation.inputs.entries,
-            expectation.names,
-            seconds=LONGEST,
-        )
+        return {key: cell for key in keys for cell in _attempts(expectation, [key], trust, end).values()}
 
 
 def _test(contents: Contents, tensor: DescribedTensor) -> Path:
     path = contents.local(tensor.test)
     if path is None:
         raise UserError(f"{tensor.test} is not in the bundle.")
-    return path
-
-
-def _weights(contents: Contents, name: str) -> Path:
-    path = contents.weights_file(name)
-    if path is None:
-        raise UserError(f"{contents.weights[name].source} is not in the bundle.")
     return path

@@ -10,9 +10,10 @@ from typing import Any
 
 from bmzpack.bundle.archive import unpacked
 from bmzpack.bundle.contents import Contents
-from bmzpack.bundle.specification import load_model
+from bmzpack.bundle.specification import load_model, remote_files
 from bmzpack.engines.matrix import Cell, Matrix
 from bmzpack.engines.rows import CORE, TODAY
+from bmzpack.errors import harmless
 from bmzpack.files import new_file, refuse_existing
 from bmzpack.testing.run import run_engines
 
@@ -41,6 +42,8 @@ class TestReport:
 
     bundle: str
     formats: dict[str, FormatReport]
+    remote: list[str] = dataclasses.field(default_factory=list)
+    """Addresses of attachments, covers and sample tensors that lie elsewhere: nothing is fetched."""
 
     @property
     def passed(self) -> bool:
@@ -51,7 +54,7 @@ class TestReport:
     def as_dict(self) -> dict[str, Any]:
         """As `--json` writes it."""
         formats = {name: dataclasses.asdict(report) for name, report in self.formats.items()}
-        return {"bundle": self.bundle, "passed": self.passed, "formats": formats}
+        return {"bundle": self.bundle, "passed": self.passed, "formats": formats, "remote": self.remote}
 
 
 def test(
@@ -92,7 +95,9 @@ def test(
         contents = Contents(folder, folder / "rdf.yaml")
         matrix = run_engines(contents, rows=TODAY, trust=trust, sizes=False)
         missing = {name for name in matrix.formats if contents.weights_file(name) is None}
-    report = TestReport(str(bundle), {name: _report(matrix, name, name in missing) for name in matrix.formats})
+        remote = [harmless(address) for address in remote_files(contents.rdf)]
+    formats = {name: _report(matrix, name, name in missing) for name in matrix.formats}
+    report = TestReport(str(bundle), formats, remote)
     if json is not None:
         with new_file(json, overwrite) as path:
             path.write_text(json_module.dumps(report.as_dict(), indent=2) + "\n", encoding="utf-8")

@@ -53,6 +53,10 @@ class Format:
     ends_in_labels: bool = False
     """Whether it is written of a TensorFlow graph, which can go on with the loops that make labels of the network's
     output."""
+    program: bool = False
+    """Whether the file holds a program that can do more than compute: a stranger's is run confined or not at all."""
+    canonical: Callable[[Path, Path], None] | None = None
+    """Writes the file anew, so that every reader finds in it what was judged; a stranger's is run like this only."""
     entry: Callable[[Versions], Mapping[str, Any]] = dict
     """The versions as rdf.yaml has them."""
 

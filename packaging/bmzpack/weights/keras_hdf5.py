@@ -50,10 +50,13 @@ def refusal(contents: Contents, path: Path, trust: bool) -> str | None:
     import h5py
 
     from bmzpack.bundle.contents import serialised
+    from bmzpack.bundle.hdf5 import foreign_part
 
     if path.suffix not in (".h5", ".hdf5") or zipfile.is_zipfile(path):
         return f"{path.name} is not an HDF5 file of Keras: it ends on .h5 or .hdf5, and is no zip."
     try:
+        if (foreign := foreign_part(path)) is not None:
+            return f"{path.name} {foreign}: it is not opened."
         with h5py.File(path, "r") as file:
             text = file.attrs.get("model_config")
             if text is None:

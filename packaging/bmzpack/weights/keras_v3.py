@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,27 @@ def refusal(contents: Contents, path: Path, trust: bool) -> str | None:
         raise UserError(f"{path.name} cannot be read: {layers}.")
     if path.suffix != ".keras":
         return f"{path.name} is a Keras file under another name: Keras takes {path.suffix or 'such names'} for another."
-    return None if trust else code_in(layers, path)
+    return (None if trust else code_in(layers, path)) or _foreign_weights(path)
+
+
+def _foreign_weights(path: Path) -> str | None:
+    """Weights that lie outside of the file, or that are a bomb."""
+    from bmzpack.bundle.archive import check_archive
+    from bmzpack.bundle.hdf5 import foreign_part
+
+    try:
+        with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
+            check_archive(archive, path)
+            for name in archive.namelist():
+                if name.endswith(".h5"):
+                    foreign = foreign_part(Path(archive.extract(name, folder)))
+                    if foreign is not None:
+                        return f"{name} in {path.name} {foreign}: it is not opened."
+    except (OSError, ValueError, RuntimeError, KeyError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path.name} cannot be read: {' '.join(str(error).split())[:200]}.") from error
+    return None
 
 
 FORMAT = Format(

@@ -18,4 +18,6 @@ def refusal(contents: Contents, path: Path, trust: bool) -> str | None:
     return f"The network of pytorch_state_dict is Python code of the bundle, which is not executed. {TRUST}"
 
 
-FORMAT = Format(name="pytorch_state_dict", file="weights.pth", process="torch", refusal=refusal, package="torch")
+FORMAT = Format(
+    name="pytorch_state_dict", file="weights.pth", process="torch", refusal=refusal, program=True, package="torch"
+)

@@ -6,6 +6,7 @@ import re
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,10 +87,16 @@ def refusal(contents: Contents, path: Path, trust: bool) -> str | None:
             operations = tensorflow_operations(archive.read("saved_model.pb"))
     except (Unreadable, RecursionError, zipfile.BadZipFile, zlib.error, OSError, EOFError) as error:
         raise UserError(f"{path.name} cannot be read: {error}.") from error
+    found = reaching(operations)
+    return f"The graph in {path.name} has the operation {found}. {TRUST}" if found else None
+
+
+def reaching(operations: Collection[str]) -> str | None:
+    """The first of TensorFlow's operations that reaches outside the graph, and what it does; None where none does."""
     for operation in sorted(operations):
         for pattern, what in REACHES.items():
             if re.fullmatch(pattern, operation):
-                return f"The graph in {path.name} has the operation {operation}, which {what}. {TRUST}"
+                return f"{operation}, which {what}"
     return None
 
 
@@ -98,6 +105,7 @@ FORMAT = Format(
     file="saved_model.zip",
     process="tensorflow",
     refusal=refusal,
+    program=True,
     write=write,
     write_frozen=write_frozen,
     engine="tensorflow",

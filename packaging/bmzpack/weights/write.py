@@ -9,7 +9,6 @@ import dataclasses
 import json
 import logging
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from bmzpack import engines
 from bmzpack.engines import TensorNames
 from bmzpack.engines.process import run_python
 from bmzpack.errors import UserError
+from bmzpack.files import temporary_folder
 from bmzpack.operations.labels import TOLERANCE as TOLERANCE_OF_LABELS
 from bmzpack.operations.labels import LabelsPostprocessing, disagreement
 from bmzpack.weights.format import Versions
@@ -29,6 +29,9 @@ from bmzpack.weights.source import check_source
 
 ORIGINAL = "keras_v3"
 """The format that the others are made from and compared with."""
+
+LONGEST = 3600.0
+"""Seconds that writing the formats of one backend may take."""
 
 TOLERANCE = 1e-4
 """Largest difference from Keras, relative to the range of its output, with which a file is accepted."""
@@ -99,8 +102,7 @@ def write_all(
     chosen = choose_formats(labels_formats(formats, labels.lacking) if labels else formats)
     check_source(model_path, tensors, chosen, names_made_up=names_made_up)
     written = []
-    with tempfile.TemporaryDirectory(prefix="bmzpack-") as scratch_folder:
-        scratch = Path(scratch_folder)
+    with temporary_folder() as scratch:
         versions = _write(model_path, scratch, tensors, chosen, labels)
         runnable = [name for name in versions if "error" not in versions[name]]
         results = _run(scratch, runnable, test_inputs, tensors)
@@ -156,7 +158,10 @@ def _write(
         run_python(
             ["-m", "bmzpack.weights.writer", str(folder / "task.json")],
             f"{model} could not be converted",
+            folder,
+            reads=[source],
             backend=backend,
+            seconds=LONGEST,
         )
         versions |= json.loads((folder / "versions.json").read_text())
     return versions

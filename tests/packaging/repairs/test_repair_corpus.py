@@ -394,3 +394,65 @@ def test_changed_descriptions(bundles, tmp_path, monkeypatch):
             assert all(ORDER.index(after[consumer]) <= ORDER.index(before[consumer]) for consumer in CONSUMERS)
 
     run()
+
+
+# what strangers' weights do while they are repaired
+
+
+def graph_that_writes(bundle, mark):
+    """A saved model with an operation that the guard names, in place of the bundle's."""
+
+    def message(number, content):
+        return bytes([number << 3 | 2, len(content)]) + content
+
+    node = message(1, b"evil") + message(2, b"WriteFile")
+    with zipfile.ZipFile(bundle.file("saved_model.zip")) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    files["saved_model.pb"] += message(2, message(2, message(1, node)))
+    bundle.write("saved_model.zip", zipped(files))
+
+
+def test_weights_that_reach_out_are_not_run_to_be_repaired(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr("bmzpack.engines.jobs.run_python", lambda *arguments, **options: started.append(arguments))
+    monkeypatch.setattr(weights_conversion, "run_python", refuse)
+    bundle = clean(tmp_path / "bundle")
+    bundle.only(SAVED_MODEL)
+    graph_that_writes(bundle, tmp_path / "mark")
+    for key in ("inputs", "outputs"):
+        for letter in "yx":
+            if isinstance(bundle.axis(key, letter)["size"], dict) and "min" in bundle.axis(key, letter)["size"]:
+                bundle.axis(key, letter)["size"] = {"min": 20, "step": 16}
+    repaired = repair(bundle.finish(), tmp_path / "new.zip")
+    assert not started
+    assert not any("network was run" in change.what for change in repaired.changes)
+
+
+def test_graphs_without_an_end_are_stopped_while_they_are_repaired(tmp_path, monkeypatch):
+    """Counts for ever: sizes are found out by running it."""
+    from bmzpack.bundle.contents import opened
+    from bmzpack.repairs.acceptance import acceptance_test
+    from bmzpack.repairs.work import Work
+
+    monkeypatch.setattr("bmzpack.repairs.acceptance.LONGEST", 3.0)
+    scalars = [("n", TensorProto.INT64), ("go", TensorProto.BOOL), ("x", 1), ("still", TensorProto.BOOL), ("y", 1)]
+    ends = [helper.make_tensor_value_info(name, kind, []) for name, kind in scalars]
+    copies = [helper.make_node("Identity", [a], [b]) for a, b in (("go", "still"), ("x", "y"))]
+    body = helper.make_graph(copies, "body", ends[:3], ends[3:])
+    yes = helper.make_node("Constant", [], ["yes"], value=helper.make_tensor("yes", TensorProto.BOOL, [], [True]))
+    zero = helper.make_node("Constant", [], ["zero"], value=helper.make_tensor("zero", 1, [], [0]))
+    loop = helper.make_node("Loop", ["", "yes", "zero"], ["end"], body=body)
+    add = helper.make_node("Add", ["raw", "end"], ["probability"])
+    ends = [helper.make_tensor_value_info(name, 1, [None, None, None, 2]) for name in ("raw", "probability")]
+    graph = helper.make_graph([yes, zero, loop, add], "graph", ends[:1], ends[1:])
+    bundle = clean(tmp_path / "bundle")
+    bundle.only("onnx")
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
+    bundle.write("weights.onnx", model.SerializeToString())
+    (tmp_path / "scratch").mkdir()
+    with opened(bundle.finish()) as contents:
+        work = Work(contents.folder, contents.root / contents.file, tmp_path / "scratch")
+        test = acceptance_test(work)
+        (first, *_) = test.run("onnx", work.trusted("onnx"))
+    assert isinstance(first, UserError)
+    assert "stopped after 3 seconds" in str(first)

@@ -525,7 +525,7 @@ def test_graph_without_an_end(bundle, monkeypatch):
 
 
 def test_graph_that_fills_the_memory(bundle, monkeypatch):
-    monkeypatch.setattr("bmzpack.engines.jobs.memory", lambda: 2**31)
+    monkeypatch.setattr("bmzpack.engines.process.memory", lambda: 2**31)
     shape = helper.make_tensor("shape", TensorProto.INT64, [4], [2**10, 2**10, 2**10, 2])
     expand = helper.make_node("Expand", ["sum", "shape"], ["probability"])
     total = helper.make_node("ReduceSum", ["raw"], ["sum"])

@@ -212,3 +212,37 @@ def test_other_files(tmp_path):
         path.write_bytes(content)
         with pytest.raises(UserError, match=r"other\.pth"):
             read_torch_file(path)
+
+
+def pickled(path, *parts):
+    """An archive with a pickle of these instructions, and a storage of 1 MB."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02" + b"".join(parts) + b".")
+        archive.writestr("archive/data/0", bytes(2**20))
+    return path
+
+
+@pytest.mark.parametrize("setting", [b"s", b"u"])
+def test_keys_that_take_for_ever(tmp_path, setting):
+    key = b"X\x01\x00\x00\x00a" + b"".join(b"q%ch%c\x86" % (n, n) for n in range(60))
+    begin = b"}" + (b"(" if setting == b"u" else b"")
+    with pytest.raises(UserError, match="a tuple where tensors have names"):
+        read_torch_file(pickled(tmp_path / "keys.pth", begin, key, b"K\x01", setting))
+
+
+def test_memory_that_is_shared_without_end(tmp_path):
+    storage = b"(X\x07\x00\x00\x00storagectorch\nByteStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuJ\x00\x00\x10\x00tQ"
+    call = (
+        b"ctorch._utils\n_rebuild_tensor_v2\n("
+        + storage
+        + b"K\x00J\x00\x00\x10\x00\x85K\x01\x85\x89ccollections\nOrderedDict\n)RtR"
+    )
+    entries = [b"X\x04\x00\x00\x00%04d" % n + (call + b"q\x01" if n == 0 else b"h\x01") for n in range(100)]
+    with pytest.raises(UserError, match="share their memory so often"):
+        read_torch_file(pickled(tmp_path / "shared.pth", b"}(", *entries, b"u"))
+    assert len(read_torch_file(pickled(tmp_path / "twice.pth", b"}(", *entries[:2], b"u"))) == 2
+
+
+def test_a_pickle_without_end(tmp_path):
+    with pytest.raises(UserError, match="too large"):
+        read_torch_file(pickled(tmp_path / "long.pth", b"]" * 2**24))

@@ -1,5 +1,6 @@
 """Bundles: the zoo's own give what the run gives; those of others give what they describe, or say what is missing."""
 
+import json
 import zipfile
 
 import keras
@@ -13,7 +14,7 @@ from bmzpack.errors import UserError
 from bmzpack.operations import processing
 from kerazoo.config import DecodingConfig
 from kerazoo.data.normalise import Normalisation
-from kerazoo.inference.bundle import load_bundle
+from kerazoo.inference.bundle import derived_recipe, load_bundle
 from kerazoo.inference.load import load_predictor
 from kerazoo.inference.predictor import Predictor
 from kerazoo.models.recipe import Recipe, TileGeometry
@@ -74,8 +75,7 @@ def test_bundle_of_others(model, image, foreign, tmp_path):
 
     with zipfile.ZipFile(foreign) as archive:
         archive.extractall(tmp_path)
-    for source in (tmp_path, tmp_path / "rdf.yaml"):
-        np.testing.assert_array_equal(load_predictor(source).result(image), predictor.result(image))
+    np.testing.assert_array_equal(load_predictor(tmp_path / "rdf.yaml").result(image), predictor.result(image))
 
 
 def test_bundle_of_the_zoo(model, image, tmp_path):
@@ -129,7 +129,7 @@ def test_bundle_of_valid_convolutions(image, tmp_path):
 )
 def test_preprocessing_is_that_of_bioimageio_core(foreign, tmp_path, image, operation, method):
     folder = changed(foreign, tmp_path, lambda rdf: rdf["inputs"][0].update(preprocessing=[operation]))
-    _, recipe = load_bundle(folder)
+    recipe = derived_recipe(yaml.safe_load((folder / "rdf.yaml").read_text()), "the bundle")
     assert recipe.normalisation.method == method
     (entry,) = yaml.safe_load((folder / "rdf.yaml").read_text())["inputs"]
     computed = processing.preprocess([entry], {"raw": image[None].astype(np.float32)})
@@ -173,3 +173,71 @@ def test_no_bundle(tmp_path):
     for path in (tmp_path, tmp_path / "file.zip"):
         with pytest.raises(UserError, match=path.name):
             load_predictor(path)
+
+
+DEEP = "[" * 5000 + "]" * 5000
+STRANGE = {
+    "a bomb of aliases": (
+        lambda rdf: rdf["config"].update(kerazoo={"model": "@bomb"}),
+        lambda text: text.replace("'@bomb'", "*l7").replace(
+            "config:",
+            "bomb:\n  - &l0 [x]\n"
+            + "".join(f"  - &l{n + 1} [{', '.join([f'*l{n}'] * 9)}]\n" for n in range(7))
+            + "config:",
+        ),
+        "a bomb",
+    ),
+    "deep lists": (lambda rdf: rdf.update(name="@deep"), lambda text: text.replace("'@deep'", DEEP), "a bomb"),
+    "weights that are no mapping": (lambda rdf: rdf.update(weights="keras_v3"), None, "weights"),
+    "inputs of another kind": (lambda rdf: rdf.update(inputs=[{"axes": 3}]), None, "rdf.yaml|understood|inputs"),
+    "weights outside": (
+        lambda rdf: rdf["weights"]["keras_v3"].update(source="/etc/hostname"),
+        None,
+        "/etc/hostname is not in the bundle",
+    ),
+    "weights above": (
+        lambda rdf: rdf["weights"]["keras_v3"].update(source="../outside.keras"),
+        None,
+        "outside.keras is not in the bundle",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+def test_strange_descriptions_are_answered_by_a_sentence(foreign, tmp_path, kind):
+    change, rewrite, message = STRANGE[kind]
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "outside.keras").write_bytes(b"")
+    folder = changed(foreign, tmp_path / "bundle", change)
+    if rewrite:
+        path = folder / "rdf.yaml"
+        path.write_text(rewrite(path.read_text()))
+    with pytest.raises(UserError, match=message):
+        load_bundle(folder)
+
+
+def test_code_in_a_bundle_is_not_loaded(foreign, tmp_path):
+    folder = changed(foreign, tmp_path, lambda rdf: rdf["weights"]["keras_v3"].update(source="evil.keras"))
+    layer = {"class_name": "Lambda", "config": {"name": "evil"}}
+    with zipfile.ZipFile(folder / "evil.keras", "w") as archive:
+        archive.writestr("config.json", json.dumps({"class_name": "Functional", "config": {"layers": [layer]}}))
+    with pytest.raises(UserError, match=r"'evil' of evil\.keras is a Lambda"):
+        load_bundle(folder)
+
+
+@pytest.mark.slow
+def test_a_network_beyond_the_memory_is_refused(foreign, tmp_path, monkeypatch):
+    monkeypatch.setattr("bmzpack.engines.process.memory", lambda: 2**31)
+    folder = changed(foreign, tmp_path, lambda rdf: None)
+    path = folder / "weights.keras"
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(entries["config.json"])
+    for layer in config["config"]["layers"]:
+        if layer["class_name"] == "Conv2D":
+            layer["config"]["filters"] = 2**24
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in (entries | {"config.json": json.dumps(config).encode()}).items():
+            archive.writestr(name, content)
+    with pytest.raises(UserError, match=r"weights\.keras"):
+        load_bundle(folder)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bmzpack.files import new_file
+from bmzpack.files import cell, new_file
 
 LEGEND = "classes.csv"
 CLASS_COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#D55E00", "#F0E442")
@@ -71,4 +71,4 @@ def write_legend(path: Path, classes: Sequence[str], overwrite: bool = False) ->
     with new_file(path, overwrite) as new, new.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(["value", "class", "colour"])
-        rows.writerows(zip(range(len(classes)), classes, class_colours(len(classes)), strict=True))
+        rows.writerows(zip(range(len(classes)), map(cell, classes), class_colours(len(classes)), strict=True))

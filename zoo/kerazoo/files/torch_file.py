@@ -42,8 +42,12 @@ _INSTRUCTIONS = {
     *("BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
 }
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-_PICKLE_LIMIT = 64 * 2**20
-"""Bytes of the pickle in an archive: it names the tensors, which lie beside it."""
+_PICKLE_LIMIT = 8 * 2**20
+"""Bytes of a pickle: it names the tensors, which lie beside it, in about a hundred bytes each."""
+_MOST_SHARED = 4
+"""Times that all memory of the file may be given to tensors: some share theirs, in honest files two by two."""
+_SMALL = 2**20
+"""Bytes of tensors that may share as they like."""
 
 
 def read_torch_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -79,20 +83,30 @@ def read_torch_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         raise UserError(f"{path} cannot be read as a PyTorch file ({reason}): get it again.") from error
 
 
-def _arrays(content: Any, within: str = "") -> dict[str, np.ndarray]:
+def _arrays(content: Any) -> dict[str, np.ndarray]:
+    tensors = _tensors(content)
+    storages = {id(tensor.storage): tensor.storage for tensor in tensors.values()}
+    held = sum(storage.count * storage.dtype.itemsize for storage in storages.values())
+    if sum(tensor.nbytes for tensor in tensors.values()) > _SMALL + _MOST_SHARED * held:
+        raise UserError("its tensors share their memory so often that they would fill this computer's.")
+    return {name: tensor.array() for name, tensor in tensors.items()}
+
+
+def _tensors(content: Any, within: str = "") -> dict[str, _Tensor]:
+    """Tensors by name, of a state dict and of those in it."""
     if not isinstance(content, dict) or not content:
         raise UserError(f"it holds a {type(content).__name__}, not tensors by name: save the model's state dict.")
     tensors = {}
     for name, value in content.items():
         if isinstance(value, dict) and isinstance(name, str) and value and within == "":
-            tensors |= _arrays(value, f"{name}/")
-            continue
-        if not (isinstance(value, _Tensor) and isinstance(name, str)):
+            tensors |= _tensors(value, f"{name}/")
+        elif isinstance(value, _Tensor) and isinstance(name, str):
+            tensors[within + name] = value
+        else:
             raise UserError(
                 f"it holds more than tensors by name ({str(name)[:60]!r} is a {type(value).__name__.strip('_')}): "
                 "save the model's state dict alone."
             )
-        tensors[within + name] = value.array()
     return tensors
 
 
@@ -128,6 +142,10 @@ class _Tensor:
         if math.prod(shape) > storage.count or (math.prod(shape) and last >= storage.count):
             raise UserError("one of its tensors reaches beyond its memory.")
         self.storage, self.offset, self.shape, self.strides = storage, offset, tuple(shape), tuple(strides)
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.storage.dtype.itemsize
 
     def array(self) -> np.ndarray:
         values = self.storage.values
@@ -177,8 +195,18 @@ class _Kind:
         raise UserError("it changes what it has no business to change.")
 
 
-def _dict(*arguments: Any) -> _Dict:
-    return _Dict(*arguments)
+def _dict(*pairs: Any) -> _Dict:
+    filled = _Dict()
+    for key, value in pairs[0] if pairs else ():
+        filled[_name(key)] = value
+    return filled
+
+
+def _name(key: Any) -> str:
+    """A key that may go into a dict: of nested tuples, a few bytes take for ever to be looked up."""
+    if not isinstance(key, str):
+        raise UserError(f"it has a {type(key).__name__} where tensors have names: save the model's state dict alone.")
+    return key
 
 
 def _parameter(data: Any, *_: Any) -> _Tensor:
@@ -195,10 +223,28 @@ _ALLOWED: dict[tuple[str, str], _Call | _Kind] = {
 }
 
 
-class _Unpickler(pickle.Unpickler):
+# that in Python can look at keys before they are hashed
+_Base: Any = pickle._Unpickler  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class _Unpickler(_Base):
     def __init__(self, content: bytes, storage_of: Callable[[_Kind, str, int], _Storage]) -> None:
         super().__init__(io.BytesIO(content), encoding="utf-8")
         self._storage_of = storage_of
+
+    def load_setitem(self) -> None:
+        _name(self.stack[-2])
+        super().load_setitem()
+
+    def load_setitems(self) -> None:
+        for key in self.stack[::2]:
+            _name(key)
+        super().load_setitems()
+
+    dispatch = _Base.dispatch | {
+        pickle.SETITEM[0]: load_setitem,
+        pickle.SETITEMS[0]: load_setitems,
+    }
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
@@ -218,6 +264,8 @@ class _Unpickler(pickle.Unpickler):
 
 def _load(content: bytes, storage_of: Callable[[_Kind, str, int], _Storage] | None = None) -> Any:
     """What a pickle builds, judged by its instructions."""
+    if len(content) > _PICKLE_LIMIT:
+        raise UserError("its pickle is larger than the names of tensors are.")
     for instruction, argument, _ in pickletools.genops(content):
         if instruction.name not in _INSTRUCTIONS:
             raise UserError(
@@ -285,7 +333,7 @@ def _read_legacy(file: BinaryIO) -> Any:
     content = _load(_next_pickle(file), storage_of)
     for key in _load(_next_pickle(file)):
         count = int.from_bytes(file.read(8), "little")
-        storage = storages.get(key)
+        storage = storages.get(_name(key))
         if storage is None or storage.count != count:
             raise UserError("the memory of its tensors is not what they say; get it again.")
         storage.fill(file.read(count * storage.dtype.itemsize))
@@ -296,7 +344,8 @@ def _next_pickle(file: BinaryIO) -> bytes:
     """The bytes of the pickle at the file's position, and the position after it."""
     start = file.tell()
     for _ in pickletools.genops(file):
-        pass
+        if file.tell() - start > _PICKLE_LIMIT:
+            raise UserError("its pickle is larger than the names of tensors are.")
     length = file.tell() - start
     file.seek(start)
     return file.read(length)

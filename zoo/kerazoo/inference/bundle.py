@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import keras
-
-from bmzpack.bundle.archive import unpacked
+from bmzpack.bundle.contents import opened
 from bmzpack.errors import UserError
-from bmzpack.measure.geometry import measure
-from bmzpack.settings import read_yaml, validate
+from bmzpack.settings import validate
 from kerazoo.config import DecodingConfig
 from kerazoo.data.normalise import EPSILON, Normalisation
-from kerazoo.inference.network import load_model
+from kerazoo.inference.served import ServedNetwork
 from kerazoo.models.recipe import Recipe, TileGeometry
-from kerazoo.models.registry import family_of_kind
 
 
-def load_bundle(path: Path) -> tuple[keras.Model, Recipe]:
-    """Load the Keras weights of a bundle.
+def load_bundle(path: Path) -> tuple[ServedNetwork, Recipe]:
+    """Open the Keras weights of a bundle, which run in a process of their own.
 
     Parameters
     ----------
@@ -30,7 +25,7 @@ def load_bundle(path: Path) -> tuple[keras.Model, Recipe]:
 
     Returns
     -------
-    tuple of keras.Model and Recipe
+    tuple of ServedNetwork and Recipe
         The recipe is the one that the zoo wrote into the bundle; for bundles of others it is derived from what the
         bundle describes and what is measured of the network, and the task is semantic.
 
@@ -39,40 +34,56 @@ def load_bundle(path: Path) -> tuple[keras.Model, Recipe]:
     UserError
         It is no bundle, has no keras_v3 weights, or what it describes cannot be done here; the message says what.
     """
-    with unpacked(path) as folder:
-        description = read_yaml(folder / "rdf.yaml", f"description of the bundle {path}")
-        described = description.get("weights") or {}
-        weights = described.get("keras_v3")
-        outputs = ", ".join(tensor["id"] for tensor in description["outputs"])
+    with opened(path) as contents:
+        if contents.problems:
+            raise UserError(f"{path}: {': '.join(contents.problems[0])}.")
+        outputs = ", ".join(tensor.id for tensor in contents.outputs)
         if outputs in ("labels", "masks, scores", "embeddings"):
             raise UserError(f"{path} ends in {outputs}: use the run that it was made of, or a bundle of another form.")
-        if weights is None:
-            known = ", ".join(described) or "none"
+        if "keras_v3" not in contents.weights:
+            known = ", ".join(contents.weights) or "none"
             raise UserError(f"{path} has no keras_v3 weights ({known}): use a bundle of a Keras 3 network.")
-        model = _without_rim(load_model(folder / str(weights["source"])))
+        try:
+            recipe = _recipe(contents.rdf, str(path))
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            if isinstance(error, UserError):
+                raise
+            raise UserError(f"{path} has a description that cannot be understood: `bmzpack check` says why.") from error
+        targets = recipe.targets if "kerazoo" in contents.config else None
+        minimum = None if targets is None else recipe.geometry.minimum
+        network = ServedNetwork(contents, targets, recipe.patch is not None, minimum)
+    if network.geometry is not None:
+        recipe = recipe.model_copy(update={"geometry": network.geometry})
+    return network, recipe
+
+
+def _recipe(description: Mapping[str, Any], name: str) -> Recipe:
+    """The zoo's own recipe, or one of a stranger's description, whose geometry is still to be measured."""
     own = (description.get("config") or {}).get("kerazoo")
     if own is None:
-        return model, derived_recipe(description, model, str(path))
+        return derived_recipe(description, name)
     # What programs lack is part of the bundle's network; what remains to be done before it is what the bundle declares.
-    recipe = validate(Recipe, own, f"{path}, config.kerazoo")
-    model = _behind_processing(model, family_of_kind(recipe.targets).unpacked)
+    recipe = validate(Recipe, own, f"{name}, config.kerazoo")
     if len(description["inputs"]) > 1:
-        return model, recipe
+        return recipe
     operations = description["inputs"][0].get("preprocessing", [])
-    return model, recipe.model_copy(update={"normalisation": _normalisation(operations, recipe.channels, str(path))})
+    return recipe.model_copy(update={"normalisation": _normalisation(operations, recipe.channels, name)})
 
 
-def derived_recipe(description: dict[str, Any], model: keras.Model, name: str) -> Recipe:
+def derived_recipe(description: Mapping[str, Any], name: str) -> Recipe:
     """What can be said about the network of a bundle that the zoo did not make.
 
     Parameters
     ----------
     description
         The content of its rdf.yaml, format version 0.5.
-    model
-        The network; its tile geometry is measured.
     name
         Names the bundle in messages.
+
+    Returns
+    -------
+    Recipe
+        Its geometry is to be replaced by that which is measured.
 
     Raises
     ------
@@ -100,28 +111,8 @@ def derived_recipe(description: dict[str, Any], model: keras.Model, name: str) -
         annotation="classes",
         normalisation=_normalisation(inputs[0].get("preprocessing", []), len(channels), name),
         decoding=DecodingConfig(),
-        geometry=TileGeometry(**dataclasses.asdict(measure(model))),
+        geometry=TileGeometry(step=1, halo=None, minimum=1),
     )
-
-
-def _without_rim(model: keras.Model) -> keras.Model:
-    """The network without zeros around an output that is smaller than the input, which the packer adds.
-
-    The tiling here places such an output, and has something better than zeros for the border of an image.
-    """
-    last = model.layers[-1]
-    return keras.Model(model.inputs, last.input) if isinstance(last, keras.layers.ZeroPadding2D) else model
-
-
-def _behind_processing(model: keras.Model, change: Callable[[keras.Model], keras.Model]) -> keras.Model:
-    """A network of which the part behind layers of preprocessing is changed, if the packer has put such before it."""
-    *before, last = model.layers[1:]
-    if not isinstance(last, keras.Model) or len(model.inputs) > 1:
-        return change(model)
-    x = model.inputs[0]
-    for layer in before:
-        x = layer(x)
-    return keras.Model(model.inputs, change(last)(x))
 
 
 def _channel_names(tensor: dict[str, Any], name: str) -> list[str]:

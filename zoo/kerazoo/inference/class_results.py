@@ -17,7 +17,7 @@ from typing import cast
 
 import numpy as np
 
-from bmzpack.files import new_file, refuse_existing
+from bmzpack.files import cell, new_file, refuse_existing
 from kerazoo.files.legend import LEGEND, write_legend
 from kerazoo.files.read import Stack
 from kerazoo.files.write import create_tiff, label_dtype
@@ -73,7 +73,7 @@ class ClassResults:
         several = len({stack.path.name for stack in stacks}) < len(stacks)
         with new_file(self._table, self._overwrite) as path, path.open("w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file)
-            rows.writerow(["file", "plane", "class", *self._classifier.recipe.classes])
+            rows.writerow(["file", "plane", "class", *map(cell, self._classifier.recipe.classes)])
             for stack, paths in zip(stacks, self.paths, strict=True):
                 file_name = stack.path.as_posix() if several else stack.path.name
                 with contextlib.ExitStack() as files:
@@ -84,7 +84,7 @@ class ClassResults:
                     for number, (index, plane) in enumerate(zip(indices, stack.planes(), strict=True)):
                         scores = self._classifier.whole(plane)
                         name = self._classifier.recipe.classes[int(scores.argmax())]
-                        rows.writerow([file_name, number, name, *(f"{score:.6g}" for score in scores)])
+                        rows.writerow([cell(file_name), number, cell(name), *(f"{score:.6g}" for score in scores)])
                         if maps is not None:
                             maps.write(index, plane)
                         next(planes)

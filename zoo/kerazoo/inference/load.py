@@ -12,6 +12,7 @@ from kerazoo.inference.network import compiled
 from kerazoo.inference.patch_predictor import PatchPredictor
 from kerazoo.inference.predictor import Predictor
 from kerazoo.inference.refined import PointPredictor, RefinedPredictor
+from kerazoo.inference.served import ServedNetwork
 from kerazoo.inference.source import open_source
 from kerazoo.inference.whole_image import WholeImagePredictor
 from kerazoo.inference.without_network import WithoutNetwork, is_without_network
@@ -106,7 +107,9 @@ def load_predictor(
         return method
     if recipe.patch is not None:
         return PatchPredictor(model, recipe)
-    outputs = family_of_kind(recipe.targets).outputs_of_whole(model, compiled)
+    outputs = None
+    if not isinstance(model, ServedNetwork):
+        outputs = family_of_kind(recipe.targets).outputs_of_whole(model, compiled)
     if outputs is None:
         return Predictor(model, recipe, tile=tile, diameter=diameter)
     if tile is not None:

@@ -93,6 +93,38 @@ def compiled(model: keras.Model, size: int | None = None) -> Callable[[Batch], B
     return computed
 
 
+class Network:
+    """A network of this process, as predictors use it.
+
+    Parameters
+    ----------
+    model
+        The network.
+    size
+        Of the batches; by default any.
+    """
+
+    def __init__(self, model: keras.Model, size: int | None = None) -> None:
+        self._model = model
+        self._call = compiled(model, size)
+        self.channels: dict[str, int] = {
+            name: output.shape[-1] for name, output in zip(model.output_names, model.outputs, strict=True)
+        }
+        """Channels of the outputs, by id."""
+        self.axes = len(model.outputs[0].shape)
+        """Of the first output, the batch axis included."""
+        self.side: int | None = model.inputs[0].shape[1]
+        """Height of the input; None for any."""
+
+    def __call__(self, batch: Batch) -> Batch:
+        """The outputs for a batch."""
+        return self._call(batch)
+
+    def memory_per_pixel(self, size: int) -> int:
+        """See `memory_per_pixel`."""
+        return memory_per_pixel(self._model, size)
+
+
 def memory_per_pixel(model: keras.Model, size: int) -> int:
     """Bytes that running the network takes for every pixel of its input.
 

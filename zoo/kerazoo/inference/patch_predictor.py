@@ -9,7 +9,8 @@ import numpy as np
 
 from bmzpack.errors import UserError
 from kerazoo.data.patches import Patch, places
-from kerazoo.inference.network import Batch, compiled
+from kerazoo.inference.network import Batch, Network
+from kerazoo.inference.served import ServedNetwork
 from kerazoo.models.recipe import Recipe
 from kerazoo.models.registry import family_of_kind
 
@@ -28,13 +29,14 @@ class PatchPredictor:
         With its ``patch``.
     """
 
-    def __init__(self, model: keras.Model, recipe: Recipe) -> None:
+    def __init__(self, model: keras.Model | ServedNetwork, recipe: Recipe) -> None:
         assert recipe.patch is not None
         self.recipe = recipe
         self.patch: Patch = recipe.patch
         self.family = family_of_kind(recipe.targets)
-        network = self._arrays(compiled(model))
-        self._network = network if len(model.output_shape) == 2 else _by_mosaics(network, model.input_shape[1])
+        computed = model if isinstance(model, ServedNetwork) else Network(model)
+        network = self._arrays(computed)
+        self._network = network if computed.axes == 2 else _by_mosaics(network, computed.side or 0)
 
     def _arrays(self, network: Callable[[Batch], Batch]) -> Callable[[np.ndarray], np.ndarray]:
         """The network as a function of patches (patch, y, x, channel), with one output."""

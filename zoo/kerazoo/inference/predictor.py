@@ -11,7 +11,8 @@ from bmzpack.errors import UserError
 from kerazoo.data.normalise import scaled
 from kerazoo.data.rescale import check_factor, rescaled, rescaled_size, resized
 from kerazoo.inference.blocks import BLOCK, CONTEXT, objects_in_blocks
-from kerazoo.inference.network import compiled, memory_per_pixel
+from kerazoo.inference.network import Network
+from kerazoo.inference.served import ServedNetwork
 from kerazoo.inference.tiling import Tiling
 from kerazoo.models.exchange import Outputs
 from kerazoo.models.recipe import Recipe
@@ -40,7 +41,12 @@ class Predictor:
     """
 
     def __init__(
-        self, model: keras.Model, recipe: Recipe, *, tile: int | None = None, diameter: float | None = None
+        self,
+        model: keras.Model | ServedNetwork,
+        recipe: Recipe,
+        *,
+        tile: int | None = None,
+        diameter: float | None = None,
     ) -> None:
         if recipe.scale is not None and diameter is not None:
             recipe = recipe.model_copy(update={"scale": recipe.scale.model_copy(update={"images": diameter})})
@@ -49,11 +55,10 @@ class Predictor:
         self.factor = 1.0 if recipe.scale is None else recipe.scale.network / recipe.scale.images
         """By which images are rescaled for the network."""
         self._tile = tile
-        model = self.family.image_network(model)
-        self._network = compiled(model, 1)
-        self._names = model.output_names
-        self._ends = np.cumsum([output.shape[-1] for output in model.outputs])
-        self._memory_per_pixel = memory_per_pixel(model, recipe.geometry.minimum)
+        self._network = model if isinstance(model, ServedNetwork) else Network(self.family.image_network(model), 1)
+        self._names = list(self._network.channels)
+        self._ends = np.cumsum(list(self._network.channels.values()))
+        self._memory_per_pixel = self._network.memory_per_pixel(recipe.geometry.minimum)
 
     @property
     def channels(self) -> int | None:

@@ -9,11 +9,12 @@ import keras
 
 from bmzpack.errors import UserError
 from kerazoo.inference.network import load_model
+from kerazoo.inference.served import ServedNetwork
 from kerazoo.models.recipe import Recipe
 from kerazoo.runs.run import Run
 
 
-def open_source(source: Run | str | os.PathLike[str]) -> tuple[keras.Model, Recipe]:
+def open_source(source: Run | str | os.PathLike[str]) -> tuple[keras.Model | ServedNetwork, Recipe]:
     """Load the network and the recipe of a run or of a bundle.
 
     Parameters
@@ -23,7 +24,7 @@ def open_source(source: Run | str | os.PathLike[str]) -> tuple[keras.Model, Reci
 
     Returns
     -------
-    tuple of keras.Model and Recipe
+    tuple of keras.Model or ServedNetwork, and Recipe
         The network of a patch classifier's bundle is its map, see `kerazoo.models.patches.map`.
 
     Raises

@@ -16,20 +16,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import yaml
+import pydantic
 
 from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
+from bmzpack.settings import read_yaml
 from kerazoo.config import Config
 from kerazoo.files.pairs import Pair
 from kerazoo.models.configure import make_config
 from kerazoo.models.recipe import Recipe
 from kerazoo.runs.records import Agreement, Environment, Record, SplitRecord
+
+Entry = TypeVar("Entry", bound=pydantic.BaseModel)
 
 
 def recipe_beside(weights: str | None) -> Recipe | None:
@@ -90,32 +95,33 @@ class Run:
     def config(self) -> Config:
         """The configuration of the run."""
         path = self.path / "config.yaml"
-        return make_config(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+        return make_config(read_yaml(path, "configuration"), str(path))
 
     @property
     def recipe(self) -> Recipe:
         """What turns an image into a result, beside the network."""
-        return Recipe.model_validate(self._read("recipe"))
+        return self._validated("recipe", Recipe)
 
     @property
     def split(self) -> SplitRecord:
         """The images of both sides."""
-        return SplitRecord.model_validate(self._read("split"))
+        return self._validated("split", SplitRecord)
 
     @property
     def record(self) -> Record:
         """What became of the training."""
-        return Record.model_validate(self._read("record"))
+        return self._validated("record", Record)
 
     @property
     def environment(self) -> Environment:
         """Machine, versions and command."""
-        return Environment.model_validate(self._read("environment"))
+        return self._validated("environment", Environment)
 
     @property
     def agreement(self) -> dict[str, Agreement]:
         """How well the weights formats agree, by format; empty before the run is exported."""
-        return {name: Agreement.model_validate(entry) for name, entry in self._read("agreement").items()}
+        with self._whole("agreement.json"):
+            return {name: Agreement.model_validate(entry) for name, entry in self._read("agreement").items()}
 
     @property
     def history_path(self) -> Path:
@@ -161,7 +167,27 @@ class Run:
         """Add entries to record.json."""
         self.write("record", self._read("record") | content)
 
-    def _read(self, name: str) -> Any:
+    def _validated(self, name: str, kind: type[Entry]) -> Entry:
+        with self._whole(f"{name}.json"):
+            return kind.model_validate(self._read(name))
+
+    def _read(self, name: str) -> dict[str, Any]:
         """The content of ``name``.json; an empty dict where it is not written yet."""
         path = self.path / f"{name}.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        with self._whole(path.name):
+            content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+            if not isinstance(content, dict):
+                raise TypeError
+            return content
+
+    @contextlib.contextmanager
+    def _whole(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+            if isinstance(error, UserError):
+                raise
+            raise UserError(
+                f"{self.path / name} is damaged or missing: put a copy of it back, or train anew with --overwrite, "
+                f"from a copy of {self.model_path.name} as model.weights, so that nothing that was learned is lost."
+            ) from error

@@ -12,7 +12,7 @@ from bmzpack.errors import UserError
 from kerazoo.examples.synthetic import nuclei
 from kerazoo.exporting.export import export
 from kerazoo.inference.load import load_predictor
-from kerazoo.models.stardist.checkpoint import load_stardist
+from kerazoo.models.stardist.checkpoint import _read_config, _read_tensors, load_stardist
 from kerazoo.training.convert import convert
 
 CONFIG = {
@@ -184,3 +184,24 @@ def test_what_is_no_checkpoint_leaves_nothing(tmp_path):
         with pytest.raises(UserError, match=message):
             convert(kind, path, tmp_path / "run")
     assert [path.name for path in tmp_path.iterdir()] == ["text.pth"]
+
+
+@pytest.mark.parametrize("kind", ["link", "storage", "unwritten"])
+def test_weights_of_other_files_are_refused(kind, tmp_path):
+    """A stranger's file could bring anything of this computer into a run that is then published."""
+    with h5py.File(tmp_path / "weights_best.h5", "w") as file:
+        if kind == "link":
+            file["model_weights"] = h5py.ExternalLink("/etc/hostname", "/")
+        elif kind == "storage":
+            file.create_dataset("layers/vars/0", (10,), "u1", external=[("/etc/hostname", 0, 10)])
+        else:
+            file.create_dataset("layers/vars/0", (10**12,), "f4", chunks=(10**6,))
+    with pytest.raises(UserError, match=r"other file|bomb|another file"):
+        _read_tensors(tmp_path / "weights_best.h5")
+
+
+def test_settings_without_end_are_refused(tmp_path):
+    settings = {"n_rays": 32, "grid": [1, 1], "unet_n_filter_base": 10**9, "unet_n_depth": 3}
+    (tmp_path / "config.json").write_text(json.dumps(settings | {"net_conv_after_unet": 128, "n_channel_in": 1}))
+    with pytest.raises(UserError, match="no config"):
+        _read_config(tmp_path / "config.json")

@@ -11,6 +11,7 @@ import h5py
 import keras
 import numpy as np
 
+from bmzpack.bundle.hdf5 import foreign_part
 from bmzpack.errors import UserError
 from kerazoo.models.exchange import Converted
 from kerazoo.models.stardist.network import stardist
@@ -43,6 +44,9 @@ HEADS = {"features": "features", "features_class": "class_features"} | {
 DEFAULTS = {"prob": 0.5, "nms": 0.4}
 """Thresholds that the official package uses where thresholds.json holds none between 0 and 1."""
 
+
+LARGEST_SETTING = 1024
+"""No number of config.json is larger: its network would not fit into a memory."""
 
 ARCHITECTURE = ("rays", "filters", "depth", "features")
 """Arguments of `kerazoo.models.stardist.network.stardist` that an official configuration tells."""
@@ -143,7 +147,7 @@ def _find(path: Path) -> tuple[Path, Path]:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read ({error}): get it again.") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no settings: get it again.")
@@ -165,7 +169,11 @@ def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             "depth": int(settings["unet_n_depth"]),
             "features": int(settings["net_conv_after_unet"]),
         }
-        return {"channels": int(settings["n_channel_in"])} | arguments, arguments
+        whole = {"channels": int(settings["n_channel_in"])} | arguments
+        numbers = [*arguments["grid"], *(value for value in whole.values() if isinstance(value, int))]
+        if not all(0 <= number <= LARGEST_SETTING for number in numbers):
+            raise ValueError(max(numbers, key=abs))
+        return whole, arguments
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise UserError(f"{path} is no config.json of StarDist 2D ({error!r}): name another folder.") from error
 
@@ -181,6 +189,8 @@ def _read_tensors(path: Path) -> dict[str, np.ndarray]:
     """Tensors of a weights file, old or new format of Keras, by official layer and `kernel` or `bias`."""
     tensors = {}
     try:
+        if (foreign := foreign_part(path)) is not None:
+            raise UserError(f"{path} {foreign}: get it from where the model was published.")
         with h5py.File(path) as content:
             file: Any = content.get("model_weights", content)
             if "layers" in file:
@@ -192,7 +202,9 @@ def _read_tensors(path: Path) -> dict[str, np.ndarray]:
                 for name, group in file.items():
                     for tensor in map(_text, group.attrs.get("weight_names", [])):
                         tensors[f"{name}/{tensor.split('/')[-1].removesuffix(':0')}"] = np.asarray(group[tensor])
-    except (OSError, KeyError, ValueError, IndexError, AttributeError) as error:
+    except UserError:
+        raise
+    except (OSError, KeyError, ValueError, IndexError, AttributeError, TypeError, RuntimeError) as error:
         raise UserError(f"{path} cannot be read as Keras weights ({error}): get it again.") from error
     if not tensors:
         raise UserError(f"{path} holds no weights: name a weights file of StarDist 2D.")
