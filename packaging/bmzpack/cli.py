@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bmzpack.commands import guarded, import_tensorflow, weights_formats
+from bmzpack.commands import guarded, import_tensorflow, shown_steps, weights_formats
 
 app = typer.Typer(
     name="bmzpack",
@@ -46,7 +46,8 @@ def pack(
     from bmzpack.consumers.registry import program_names
     from bmzpack.packing.pack import pack as write_bundle
 
-    packed = write_bundle(model, described, output, formats=names, overwrite=overwrite)
+    with shown_steps():
+        packed = write_bundle(model, described, output, formats=names, overwrite=overwrite)
     _print_agreement(packed.agreement)
     if packed.missing:
         typer.echo(f"The zoo will ask for what the description does not say: {', '.join(packed.missing)}.")
@@ -68,7 +69,8 @@ def run_test(
     from bmzpack.errors import harmless
     from bmzpack.testing.test import test
 
-    report = test(bundle, json=json, overwrite=overwrite, trust=trust)
+    with shown_steps():
+        report = test(bundle, json=json, overwrite=overwrite, trust=trust)
     table = Table("format", "bioimageio.core", "engine", "error", "seconds")
     for name, entry in report.formats.items():
         error = "-" if entry.max_abs_error is None else f"{entry.max_abs_error:.1e}"
@@ -106,6 +108,7 @@ def check(
     ] = False,
 ) -> None:
     """Say which programs can open a bundle, and what to do where one cannot; exit code 1 if one cannot."""
+    import contextlib
     import json as json_module
 
     from rich.console import Console
@@ -124,7 +127,8 @@ def check(
         if path is not None:
             refuse_existing(path, overwrite)
     consumers = None if consumer is None else [name.strip() for name in consumer.split(",") if name.strip()]
-    report = run_check(bundle, consumers=consumers, run=run, trust=trust)
+    with shown_steps() if run else contextlib.nullcontext():
+        report = run_check(bundle, consumers=consumers, run=run, trust=trust)
     terminal.show(report, Console())
     contents = {json: lambda: json_module.dumps(report.as_dict(), indent=2) + "\n", html: lambda: page.render(report)}
     for path, content in contents.items():
@@ -169,7 +173,8 @@ def repair(
     from bmzpack.repairs.repair import repair as run
     from bmzpack.repairs.repair import show
 
-    repaired = run(bundle, output, dry_run=dry_run, overwrite=overwrite)
+    with shown_steps():
+        repaired = run(bundle, output, dry_run=dry_run, overwrite=overwrite)
     show(repaired, Console())
     if not repaired.changes and any(verdict.verdict == "fails" for verdict in repaired.after.consumers.values()):
         raise typer.Exit(1)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 
 import typer
 
@@ -43,6 +46,39 @@ def import_tensorflow() -> None:
         finally:
             os.dup2(terminal, 2)
             os.close(terminal)
+
+
+@contextlib.contextmanager
+def shown_steps() -> Iterator[None]:
+    """Show the steps and warnings that the packer logs while the block runs, on standard error.
+
+    In a terminal the present step stands in a line of its own, with its time; elsewhere every step is a line.
+    """
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("")
+
+        class Shown(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                if record.levelno < logging.WARNING and console.is_terminal:
+                    progress.reset(task, description=record.getMessage())
+                else:
+                    console.print(record.getMessage(), markup=False, highlight=False, soft_wrap=True)
+
+        handler = Shown()
+        log = logging.getLogger("bmzpack")
+        level = log.level
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            log.removeHandler(handler)
+            log.setLevel(level)
 
 
 def weights_formats(text: str | None) -> list[str] | None:

@@ -81,6 +81,9 @@ def test_pack(files, command):
     assert code == 0, shown.err
     assert "bmzpack test" in shown.out
     assert "licence" in shown.out
+    steps = ["measuring axes, sizes and halo", "writing keras_v3", "running keras_v3", "loading the description"]
+    assert [line for line in shown.err.splitlines() if line.startswith(tuple(steps))] == shown.err.splitlines()
+    assert len(shown.err.splitlines()) == len(steps)
     code, shown = command(*arguments)
     assert code == 2
     assert "--overwrite" in shown.err

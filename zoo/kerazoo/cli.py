@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bmzpack.cli import check, repair, upload
-from bmzpack.commands import guarded, import_tensorflow, weights_formats
+from bmzpack.commands import guarded, import_tensorflow, shown_steps, weights_formats
 
 app = typer.Typer(
     name="kerazoo",
@@ -366,7 +366,8 @@ def export(
     import_tensorflow()
     from kerazoo.exporting.export import export as pack_run
 
-    path = pack_run(run, output, formats=names, image=image, enlarge=enlarge, form=form, overwrite=overwrite)
+    with shown_steps():
+        path = pack_run(run, output, formats=names, image=image, enlarge=enlarge, form=form, overwrite=overwrite)
     typer.echo(f"{path} is written. Next: bmzpack test {path}")
 
 

@@ -29,7 +29,7 @@ from bmzpack.packing.match import described_tensors, tensor_ids
 from bmzpack.packing.rename import with_names
 from bmzpack.settings import validate
 from bmzpack.weights import FORMATS, TensorNames, choose_formats, write_all
-from bmzpack.weights.source import check_source
+from bmzpack.weights.source import bilinear_upsampling, check_source
 
 if TYPE_CHECKING:
     import keras
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from bmzpack.weights import Written
 
 
+LOG = logging.getLogger("bmzpack")
 CONSTANT = 1e-3
 """An output with a smaller range, as a share of its largest value, is nearly constant."""
 
@@ -117,10 +118,15 @@ def pack(
         with _model_file(model) as model_path, temporary_folder() as scratch:
             description = verified(description)
             named, description = with_names(model_path, description, scratch)
+            if bilinear_upsampling(named):
+                from bmzpack.packing.upsampling import with_plain_upsampling
+
+                named = with_plain_upsampling(named, scratch)
             try:
                 packed = _write_folder(named, description, folder, formats, labels, geometry)
             except UserError as error:
                 raise UserError(str(error).replace(str(named), str(model_path))) from error
+        LOG.info("loading the description with bioimageio.spec")
         rdf.check(folder)
         archive.write(folder, path)
     return dataclasses.replace(packed, path=output)
@@ -145,6 +151,7 @@ def _write_folder(
     from bmzpack.measure.axes import pixel_sizes
     from bmzpack.packing.plan import make_plan
 
+    LOG.info("measuring axes, sizes and halo of the network")
     plan = make_plan(model_path, names, described, labels, geometry)
     images = plan.test_images()
     windows = plan.windows(images)
@@ -231,7 +238,7 @@ def _say_constant(results: Mapping[str, np.ndarray]) -> None:
     """Warn of outputs that say nothing of the weights."""
     for name, array in results.items():
         if np.ptp(array.astype(np.float64)) < CONSTANT * np.abs(array).max():
-            logging.getLogger("bmzpack").warning(
+            LOG.warning(
                 "The output %r of the test image is nearly constant (%.4g), so comparing with it proves little: was "
                 "the preprocessing forgotten, or a real test image?",
                 name,

@@ -19,6 +19,7 @@ the outputs are worth, `bmzpack.testing.judge`; what a verdict takes from it, `b
 from __future__ import annotations
 
 import concurrent.futures
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -131,6 +132,7 @@ def _attempts(
     expectation: Expectation, keys: Sequence[tuple[str, str]], trust: bool, end: float
 ) -> dict[tuple[str, str], Attempt | Cell]:
     """Run a group in one process, or each alone where that crashes."""
+    logging.getLogger("bmzpack").info("running %s", ", ".join(f"{name} in {row}" for row, name in keys))
     rows = {row for row, _ in keys}
     for engine in [engines.ENGINES[ENGINES[row]] for row in rows if row != CORE]:
         if engine.version:

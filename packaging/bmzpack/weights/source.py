@@ -101,6 +101,19 @@ def refuse_code(model_path: Path, configuration: dict[str, Any]) -> None:
             )
 
 
+def bilinear_upsampling(model_path: Path) -> list[str]:
+    """Names of the layers of bilinear upsampling of a model for images of any size, nested ones too."""
+    configuration = _configuration(model_path)
+    if not _of_any_size(_ends(model_path, configuration)[0]):
+        return []
+    found = [item["config"] for item in _serialised(configuration) if item["class_name"] == "UpSampling2D"]
+    return [str(config["name"]) for config in found if config["interpolation"] == "bilinear"]
+
+
+def _of_any_size(inputs: Sequence[dict[str, Any]]) -> bool:
+    return any(size is None for layer in inputs for size in layer["config"]["batch_shape"][1:])
+
+
 def check_source(model_path: Path, names: TensorNames, formats: Sequence[str], *, names_made_up: bool = False) -> None:
     """Refuse a model that no consumer could run.
 
@@ -125,7 +138,7 @@ def check_source(model_path: Path, names: TensorNames, formats: Sequence[str], *
     configuration = _configuration(model_path)
     refuse_code(model_path, configuration)
     inputs, outputs = _ends(model_path, configuration)
-    open_sizes = any(size is None for layer in inputs for size in layer["config"]["batch_shape"][1:])
+    open_sizes = _of_any_size(inputs)
     for item in _serialised(configuration):
         if open_sizes and item["class_name"] == "UpSampling2D" and item["config"]["interpolation"] != "nearest":
             raise UserError(

@@ -27,6 +27,7 @@ from bmzpack.weights.references import reference
 from bmzpack.weights.registry import FORMATS, choose_formats, labels_formats
 from bmzpack.weights.source import check_source
 
+LOG = logging.getLogger("bmzpack")
 ORIGINAL = "keras_v3"
 """The format that the others are made from and compared with."""
 
@@ -112,7 +113,7 @@ def write_all(
             except UserError as problem:
                 if formats is not None or name == chosen[0]:
                     raise
-                logging.getLogger("bmzpack").warning("%s is left out. %s", name, problem)
+                LOG.warning("%s is left out. %s", name, problem)
                 continue
             written.append(
                 Written(
@@ -155,6 +156,7 @@ def _write(
             "labels": labels and labels.in_graph,
         }
         (folder / "task.json").write_text(json.dumps(task))
+        LOG.info("writing %s", ", ".join(group))
         run_python(
             ["-m", "bmzpack.weights.writer", str(folder / "task.json")],
             f"{model} could not be converted",
@@ -185,6 +187,7 @@ def _run(
         groups.setdefault(form.process, {})[name] = (form.engine, folder / form.file)
     results = {}
     for files in groups.values():
+        LOG.info("running %s, to compare", ", ".join(files))
         attempts = engines.attempt_files(list(files.values()), inputs, names)
         results |= zip(files, (attempt.result() for attempt in attempts), strict=True)
     return results
