@@ -25,7 +25,7 @@ demo: install
 
 notebooks: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[notebooks]'
-	$(BIN)/jupyter lab zoo/notebooks
+	$(BIN)/jupyter lab zoo/kerazoo/course/notebooks
 
 # One file after the other in as many processes as there are cores: most of the time is spent in starting and tracing.
 test: install

@@ -13,7 +13,9 @@ import pytest
 from nbclient import NotebookClient
 from PIL import Image
 
-FOLDER = Path(__file__).parents[2] / "zoo" / "notebooks"
+from bmzpack.errors import UserError
+from kerazoo.course.copy import FOLDER, copy_notebooks
+
 FIGURES = {
     "1_neuron_to_backpropagation": 11,
     "2_convolution_and_normalisation": 5,
@@ -106,3 +108,14 @@ def test_they_run(executed, name):
     assert "zoo/kerazoo" not in said
     assert "packaging/bmzpack" not in said
     assert "InitializeLog" not in said
+
+
+def test_they_are_copied_and_a_changed_one_is_kept(tmp_path):
+    copied = copy_notebooks(tmp_path / "lessons")
+    assert [path.name for path in copied] == [*(f"{name}.ipynb" for name in FIGURES), "README.md"]
+    copied[2].write_text("mine", encoding="utf-8")
+    copied[0].unlink()
+    with pytest.raises(UserError, match="exists already"):
+        copy_notebooks(tmp_path / "lessons")
+    assert copied[2].read_text(encoding="utf-8") == "mine"
+    assert not copied[0].exists()

@@ -464,6 +464,19 @@ def demo(
     run_demo(output, overwrite)
 
 
+@app.command()
+def notebooks(
+    folder: Annotated[Path, typer.Argument(help="Where they go.", metavar="FOLDER")], overwrite: Overwrite = False
+) -> None:
+    """Copy the lessons of the lecture, five notebooks, to a folder of your own."""
+    from kerazoo.course.copy import copy_notebooks
+
+    copied = copy_notebooks(folder, overwrite)
+    typer.echo(
+        f"{len(copied)} files are in {folder}. Next: pip install 'kerazoo[notebooks]', then jupyter lab {folder}"
+    )
+
+
 app.command()(check)
 app.command()(repair)
 app.command()(upload)
