@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+from scipy import ndimage
 
 from arrays import decode
 from bmzpack import pack
@@ -20,6 +21,7 @@ def recipe_of(targets):
         "stars": ["probability", *(f"distance{ray}" for ray in range(32))],
         "flows": ["flow y", "flow x", "cell"],
         "fields": ["flow y", "flow x", "distance", "boundary"],
+        "border": ["background", "interior", "border"],
         "prompts": ["foreground", "centre_distance", "boundary_distance"],
     }[targets]
     return Recipe(
@@ -50,6 +52,10 @@ def answer(labels, recipe):
         return stars.repeat(GRID, axis=0).repeat(GRID, axis=1).astype(np.float32)
     if recipe.targets == "prompts":
         return map_targets(labels)
+    if recipe.targets == "border":
+        inside = ndimage.minimum_filter(labels, 3) == ndimage.maximum_filter(labels, 3)
+        classes = np.where(labels > 0, np.where(inside, 1, 2), 0)
+        return ndimage.gaussian_filter(np.eye(3, dtype=np.float32)[classes], (0.7, 0.7, 0))
     target = flow_targets(labels)
     return np.concatenate([5 * target[..., :2], 12 * target[..., 2:] - 6], axis=-1).astype(np.float32)
 

@@ -33,9 +33,9 @@ def masks(tmp_path_factory):
 
 
 BOTH = ["stars", pytest.param("flows", marks=pytest.mark.slow)]
-GRAPHS = ["prompts", *(pytest.param(name, marks=pytest.mark.slow) for name in ("stars", "flows"))]
+GRAPHS = ["border", *(pytest.param(name, marks=pytest.mark.slow) for name in ("prompts", "stars", "flows"))]
 SAVED_MODEL = "tensorflow_saved_model_bundle"
-FORMATS = {"stars": [SAVED_MODEL, "onnx"], "prompts": [SAVED_MODEL, "onnx"], "flows": [SAVED_MODEL]}
+FORMATS = {name: [SAVED_MODEL, "onnx"] for name in ("border", "prompts", "stars")} | {"flows": [SAVED_MODEL]}
 FILES = {"tensorflow": "saved_model.zip", "onnxruntime": "weights.onnx"}
 OLD = {"tensorflow": "2.10.1", "onnxruntime": "1.13.1"}
 

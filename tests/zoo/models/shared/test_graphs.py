@@ -7,16 +7,19 @@ from PIL import Image
 from scipy import ndimage
 
 from bmzpack.operations.labels import disagreement
+from kerazoo.config import DecodingConfig
 from kerazoo.evaluation.scores import count_instances
 from kerazoo.examples.synthetic import write_nuclei
 from kerazoo.models.cellpose import graph as flow_graph
 from kerazoo.models.cellpose.decoding import fill_enclosed, find_flow_objects
 from kerazoo.models.cellpose.targets import flow_targets
+from kerazoo.models.pixels import graph as class_graph
+from kerazoo.models.pixels.decoding import find_objects
 from kerazoo.models.sam import graph as map_graph
 from kerazoo.models.sam.decoding import objects_of_maps
 from kerazoo.models.sam.targets import map_targets
 from kerazoo.models.shared.label_graph import keep
-from kerazoo.models.shared.watershed import remove_small
+from kerazoo.models.shared.watershed import fill_holes, remove_small
 from kerazoo.models.stardist import graph as star_graph
 from kerazoo.models.stardist.decoding import find_stars
 from kerazoo.models.stardist.targets import star_targets
@@ -78,6 +81,27 @@ def flow_labels(minimum_size=15):
 
 def star_labels(grid, minimum_size=0):
     return graph_of(star_graph.find_stars, 33, border=2 * grid, threshold=0.3, overlap=0.4, minimum_size=minimum_size)
+
+
+def classes_of(labels, random):
+    """Probabilities of background, interior and border, with smooth noise."""
+    inside = ndimage.minimum_filter(labels, 5) == ndimage.maximum_filter(labels, 5)
+    classes = np.eye(3)[np.where(labels > 0, np.where(inside, 1, 2), 0)]
+    noisy = ndimage.gaussian_filter(classes, (1, 1, 0)) + 0.6 * smooth(random, labels.shape, 1.5)
+    noisy = np.clip(noisy, 1e-3, None)
+    return (noisy / noisy.sum(axis=-1, keepdims=True)).astype(np.float32)
+
+
+def class_labels(neck=0.8, minimum_size=15):
+    arguments = {"threshold": 0.5, "seed_threshold": 0.5, "neck": neck, "minimum_size": minimum_size}
+    return graph_of(class_graph.find_objects, 3, **arguments)
+
+
+def decoded_classes(output, neck=0.8, minimum_size=15):
+    interior = output[..., 1]
+    foreground = interior + output[..., 2] > 0.5
+    regions = np.where(foreground, np.where(interior > 0.5, 1, 2), 0).astype(np.uint8)
+    return find_objects(regions, DecodingConfig(neck=neck, minimum_size=minimum_size))
 
 
 def agreement(pairs):
@@ -180,6 +204,42 @@ def test_labels_are_numbered_without_gaps():
     labels = tf.constant([[0, 1, 2], [3, 4, 4]])
     kept = keep(labels, tf.constant([True, False, True, False, True]))
     assert kept.numpy().tolist() == [[0, 0, 1], [0, 2, 2]]
+
+
+def check_classes(images, neck):
+    random, serve = np.random.default_rng(0), class_labels(neck)
+    outputs = [classes_of(labels, random) for labels in images]
+    check([(serve(output), decoded_classes(output, neck)) for output in outputs])
+
+
+@pytest.mark.parametrize("neck", [0.0, 0.6, 0.8])
+def test_classes_of_synthetic_nuclei(synthetic, neck):
+    check_classes(synthetic, neck)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("neck", [0.7, 0.8])
+def test_classes_of_real_nuclei(real, neck):
+    check_classes(real, neck)
+
+
+def test_classes_of_odd_images():
+    """Nothing, one object that is all, a single pixel, and a row."""
+    serve = class_labels(minimum_size=0)
+    for shape in ((1, 1), (1, 9), (12, 20)):
+        for kind in range(3):
+            output = np.zeros((*shape, 3), np.float32)
+            output[..., kind] = 1
+            assert np.array_equal(serve(output), decoded_classes(output, minimum_size=0)), (shape, kind)
+
+
+def test_a_hole_belongs_to_an_object_that_is_alone_around_it():
+    labels = np.zeros((30, 60), np.int32)
+    labels[2:28, 2:20] = 1
+    labels[5:25, 30:40], labels[5:25, 40:55] = 2, 3
+    labels[10:14, 6:12], labels[10:16, 36:46], labels[20:23, 50:] = 0, 0, 0  # in 1, between 2 and 3, open to the right
+    assert np.array_equal(class_graph._filled(tf.constant(labels)), fill_holes(labels))
+    assert (fill_holes(labels) > 0).sum() == (labels > 0).sum() + 24
 
 
 @pytest.mark.parametrize("minimum_size", [0, 20])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from kerazoo.models.exchange import ImageOutputs, Outputs
+from kerazoo.models.exchange import ImageOutputs, LabelsEnding, Outputs
 from kerazoo.models.family import Family, Task
 from kerazoo.models.pixels.about import MODELS, USES
 from kerazoo.models.shared.tuning import THRESHOLDS, minimum_sizes
@@ -88,6 +88,17 @@ class Pixels(Family):
         grid: dict[str, Sequence[float]] = {"threshold": THRESHOLDS, "seed_threshold": THRESHOLDS, "neck": NECKS}
         return "ap_50_95", grid | minimum_sizes(median_area)
 
+    def labels_in_graph(self, recipe: Recipe) -> LabelsEnding | None:
+        from kerazoo.models.shared.packed import decoded_batch
+
+        if recipe.targets != "border":
+            return None
+        return LabelsEnding(
+            lambda output: decoded_batch(output, recipe, "float32"),
+            function="kerazoo.models.pixels.graph:find_objects",
+            arguments=recipe.decoding.model_dump(include={"threshold", "seed_threshold", "neck", "minimum_size"}),
+        )
+
     def use(self, recipe: Recipe) -> str:
         return USES[recipe.targets]
 
@@ -95,10 +106,9 @@ class Pixels(Family):
         text = f"The output has the channels {channels}: probabilities between 0 and 1."
         if recipe.targets == "border":
             return (
-                f"{text} For objects in Fiji, take the channel interior, set *Image > Adjust > Threshold* to "
-                f"{recipe.decoding.seed_threshold:g} and above, and count with *Analyze > Analyze Particles*. The "
-                "label images that are scored here come from `kerazoo predict`, which gives every object its border "
-                "back and separates those that touch."
+                f"{text} The label images that are scored here come from `kerazoo predict`. For the same objects in "
+                "Fiji and QuPath, export the run with `--form labels`: the graph itself ends in the label image. What "
+                "is above a threshold in the channel interior is smaller than the objects, and joined where they touch."
             )
         if recipe.targets == "foreground":
             return f"{text} The foreground is where its channel is above {recipe.decoding.threshold:g}."

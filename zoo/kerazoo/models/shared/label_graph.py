@@ -1,6 +1,12 @@
-"""What label images in a TensorFlow graph have in common: areas, small objects, numbers without gaps."""
+"""What label images in a TensorFlow graph have in common: areas, parts that touch, growth, numbers without gaps.
+
+Pixels of interest are taken out of the image as a list, each with the places of its neighbours in it, so that a step
+of what spreads from pixel to pixel costs no more than there are pixels.
+"""
 
 from __future__ import annotations
+
+import itertools
 
 import tensorflow as tf
 
@@ -21,3 +27,53 @@ def finished(labels: tf.Tensor, minimum_size: int) -> tf.Tensor:
     """Remove small objects, and give the label image (y, x) the form of an output: (1, y, x, 1), float32."""
     labels = keep(labels, areas_of(labels) >= max(minimum_size, 1))
     return tf.cast(labels, tf.float32)[None, :, :, None]
+
+
+def neighbours_of(places: tf.Tensor, shape: tf.Tensor, corners: bool = True) -> tf.Tensor:
+    """The places in the list, from 1 on, of the pixels at sides and corners; 0 outside of it; int32 (8 or 4, pixel)."""
+    width = shape[1] + 2
+    flat = (places[:, 0] + 1) * width + places[:, 1] + 1
+    numbers = tf.scatter_nd(flat[:, None], tf.range(1, tf.size(flat) + 1), [(shape[0] + 2) * width])
+    offsets = [
+        (dy, dx) for dy, dx in itertools.product((-1, 0, 1), repeat=2) if (dy or dx) if corners or not (dy and dx)
+    ]
+    return tf.stack([tf.gather(numbers, flat + dy * width + dx) for dy, dx in offsets])
+
+
+def components(mask: tf.Tensor, neighbours: tf.Tensor) -> tf.Tensor:
+    """Parts that touch at sides or corners, numbered by their last pixel row by row, int32 (pixel,)."""
+    own = tf.range(1, tf.size(mask) + 1)
+    start = tf.where(mask, own, 0)
+
+    def step(labels, _):
+        # the largest number around, and the largest that is known where that is
+        spread = tf.where(mask, tf.maximum(labels, largest_around(labels, neighbours)), 0)
+        spread = tf.maximum(spread, tf.gather(with_none(spread), spread))
+        return spread, tf.reduce_any(spread > labels)
+
+    labels, _ = tf.while_loop(lambda labels, changed: changed, step, (start, tf.reduce_any(mask)))
+    ranks = tf.cumsum(tf.cast(mask & (labels == own), tf.int32))
+    return tf.where(mask, tf.gather(with_none(ranks), labels), 0)
+
+
+def grown(labels: tf.Tensor, mask: tf.Tensor, neighbours: tf.Tensor) -> tf.Tensor:
+    """Labels after they have grown over a mask, one pixel after the other."""
+    free = tf.where(mask & (labels == 0))
+    around = tf.gather(neighbours, free[:, 0], axis=1)
+
+    def step(labels, _):
+        known = tf.gather_nd(labels, free)
+        new = tf.where(known == 0, largest_around(labels, around), known)
+        return tf.tensor_scatter_nd_update(labels, free, new), tf.reduce_any(new > known)
+
+    return tf.while_loop(lambda labels, changed: changed, step, (labels, tf.constant(True)))[0]
+
+
+def largest_around(values: tf.Tensor, neighbours: tf.Tensor) -> tf.Tensor:
+    """The largest value among the neighbours of every pixel; 0 where it has none."""
+    return tf.reduce_max(tf.gather(with_none(values), neighbours), 0)
+
+
+def with_none(values: tf.Tensor) -> tf.Tensor:
+    """A list with 0 at its begin, for pixels that are not in it."""
+    return tf.concat([tf.zeros([1], values.dtype), values], 0)
