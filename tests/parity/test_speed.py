@@ -15,8 +15,9 @@ from kerazoo.examples.synthetic import write_nuclei
 from kerazoo.inference.load import load_predictor
 from kerazoo.inference.network import load_model
 from kerazoo.models.configure import make_config
-from kerazoo.training import fit
 from kerazoo.training.convert import convert
+from kerazoo.training.distribute import Workers
+from kerazoo.training.job import prepare
 
 
 @pytest.fixture(autouse=True)
@@ -39,16 +40,15 @@ def prepared(case, table, steps):
     given = {"table": table, "channels": 1, "annotation": "labels"}
     training = settings["training"] | {"epochs": 1, "steps_per_epoch": steps, "precision": "float32"}
     config = make_config(settings | {"data": given, "split": {"column": "side"}, "training": training})
-    job = fit._prepare(config, fit.Workers())
-    job.model.compile(keras.optimizers.Adam(1e-4), job.loss, jit_compile=False)
-    return job
+    return prepare(config, Workers())
 
 
 def step_of(job, steps):
     """Median time from the end of one step of `kerazoo train` to the end of the next."""
     clock = Clock()
-    data = fit._training_data(job, job.feed, step=0)
-    job.model.fit(data, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[clock])
+    fitted = job.family.fitted(job.model, job.config)
+    fitted.compile(keras.optimizers.Adam(1e-4), job.loss, jit_compile=False)
+    fitted.fit(job.training(job.feed, step=0), steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[clock])
     return float(np.median(np.diff(clock.ends[3:])))
 
 

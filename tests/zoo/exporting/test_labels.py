@@ -111,7 +111,7 @@ def test_labels_in_the_engines_of_fiji(engine, graph_bundle, masks):
         old.python(engine, OLD[engine])
     except UserError as error:
         pytest.skip(str(error))
-    outputs = [answer(labels, recipe) for labels in masks]
+    outputs = [answer(labels, recipe) for labels in [*masks, np.zeros_like(masks[0])]]
     with unpacked(path) as folder:
         found = run_labels(f"{engine}-{OLD[engine]}", folder, outputs)
     for labels, output in zip(found, outputs, strict=True):

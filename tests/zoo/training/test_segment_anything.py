@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from bmzpack.bundle.archive import unpacked
 from bmzpack.errors import UserError
 from histories import history, stop_at
 from kerazoo.commands import train
@@ -13,7 +14,6 @@ from kerazoo.exporting.export import export
 from kerazoo.inference.load import load_predictor
 from kerazoo.inference.network import load_model
 from kerazoo.inference.prompted import PromptedPredictor
-from kerazoo.inference.source import open_source
 from kerazoo.models.registry import create_model
 from kerazoo.models.sam.network import image_network, sam_vit
 from kerazoo.training.fit import fit
@@ -74,8 +74,8 @@ def test_the_adaptation_is_in_the_kernels(config, run, tmp_path):
     parts = {f"block{number}_attention_{part}" for number in range(2) for part in ("query", "value")}
     assert changed - {"patch_embedding"} == parts  # that is for one channel now
     export(run, tmp_path / "bundle.zip", formats=["keras_v3"])
-    packed, recipe = open_source(tmp_path / "bundle.zip")
-    assert recipe.model == "sam_vit_b"
+    with unpacked(tmp_path / "bundle.zip") as folder:
+        packed = load_model(folder / "weights.keras")
     assert not [weight for weight in packed.weights if "lora" in weight.name]
     image = np.random.default_rng(0).normal(size=(1, 64, 64, 1)).astype(np.float32)
     np.testing.assert_allclose(packed(image), image_network(after, "maps")(image), atol=1e-6)

@@ -88,6 +88,13 @@ class Pixels(Family):
         grid: dict[str, Sequence[float]] = {"threshold": THRESHOLDS, "seed_threshold": THRESHOLDS, "neck": NECKS}
         return "ap_50_95", grid | minimum_sizes(median_area)
 
+    def bundle_extras(self, recipe: Recipe) -> tuple[dict[str, Any], dict[str, str]]:
+        from kerazoo.models.pixels.macro import NAME, macro
+
+        if recipe.targets != "border":
+            return {}, {}
+        return {}, {NAME: macro(recipe)}
+
     def labels_in_graph(self, recipe: Recipe) -> LabelsEnding | None:
         from kerazoo.models.shared.packed import decoded_batch
 

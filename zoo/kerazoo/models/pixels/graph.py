@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from kerazoo.models.shared.label_graph import components, finished, largest_around, neighbours_of
+from kerazoo.models.shared.label_graph import any_of, components, finished, largest_around, neighbours_of, with_none
 from kerazoo.models.shared.watershed import SMOOTHING
 
 STEP = 0.5
@@ -39,19 +39,22 @@ def find_objects(
     """
     foreground = output[0, :, :, 1] + output[0, :, :, 2] > threshold
     interior = foreground & (output[0, :, :, 1] > seed_threshold)
-    height = tf.where(interior, _smoothed(_distance(interior)), 0.0)
+    inside, outside = _distance(interior, interior), _distance(~interior, foreground & ~interior)
+    height = tf.where(interior, _smoothed(inside), -outside)
     shape = tf.shape(foreground)
     places = tf.cast(tf.where(foreground), tf.int32)
     neighbours = neighbours_of(places, shape)
     heights = tf.gather_nd(height, places)
-    labels = _flooded(components(_summits(heights, neck, neighbours), neighbours), heights, neighbours)
-    others = components(labels == 0, neighbours)
-    labels = tf.where(others > 0, others + _largest(labels), labels)
+    seeds = components(_summits(tf.maximum(heights, 0.0), neck, neighbours), neighbours)
+    beside = neighbours_of(places, shape, corners=False)
+    labels = _flooded(seeds, heights, beside)
+    others = components(labels == 0, beside)
+    labels = _numbered(tf.where(others > 0, others + _largest(labels), labels))
     return finished(_filled(tf.scatter_nd(places, labels, shape)), minimum_size)
 
 
-def _distance(mask: tf.Tensor) -> tf.Tensor:
-    """Distance of every pixel of a mask to the next pixel outside (y, x), float32; where there is none: all 1."""
+def _distance(mask: tf.Tensor, needed: tf.Tensor) -> tf.Tensor:
+    """Distance of every needed pixel of a mask to the next one outside (y, x), float32; where there is none: all 1."""
     height, width = tf.unstack(tf.shape(mask))
 
     def shifted(image, by, axis, size):
@@ -74,7 +77,7 @@ def _distance(mask: tf.Tensor) -> tf.Tensor:
         return tf.minimum(nearest, tf.minimum(left, right) + tf.cast(by * by, tf.float32)), by + 1
 
     def may_be_nearer(nearest, by):
-        return (by < width) & (tf.cast(by * by, tf.float32) < tf.reduce_max(nearest))
+        return (by < width) & (tf.cast(by * by, tf.float32) < tf.reduce_max(tf.where(needed, nearest, 0.0)))
 
     nearest, _ = tf.while_loop(may_be_nearer, along_row, (square, 1))
     return tf.where(tf.reduce_all(mask), tf.ones_like(nearest), tf.sqrt(nearest))
@@ -110,22 +113,44 @@ def _reconstructed(start: tf.Tensor, ceiling: tf.Tensor, neighbours: tf.Tensor) 
 
     def step(heights, _):
         spread = tf.minimum(tf.maximum(heights, largest_around(heights, neighbours)), ceiling)
-        return spread, tf.reduce_any(spread > heights)
+        return spread, any_of(spread > heights)
 
     return tf.while_loop(lambda _, changed: changed, step, (start, tf.constant(True)))[0]
 
 
 def _flooded(labels: tf.Tensor, heights: tf.Tensor, neighbours: tf.Tensor) -> tf.Tensor:
-    """Labels after they have grown downhill, and at last over what has no height."""
+    """Labels after they have grown downhill; a pixel goes to the highest of its neighbours that have one."""
+    bottom = tf.reduce_min(tf.concat([heights, [0.0]], 0))
+    above = with_none(heights - bottom + 1)
 
     def step(labels, level, _):
         free = tf.where((labels == 0) & (heights >= level))
-        new = largest_around(labels, tf.gather(neighbours, free[:, 0], axis=1))
-        changed = tf.reduce_any(new > 0)
+        around = tf.gather(neighbours, free[:, 0], axis=1)
+        beside = tf.gather(with_none(labels), around)
+        height = tf.where(beside > 0, tf.gather(above, around), 0.0)
+        new = tf.reduce_max(tf.where(height == tf.reduce_max(height, 0), beside, 0), 0)
+        changed = any_of(new > 0)
         return tf.tensor_scatter_nd_update(labels, free, new), tf.where(changed, level, level - STEP), changed
 
+    def unfinished(_, level, changed):
+        return changed | (level > bottom - STEP)
+
     top = tf.reduce_max(tf.concat([heights, [0.0]], 0))
-    return tf.while_loop(lambda _, level, changed: changed | (level > -STEP), step, (labels, top, tf.constant(True)))[0]
+    return tf.while_loop(unfinished, step, (labels, top, tf.constant(True)))[0]
+
+
+def _numbered(labels: tf.Tensor) -> tf.Tensor:
+    """Labels in the order of their last pixels, which depends on rounding less than that of the seeds."""
+    count = tf.size(labels, tf.int64) + 1
+    # there is no maximum by label in ONNX 16; all labels are positive
+    keys = tf.sort(tf.cast(labels, tf.int64) * count + tf.range(count - 1))
+    label = tf.cast(keys // count, tf.int32)
+    is_last = tf.concat([label[1:] != label[:-1], tf.ones_like(label[:1], tf.bool)], 0)
+    last, label = tf.boolean_mask(keys % count, is_last), tf.boolean_mask(label, is_last)
+    label = tf.gather(label, tf.argsort(last))
+    table = tf.zeros(_largest(labels)[None] + 1, tf.int32)
+    table = tf.tensor_scatter_nd_update(table, label[:, None], tf.range(1, tf.size(label) + 1))
+    return tf.gather(table, labels)
 
 
 def _filled(labels: tf.Tensor) -> tf.Tensor:

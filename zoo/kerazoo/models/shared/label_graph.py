@@ -49,9 +49,9 @@ def components(mask: tf.Tensor, neighbours: tf.Tensor) -> tf.Tensor:
         # the largest number around, and the largest that is known where that is
         spread = tf.where(mask, tf.maximum(labels, largest_around(labels, neighbours)), 0)
         spread = tf.maximum(spread, tf.gather(with_none(spread), spread))
-        return spread, tf.reduce_any(spread > labels)
+        return spread, any_of(spread > labels)
 
-    labels, _ = tf.while_loop(lambda labels, changed: changed, step, (start, tf.reduce_any(mask)))
+    labels, _ = tf.while_loop(lambda labels, changed: changed, step, (start, any_of(mask)))
     ranks = tf.cumsum(tf.cast(mask & (labels == own), tf.int32))
     return tf.where(mask, tf.gather(with_none(ranks), labels), 0)
 
@@ -64,7 +64,7 @@ def grown(labels: tf.Tensor, mask: tf.Tensor, neighbours: tf.Tensor) -> tf.Tenso
     def step(labels, _):
         known = tf.gather_nd(labels, free)
         new = tf.where(known == 0, largest_around(labels, around), known)
-        return tf.tensor_scatter_nd_update(labels, free, new), tf.reduce_any(new > known)
+        return tf.tensor_scatter_nd_update(labels, free, new), any_of(new > known)
 
     return tf.while_loop(lambda labels, changed: changed, step, (labels, tf.constant(True)))[0]
 
@@ -72,6 +72,11 @@ def grown(labels: tf.Tensor, mask: tf.Tensor, neighbours: tf.Tensor) -> tf.Tenso
 def largest_around(values: tf.Tensor, neighbours: tf.Tensor) -> tf.Tensor:
     """The largest value among the neighbours of every pixel; 0 where it has none."""
     return tf.reduce_max(tf.gather(with_none(values), neighbours), 0)
+
+
+def any_of(values: tf.Tensor) -> tf.Tensor:
+    """Whether any is true; ONNX Runtime 1.13.1 reduces no empty list."""
+    return tf.reduce_any(tf.concat([values, [False]], 0))
 
 
 def with_none(values: tf.Tensor) -> tf.Tensor:

@@ -12,7 +12,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from kerazoo.models.shared.label_graph import finished
+from kerazoo.models.shared.label_graph import any_of, finished
 from kerazoo.models.stardist.decoding import GREATEST_DISTANCE, LEAST_DISTANCE
 
 ROUNDING = 1e-4
@@ -79,7 +79,7 @@ def find_stars(output: tf.Tensor, *, border: int, threshold: float, overlap: flo
 
     open_ones = tf.ones(tf.shape(places)[:1], tf.bool)
     _, labels, _ = tf.while_loop(
-        lambda open_ones, labels, count: tf.reduce_any(open_ones),
+        lambda open_ones, labels, count: any_of(open_ones),
         one_object,
         (open_ones, tf.zeros([height * width], tf.int32), tf.constant(0)),
         parallel_iterations=1,
@@ -129,7 +129,7 @@ def _shared_area(polygon, others):
     in common is the integral of the lower one over the columns that they share.
     """
     base = tf.reduce_min(polygon, 0)
-    base = tf.minimum(base, tf.reduce_min(tf.reshape(others, [-1, 2]), 0))
+    base = tf.reduce_min(tf.concat([base[None], tf.reshape(others, [-1, 2])], 0), 0)
     polygon, others = polygon - base, others - base
 
     def edges(corners, axis):
