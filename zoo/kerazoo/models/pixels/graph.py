@@ -39,7 +39,10 @@ def find_objects(
     """
     foreground = output[0, :, :, 1] + output[0, :, :, 2] > threshold
     interior = foreground & (output[0, :, :, 1] > seed_threshold)
-    inside, outside = _distance(interior, interior), _distance(~interior, foreground & ~interior)
+    inside, outside = (
+        _distance(interior, interior),
+        _distance(tf.logical_not(interior), foreground & tf.logical_not(interior)),
+    )
     height = tf.where(interior, _smoothed(inside), -outside)
     shape = tf.shape(foreground)
     places = tf.cast(tf.where(foreground), tf.int32)
