@@ -82,7 +82,8 @@ def _itself(layer: Any) -> Any:
 
 def _call(layer: Any, *inputs: Any, **options: Any) -> Any:
     if isinstance(layer, keras.layers.UpSampling2D) and layer.interpolation == "bilinear":
-        return upsampled(inputs[0], tuple(layer.size), layer.data_format)
+        height, width = layer.size
+        return upsampled(inputs[0], (height, width), layer.data_format)
     if isinstance(layer, keras.Sequential):
         return functools.reduce(lambda x, inner: _call(inner, x), layer.layers, inputs[0])
     return layer(*inputs, **options)
