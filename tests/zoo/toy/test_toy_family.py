@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def folder(tmp_path_factory):
 def one_line_of_the_registry():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(Path(__file__).parent)
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
         patch.setattr(registry, "FAMILIES", [*registry.FAMILIES, "toy_family:Toy"])
         yield
         sys.modules.pop("toy_family", None)

@@ -21,6 +21,7 @@ import numpy as np
 from bmzpack.bundle.data_files import load_array
 from bmzpack.errors import UserError
 from bmzpack.settings import Section, validate
+from bmzpack.weights.references import reference, resolved
 from kerazoo.models.recipe import TileGeometry
 from kerazoo.models.registry import family_of_kind
 
@@ -64,7 +65,8 @@ class ServedNetwork:
     def __init__(self, contents: Contents, targets: str | None, patches: bool, minimum: int | None) -> None:
         from bmzpack.testing.foreign import serving
 
-        task = {"targets": targets, "patches": patches, "minimum": minimum}
+        family = None if targets is None else reference(type(family_of_kind(targets)))
+        task = {"family": family, "patches": patches, "minimum": minimum}
         stack = contextlib.ExitStack()
         self._end = weakref.finalize(self, stack.close)
         self._process, self._folder = stack.enter_context(serving(contents, "keras_v3", __name__, task))
@@ -105,10 +107,10 @@ def serve(folder: Path) -> None:
 
     model = _without_rim(load_model(Path(task["weights"])))
     geometry = None
-    if task["targets"] is None:
+    if task["family"] is None:
         geometry = dataclasses.asdict(measure(model))
     else:
-        family = family_of_kind(task["targets"])
+        family = resolved(task["family"])()
         model = _behind_processing(model, family.unpacked)
         model = model if task["patches"] else family.image_network(model)
     network = Network(model, None if task["patches"] else 1)
