@@ -284,7 +284,8 @@ def predict(
 ) -> None:
     """Write label images or class maps of new images as TIFF, and a table of all objects or classes."""
     _warn_of_unfinished(source)
-    import_tensorflow()
+    if (source / "config.yaml").is_file() or refine_with is not None:
+        import_tensorflow()
     from kerazoo.inference.predict import predict as run_prediction
 
     written = run_prediction(

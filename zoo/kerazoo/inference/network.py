@@ -6,12 +6,14 @@ import math
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 from bmzpack.errors import UserError
+
+if TYPE_CHECKING:
+    import keras
 
 
 def load_model(path: Path) -> keras.Model:
@@ -22,6 +24,8 @@ def load_model(path: Path) -> keras.Model:
     UserError
         It is damaged, or made of what Keras does not load without trust (Lambda layers, unknown classes).
     """
+    import keras
+
     if path.suffix == ".keras" and not zipfile.is_zipfile(path):
         raise UserError(f"{path} is damaged: it is not complete. Copy it again, or train anew.")
     try:
@@ -56,6 +60,8 @@ def compiled(model: keras.Model, size: int | None = None) -> Callable[[Batch], B
         From the inputs to the outputs, by their ids. Inputs that the network does not have are not used; that of a
         network with one input may have any name.
     """
+    import keras
+
     names, outputs = [tensor.name for tensor in model.inputs], model.output_names
 
     def arranged(batch: Batch) -> list[np.ndarray]:
@@ -148,6 +154,8 @@ def memory_per_pixel(model: keras.Model, size: int) -> int:
 
 def _largest(model: keras.Model, size: int) -> int:
     """Values of the largest tensor, also of networks within the network."""
+    import keras
+
     within = [layer for layer in model.layers if isinstance(layer, keras.Model)]
     tensors = keras.tree.flatten([layer.output for layer in model.layers if layer not in within])
     shapes = keras.Model(model.inputs, tensors).compute_output_shape(_shapes(model, size))

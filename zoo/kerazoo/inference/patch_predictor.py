@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 
 from bmzpack.errors import UserError
@@ -13,6 +13,9 @@ from kerazoo.inference.network import Batch, Network
 from kerazoo.inference.served import ServedNetwork
 from kerazoo.models.recipe import Recipe
 from kerazoo.models.registry import family_of_kind
+
+if TYPE_CHECKING:
+    import keras
 
 BATCH_PIXELS = 2**18
 """So many pixels of patches are classified at once."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 
 from bmzpack.errors import UserError
@@ -17,6 +17,9 @@ from kerazoo.inference.tiling import Tiling
 from kerazoo.models.exchange import Outputs
 from kerazoo.models.recipe import Recipe
 from kerazoo.models.registry import family_of_kind
+
+if TYPE_CHECKING:
+    import keras
 
 MEMORY = 1.7e9
 """Bytes that a prediction may take beside the network's weights: as large a tile as this allows wastes the least."""

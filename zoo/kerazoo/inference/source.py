@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-
-import keras
+from typing import TYPE_CHECKING
 
 from bmzpack.errors import UserError
 from kerazoo.inference.network import load_model
 from kerazoo.inference.served import ServedNetwork
 from kerazoo.models.recipe import Recipe
 from kerazoo.runs.run import Run
+
+if TYPE_CHECKING:
+    import keras
 
 
 def open_source(source: Run | str | os.PathLike[str]) -> tuple[keras.Model | ServedNetwork, Recipe]:
