@@ -21,9 +21,8 @@ import numpy as np
 from bmzpack.bundle.data_files import load_array
 from bmzpack.errors import UserError
 from bmzpack.settings import Section, validate
-from bmzpack.weights.references import reference, resolved
+from kerazoo.models import registry
 from kerazoo.models.recipe import TileGeometry
-from kerazoo.models.registry import family_of_kind
 
 if TYPE_CHECKING:
     import keras
@@ -65,8 +64,7 @@ class ServedNetwork:
     def __init__(self, contents: Contents, targets: str | None, patches: bool, minimum: int | None) -> None:
         from bmzpack.testing.foreign import serving
 
-        family = None if targets is None else reference(type(family_of_kind(targets)))
-        task = {"family": family, "patches": patches, "minimum": minimum}
+        task = {"targets": targets, "families": registry.FAMILIES, "patches": patches, "minimum": minimum}
         stack = contextlib.ExitStack()
         self._end = weakref.finalize(self, stack.close)
         self._process, self._folder = stack.enter_context(serving(contents, "keras_v3", __name__, task))
@@ -107,10 +105,11 @@ def serve(folder: Path) -> None:
 
     model = _without_rim(load_model(Path(task["weights"])))
     geometry = None
-    if task["family"] is None:
+    registry.FAMILIES[:] = task["families"]
+    if task["targets"] is None:
         geometry = dataclasses.asdict(measure(model))
     else:
-        family = resolved(task["family"])()
+        family = registry.family_of_kind(task["targets"])
         model = _behind_processing(model, family.unpacked)
         model = model if task["patches"] else family.image_network(model)
     network = Network(model, None if task["patches"] else 1)

@@ -53,6 +53,7 @@ def test_a_patch_without_objects_counts_nothing():
     assert not weights.any()
 
 
+@pytest.mark.slow
 def test_the_loss_falls_for_points_and_boxes(network):
     """Also without any mask as a prompt."""
     model = prompted(network, 256, 2, 1)
