@@ -9,7 +9,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from kerazoo.models.cellpose.decoding import FLOW_SCALE, LARGEST
-from kerazoo.models.shared.label_graph import areas_of, finished, keep
+from kerazoo.models.shared.label_graph import areas_of, finished, keep, nearest_along
 
 REACH = 5
 """An object's seed grows so many pixels."""
@@ -146,26 +146,6 @@ def _flow_errors(labels, flows):
 
 def _fill_enclosed(labels):
     """Give background to the object that is the nearest one to the left, to the right, above and below."""
-    up, down, left, right = (_nearest(labels, axis, forward) for axis in (0, 1) for forward in (True, False))
+    up, down, left, right = (nearest_along(labels, axis, forward) for axis in (0, 1) for forward in (True, False))
     enclosed = (labels == 0) & (up == down) & (up == left) & (up == right)
     return tf.where(enclosed, up, labels)
-
-
-def _nearest(labels, axis, forward):
-    """The nearest label that is not 0 along an axis, 0 where there is none: found in steps of 1, 2, 4, ... pixels."""
-    length = tf.shape(labels)[axis]
-
-    def jump(step, found):
-        some, rest = tf.minimum(step, length), tf.maximum(length - step, 0)
-        before, after = ([some, 0] if forward else [0, some]), ([0, rest] if forward else [some, rest])
-        sizes = [-1, -1]
-        sizes[axis] = after[1]
-        begin = [0, 0]
-        begin[axis] = after[0]
-        padding = [[0, 0], [0, 0]]
-        padding[axis] = before
-        moved = tf.pad(tf.slice(found, begin, sizes), padding)
-        moved.set_shape(found.shape)
-        return step * 2, tf.where(found == 0, moved, found)
-
-    return tf.while_loop(lambda step, found: step < length, jump, (tf.constant(1), labels))[1]

@@ -9,7 +9,15 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from kerazoo.models.shared.label_graph import any_of, components, finished, largest_around, neighbours_of, with_none
+from kerazoo.models.shared.label_graph import (
+    any_of,
+    components,
+    finished,
+    largest_around,
+    nearest_along,
+    neighbours_of,
+    with_none,
+)
 from kerazoo.models.shared.watershed import SMOOTHING
 
 STEP = 0.5
@@ -158,11 +166,14 @@ def _numbered(labels: tf.Tensor) -> tf.Tensor:
 
 def _filled(labels: tf.Tensor) -> tf.Tensor:
     """A label image whose holes belong to the object that they lie in, if it is one alone."""
-    height, width = tf.unstack(tf.shape(labels))
-    places = tf.cast(tf.where(labels == 0), tf.int32)
+    width = tf.shape(labels)[1]
+    # all pixels of a hole see the same object on all sides, and so do few others
+    up, down, left, right = (nearest_along(labels, axis, forward) for axis in (0, 1) for forward in (True, False))
+    enclosed = (labels == 0) & (up > 0) & (up == down) & (up == left) & (up == right)
+    labels = tf.where((labels == 0) & tf.logical_not(enclosed), -1, labels)
+    places = tf.cast(tf.where(enclosed), tf.int32)
     parts = components(tf.ones_like(places[:, 0], tf.bool), neighbours_of(places, tf.shape(labels), corners=False))
     y, x = places[:, 0], places[:, 1]
-    rim = (y == 0) | (y == height - 1) | (x == 0) | (x == width - 1)
     padded = tf.reshape(tf.pad(labels, [[1, 1], [1, 1]]), [-1])
     own = (y + 1) * (width + 2) + x + 1
     around = tf.stack([tf.gather(padded, own + by) for by in (1, -1, width + 2, -width - 2)])
@@ -172,9 +183,10 @@ def _filled(labels: tf.Tensor) -> tf.Tensor:
     owner = tf.zeros(_largest(parts)[None] + 1, tf.int32)
     owner = tf.tensor_scatter_nd_update(owner, parts_beside[:, None], labels_beside)
     others = tf.boolean_mask(parts_beside, labels_beside != tf.gather(owner, parts_beside))
-    free = tf.concat([others, tf.boolean_mask(parts, rim)], 0)
+    beyond = tf.boolean_mask(parts, tf.reduce_min(around, 0) < 0)
+    free = tf.concat([others, beyond], 0)
     owner = tf.tensor_scatter_nd_update(owner, free[:, None], tf.zeros_like(free))
-    return tf.tensor_scatter_nd_update(labels, places, tf.gather(owner, parts))
+    return tf.maximum(tf.tensor_scatter_nd_update(labels, places, tf.gather(owner, parts)), 0)
 
 
 def _largest(values: tf.Tensor) -> tf.Tensor:

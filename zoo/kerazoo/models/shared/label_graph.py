@@ -82,3 +82,23 @@ def any_of(values: tf.Tensor) -> tf.Tensor:
 def with_none(values: tf.Tensor) -> tf.Tensor:
     """A list with 0 at its begin, for pixels that are not in it."""
     return tf.concat([tf.zeros([1], values.dtype), values], 0)
+
+
+def nearest_along(labels: tf.Tensor, axis: int, forward: bool) -> tf.Tensor:
+    """The nearest label that is not 0 along an axis, 0 where there is none: found in steps of 1, 2, 4, ... pixels."""
+    length = tf.shape(labels)[axis]
+
+    def jump(step, found):
+        some, rest = tf.minimum(step, length), tf.maximum(length - step, 0)
+        before, after = ([some, 0] if forward else [0, some]), ([0, rest] if forward else [some, rest])
+        sizes = [-1, -1]
+        sizes[axis] = after[1]
+        begin = [0, 0]
+        begin[axis] = after[0]
+        padding = [[0, 0], [0, 0]]
+        padding[axis] = before
+        moved = tf.pad(tf.slice(found, begin, sizes), padding)
+        moved.set_shape(found.shape)
+        return step * 2, tf.where(found == 0, moved, found)
+
+    return tf.while_loop(lambda step, found: step < length, jump, (tf.constant(1), labels))[1]
