@@ -12,6 +12,7 @@ import pytest
 import yaml
 from cases import CASES
 from corpus import BASES, CLEAN, OTHER_BASES, SAVED_MODEL, clean, old, zipped
+from endless import counting_for_ever
 from hypothesis import HealthCheck, given, settings
 from onnx import TensorProto, helper
 from test_fuzz import bundles as bundles
@@ -435,16 +436,8 @@ def test_graphs_without_an_end_are_stopped_while_they_are_repaired(tmp_path, mon
     from bmzpack.repairs.work import Work
 
     monkeypatch.setattr("bmzpack.repairs.acceptance.LONGEST", 3.0)
-    scalars = [("n", TensorProto.INT64), ("go", TensorProto.BOOL), ("x", 1), ("still", TensorProto.BOOL), ("y", 1)]
-    ends = [helper.make_tensor_value_info(name, kind, []) for name, kind in scalars]
-    copies = [helper.make_node("Identity", [a], [b]) for a, b in (("go", "still"), ("x", "y"))]
-    body = helper.make_graph(copies, "body", ends[:3], ends[3:])
-    yes = helper.make_node("Constant", [], ["yes"], value=helper.make_tensor("yes", TensorProto.BOOL, [], [True]))
-    zero = helper.make_node("Constant", [], ["zero"], value=helper.make_tensor("zero", 1, [], [0]))
-    loop = helper.make_node("Loop", ["", "yes", "zero"], ["end"], body=body)
-    add = helper.make_node("Add", ["raw", "end"], ["probability"])
     ends = [helper.make_tensor_value_info(name, 1, [None, None, None, 2]) for name in ("raw", "probability")]
-    graph = helper.make_graph([yes, zero, loop, add], "graph", ends[:1], ends[1:])
+    graph = helper.make_graph(counting_for_ever(), "graph", ends[:1], ends[1:])
     bundle = clean(tmp_path / "bundle")
     bundle.only("onnx")
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)

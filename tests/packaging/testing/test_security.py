@@ -24,6 +24,7 @@ import pytest
 import tensorflow as tf
 import yaml
 from corpus import SAVED_MODEL, Bundle, clean, with_state_dict, zipped
+from endless import counting_for_ever
 from keras import layers
 from onnx import TensorProto, helper
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
@@ -511,15 +512,7 @@ def test_onnx_functions_of_its_own_are_run(bundle):
 def test_graph_without_an_end(bundle, monkeypatch):
     """Counts for ever."""
     monkeypatch.setattr(run, "LONGEST", 4.0)
-    scalars = [("n", TensorProto.INT64), ("go", TensorProto.BOOL), ("x", 1), ("still", TensorProto.BOOL), ("y", 1)]
-    ends = [helper.make_tensor_value_info(name, kind, []) for name, kind in scalars]
-    copies = [helper.make_node("Identity", [a], [b]) for a, b in (("go", "still"), ("x", "y"))]
-    body = helper.make_graph(copies, "body", ends[:3], ends[3:])
-    yes = helper.make_node("Constant", [], ["yes"], value=helper.make_tensor("yes", TensorProto.BOOL, [], [True]))
-    zero = helper.make_node("Constant", [], ["zero"], value=helper.make_tensor("zero", 1, [], [0]))
-    loop = helper.make_node("Loop", ["", "yes", "zero"], ["end"], body=body)
-    add = helper.make_node("Add", ["raw", "end"], ["probability"])
-    cell = cells(onnx_bundle(bundle, [yes, zero, loop, add]), ONNX)[ONNX]
+    cell = cells(onnx_bundle(bundle, counting_for_ever()), ONNX)[ONNX]
     assert cell.status == "failed"
     assert "stopped after 4 seconds" in cell.message
 

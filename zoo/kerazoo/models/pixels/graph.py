@@ -47,10 +47,8 @@ def find_objects(
     """
     foreground = output[0, :, :, 1] + output[0, :, :, 2] > threshold
     interior = foreground & (output[0, :, :, 1] > seed_threshold)
-    inside, outside = (
-        _distance(interior, interior),
-        _distance(tf.logical_not(interior), foreground & tf.logical_not(interior)),
-    )
+    rest = tf.logical_not(interior)
+    inside, outside = _distance(interior, interior), _distance(rest, foreground & rest)
     height = tf.where(interior, _smoothed(inside), -outside)
     shape = tf.shape(foreground)
     places = tf.cast(tf.where(foreground), tf.int32)
@@ -81,7 +79,7 @@ def _distance(mask: tf.Tensor, needed: tf.Tensor) -> tf.Tensor:
 
     column = tf.where(mask, FAR, 0.0)
     column, _ = tf.while_loop(lambda _, by: by < height, along_column, (column, 1))
-    square = tf.square(tf.minimum(column, FAR))
+    square = tf.square(column)
 
     def along_row(nearest, by):
         left, right = shifted(square, by, 1, width)
