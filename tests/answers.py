@@ -9,6 +9,7 @@ from bmzpack import pack
 from kerazoo.config import DecodingConfig
 from kerazoo.data.normalise import Normalisation
 from kerazoo.models.cellpose.targets import flow_targets
+from kerazoo.models.omnipose.targets import field_targets
 from kerazoo.models.recipe import Recipe, TileGeometry
 from kerazoo.models.sam.targets import map_targets
 from kerazoo.models.stardist.targets import star_targets
@@ -56,6 +57,9 @@ def answer(labels, recipe):
         inside = ndimage.minimum_filter(labels, 3) == ndimage.maximum_filter(labels, 3)
         classes = np.where(labels > 0, np.where(inside, 1, 2), 0)
         return ndimage.gaussian_filter(np.eye(3, dtype=np.float32)[classes], (0.7, 0.7, 0))
+    if recipe.targets == "fields":
+        target = field_targets(labels)
+        return np.concatenate([target[..., :3], 10 * target[..., 3:4] - 5], axis=-1)
     target = flow_targets(labels)
     return np.concatenate([5 * target[..., :2], 12 * target[..., 2:] - 6], axis=-1).astype(np.float32)
 

@@ -39,8 +39,6 @@ class LabelsPostprocessing:
     the image."""
     arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Keyword arguments of the function, as JSON has them."""
-    lacking: tuple[str, ...] = ()
-    """Weights formats that lack an operation of the function."""
 
     @property
     def in_graph(self) -> dict[str, Any] | None:

@@ -57,26 +57,23 @@ def choose_formats(names: Sequence[str] | None) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def labels_formats(names: Sequence[str] | None, lacking: Sequence[str] = ()) -> list[str]:
+def labels_formats(names: Sequence[str] | None) -> list[str]:
     """The formats of a graph that ends in labels.
 
     Parameters
     ----------
     names
         Those that are asked for; None for all.
-    lacking
-        Those that lack an operation of this graph.
 
     Raises
     ------
     UserError
         A format that is named cannot hold such a graph.
     """
-    able = [form.name for form in FORMATS.values() if form.ends_in_labels and form.name not in lacking]
+    able = [form.name for form in FORMATS.values() if form.ends_in_labels]
     for name in names or ():
         if name not in able:
             raise UserError(
-                f"{name} has no loops whose length depends on the image, or not all operations that make these labels: "
-                f"name {' or '.join(able)}, or no format."
+                f"{name} has no loops whose length depends on the image: name {' or '.join(able)}, or no format."
             )
     return [name for name in able if name in (names or able)]

@@ -74,7 +74,7 @@ def labels_postprocessing(recipe: Recipe, form: str) -> LabelsPostprocessing:
     """
     found = _ending(recipe, form)
     operation = validate(Processing, found.operation, recipe.model) if found.operation else None
-    return LabelsPostprocessing(found.labels, operation, found.function, found.arguments, found.lacking)
+    return LabelsPostprocessing(found.labels, operation, found.function, found.arguments)
 
 
 def _ending(recipe: Recipe, form: str) -> LabelsEnding:

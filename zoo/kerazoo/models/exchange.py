@@ -68,8 +68,6 @@ class LabelsEnding:
     """`module:function` of TensorFlow operations behind the output."""
     arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Arguments of the function."""
-    lacking: tuple[str, ...] = ()
-    """Weights formats that lack an operation of the function."""
     channels_first: bool = False
     """Whether the operation takes (batch, channel, y, x)."""
     remark: str = ""

@@ -13,12 +13,15 @@ from kerazoo.examples.synthetic import write_nuclei
 from kerazoo.models.cellpose import graph as flow_graph
 from kerazoo.models.cellpose.decoding import fill_enclosed, find_flow_objects
 from kerazoo.models.cellpose.targets import flow_targets
+from kerazoo.models.omnipose import graph as field_graph
+from kerazoo.models.omnipose.decoding import find_field_objects
+from kerazoo.models.omnipose.targets import field_targets
 from kerazoo.models.pixels import graph as class_graph
 from kerazoo.models.pixels.decoding import find_objects
 from kerazoo.models.sam import graph as map_graph
 from kerazoo.models.sam.decoding import objects_of_maps
 from kerazoo.models.sam.targets import map_targets
-from kerazoo.models.shared.label_graph import keep
+from kerazoo.models.shared.label_graph import filled, keep
 from kerazoo.models.shared.watershed import fill_holes, remove_small
 from kerazoo.models.stardist import graph as star_graph
 from kerazoo.models.stardist.decoding import find_stars
@@ -51,6 +54,13 @@ def flows_of(labels, random):
     targets = flow_targets(labels)
     output = np.concatenate([5 * targets[..., :2], 10 * targets[..., 2:] - 5], axis=-1)
     return (output + smooth(random, labels.shape, 1.5) * [3, 3, 10]).astype(np.float32)
+
+
+def fields_of(labels, random, noise=4):
+    """The same for distance fields."""
+    output = field_targets(labels)[..., :4]
+    output[..., :3] += smooth(random, labels.shape, 1.5) * [noise, noise, noise / 4]
+    return output.astype(np.float32)
 
 
 def stars_of(labels, random, grid):
@@ -238,7 +248,7 @@ def test_a_hole_belongs_to_an_object_that_is_alone_around_it():
     labels[2:28, 2:20] = 1
     labels[5:25, 30:40], labels[5:25, 40:55] = 2, 3
     labels[10:14, 6:12], labels[10:16, 36:46], labels[20:23, 50:] = 0, 0, 0  # in 1, between 2 and 3, open to the right
-    assert np.array_equal(class_graph._filled(tf.constant(labels)), fill_holes(labels))
+    assert np.array_equal(filled(tf.constant(labels)), fill_holes(labels))
     assert (fill_holes(labels) > 0).sum() == (labels > 0).sum() + 24
 
 
@@ -254,3 +264,39 @@ def test_maps_of_synthetic_nuclei(synthetic, minimum_size):
                 tf.constant(maps[None]), threshold=0.5, seed_threshold=0.5, minimum_size=minimum_size
             )
             np.testing.assert_array_equal(np.asarray(found)[0, :, :, 0], expected)
+
+
+def field_labels(minimum_size=15):
+    arguments = {"threshold": 0.0, "flow_error": 0.4, "minimum_size": minimum_size}
+    return graph_of(field_graph.find_field_objects, 4, **arguments)
+
+
+def test_fields_of_synthetic_nuclei(synthetic):
+    random, serve = np.random.default_rng(0), field_labels()
+    outputs = [fields_of(labels, random) for labels in synthetic]
+    check([(serve(output), find_field_objects(output)) for output in outputs])
+
+
+def test_fields_of_thin_rods():
+    """Their end points are clustered by density, on a grid: not as in the decoder, but no worse."""
+    rods = np.zeros((80, 90), np.int32)
+    for rod in range(6):
+        rods[5 + 6 * rod : 9 + 6 * rod, 8:30], rods[45:75, 5 + 9 * rod : 9 + 9 * rod] = rod + 1, rod + 7
+    random, serve, found, decoded = np.random.default_rng(0), field_labels(), [], []
+    for _ in range(10):
+        output = fields_of(rods, random, noise=0.5)
+        assert output[..., 2][output[..., 2] > 0].mean() <= 2
+        found.append(count_instances(rods, serve(output)))
+        decoded.append(count_instances(rods, find_field_objects(output)))
+    (precision, expected) = (sum(counts[1:], counts[0]).average_precision()[0] for counts in (found, decoded))
+    print(precision, expected)
+    assert precision >= expected - 0.01
+    assert expected > 0.5
+
+
+@pytest.mark.slow
+def test_fields_of_real_nuclei(real):
+    random, serve = np.random.default_rng(0), field_labels()
+    outputs = [fields_of(labels, random) for labels in real]
+    check([(serve(output), find_field_objects(output)) for output in outputs])
+    assert field_labels()(np.full((20, 30, 4), -5.0, np.float32)).max() == 0

@@ -51,14 +51,7 @@ def labels_in_graph(recipe: Recipe) -> LabelsEnding:
         "iterations": FLOW_ITERATIONS,
     }
     function = "kerazoo.models.cellpose.graph:find_flow_objects"
-    # the largest and the smallest value by label: ONNX has them from opset 18 on, ONNX Runtime 1.13.1 takes 17
-    lacking = ("onnx",)
-    return LabelsEnding(
-        lambda output: decoded_batch(output, recipe, "float32"),
-        function=function,
-        arguments=arguments,
-        lacking=lacking,
-    )
+    return LabelsEnding(lambda output: decoded_batch(output, recipe, "float32"), function=function, arguments=arguments)
 
 
 def _finite_logit(probability: float) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from kerazoo.models.cellpose.decoding import FLOW_SCALE, LARGEST
-from kerazoo.models.shared.label_graph import areas_of, finished, keep, nearest_along
+from kerazoo.models.shared.label_graph import areas_of, counted, ends_of, finished, keep, nearest_along, sorted_by
 
 REACH = 5
 """An object's seed grows so many pixels."""
@@ -42,7 +42,8 @@ def find_flow_objects(
     ends = _ends(flows, places, iterations)
     labels = _clusters(ends, places, tf.shape(inside))
     size = tf.cast(tf.size(inside), tf.float32)
-    labels = keep(labels, tf.cast(areas_of(labels), tf.float32) <= LARGEST * size)
+    areas = areas_of(labels)
+    labels = keep(labels, (areas > 0) & (tf.cast(areas, tf.float32) <= LARGEST * size))
     if flow_error > 0:
         labels = keep(labels, _flow_errors(labels, flows) <= flow_error)
     labels = keep(labels, areas_of(labels) >= max(minimum_size, 1))
@@ -77,7 +78,7 @@ def _ends(flows, places, iterations):
 
 def _clusters(ends, places, shape):
     """One label for the pixels that end near each other, int32 (y, x)."""
-    count = tf.cast(tf.scatter_nd(ends, tf.ones_like(ends[:, 0]), shape), tf.float32)
+    count = tf.cast(counted(ends, shape), tf.float32)
     summit = tf.nn.max_pool2d(count[None, :, :, None], 5, 1, "SAME")[0, :, :, 0]
     seeds = tf.cast(tf.where((count > 10) & (count >= summit)), tf.int32)
     # where seeds meet, the one with more pixels wins
@@ -91,8 +92,12 @@ def _clusters(ends, places, shape):
         spread = tf.nn.max_pool2d(tf.cast(grown, tf.float32)[..., None], 3, 1, "SAME")[..., 0]
         grown |= (spread > 0) & free
     rank = tf.range(1, tf.shape(seeds)[0] + 1)[:, None, None] * tf.ones_like(offsets[..., 0])
-    place = tf.tensor_scatter_nd_max(tf.zeros(shape, tf.int32), tf.boolean_mask(around, grown), rank[grown])
-    return tf.scatter_nd(places, tf.gather_nd(place, ends), shape)
+    flat = tf.boolean_mask(around[..., 0] * shape[1] + around[..., 1], grown)
+    order = sorted_by(flat, rank[grown])
+    flat, rank = tf.gather(flat, order), tf.gather(rank[grown], order)
+    _, last = ends_of(flat)
+    place = tf.scatter_nd(tf.boolean_mask(flat, last)[:, None], tf.boolean_mask(rank, last), [shape[0] * shape[1]])
+    return tf.scatter_nd(places, tf.gather(place, ends[:, 0] * shape[1] + ends[:, 1]), shape)
 
 
 def _flow_errors(labels, flows):
@@ -101,22 +106,27 @@ def _flow_errors(labels, flows):
     label = tf.gather_nd(labels, places)
     count = tf.reduce_max(tf.concat([label, [0]], 0)) + 1
     position = tf.cast(places, tf.float64)
+    areas = tf.cast(areas_of(labels), tf.float64)
 
-    def by_label(values, reduction):
-        return reduction(values, label, count)
+    def mean(values):
+        return tf.math.unsorted_segment_sum(values, label, count) / tf.cast(areas, values.dtype)
 
-    middle = tf.gather(by_label(position, tf.math.unsorted_segment_mean), label)
+    def of_ends(order):
+        """The first and the last of every label, which has no gaps; and one for 0."""
+        ends = ends_of(tf.gather(label, order))
+        return [tf.concat([[0], tf.boolean_mask(order, mask)], 0) for mask in ends]
+
+    middle = tf.stack([tf.gather(mean(position[:, axis]), label) for axis in (0, 1)], 1)
     distance = tf.reduce_sum((position - middle) ** 2, 1)
     order = tf.range(tf.size(label))
-    nearest = distance <= tf.gather(by_label(distance, tf.math.unsorted_segment_min), label)
-    centre = by_label(tf.where(nearest, order, tf.size(label)), tf.math.unsorted_segment_min)
-    source = tf.cast(tf.gather(centre, label) == order, tf.float64)
-    rows, columns = (
-        tf.cast(by_label(position[:, n], tf.math.unsorted_segment_max), tf.int32)
-        - tf.cast(by_label(position[:, n], tf.math.unsorted_segment_min), tf.int32)
-        for n in range(2)
-    )
-    steps = tf.gather(2 * (rows + columns + 6), label)
+    nearest, _ = of_ends(sorted_by(label, distance))
+    source = tf.cast(tf.gather(nearest, label) == order, tf.float64)
+    steps = 12
+    for axis in (0, 1):
+        along = tf.pad(tf.cast(places[:, axis], tf.int32), [[0, 1]])
+        low, high = of_ends(sorted_by(label, along[:-1]))
+        steps += 2 * (tf.gather(along, high) - tf.gather(along, low))
+    steps = tf.gather(steps, label)
 
     # pixels in a list, 0 for what is outside of an object: neighbours are found once
     number = tf.scatter_nd(places, order + 1, tf.shape(labels, out_type=tf.int64))
@@ -141,7 +151,7 @@ def _flow_errors(labels, flows):
     slope = tf.stack([heat[7] - heat[1], heat[5] - heat[3]], 1)
     direction = slope / (1e-60 + tf.norm(slope, axis=1, keepdims=True))
     difference = (tf.cast(direction, tf.float32) - tf.gather_nd(flows, places)) ** 2
-    return tf.reduce_sum(by_label(difference, tf.math.unsorted_segment_mean), 1)
+    return mean(tf.reduce_sum(difference, 1))
 
 
 def _fill_enclosed(labels):

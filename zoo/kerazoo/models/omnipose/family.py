@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from kerazoo.models.exchange import Converted, Outputs
+from kerazoo.models.exchange import Converted, LabelsEnding, Outputs
 from kerazoo.models.family import Family
 from kerazoo.models.omnipose.about import MODELS, OUTPUT, USE
 from kerazoo.models.shared.tuning import minimum_sizes
@@ -65,6 +65,21 @@ class Omnipose(Family):
 
         (output,), decoding = outputs.values(), recipe.decoding
         return find_field_objects(output, decoding.distance, decoding.flow_error, max(decoding.minimum_size, 1))
+
+    def labels_in_graph(self, recipe: Recipe) -> LabelsEnding:
+        from kerazoo.models.shared.packed import at_network_size, decoded_batch
+
+        recipe = at_network_size(recipe)
+        decoding = recipe.decoding
+        return LabelsEnding(
+            lambda output: decoded_batch(output, recipe, "float32"),
+            function="kerazoo.models.omnipose.graph:find_field_objects",
+            arguments={
+                "threshold": decoding.distance,
+                "flow_error": decoding.flow_error,
+                "minimum_size": max(decoding.minimum_size, 1),
+            },
+        )
 
     def tuning(self, recipe: Recipe, median_area: float | None) -> tuple[str, dict[str, Sequence[float]]]:
         grid: dict[str, Sequence[float]] = {"distance": DISTANCES}

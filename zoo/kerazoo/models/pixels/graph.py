@@ -10,11 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from kerazoo.models.shared.label_graph import (
+    BESIDE,
     any_of,
     components,
+    ends_of,
+    filled,
     finished,
     largest_around,
-    nearest_along,
     neighbours_of,
     with_none,
 )
@@ -24,6 +26,8 @@ STEP = 0.5
 """By how much the flood falls, in pixels of distance to the interior's edge."""
 LEVEL = 1e-3
 """Hills whose heights differ by a smaller part are of one height."""
+FARTHEST = 64.0
+"""Pixels: where the interior is farther away, its distance has no influence on what a pixel belongs to."""
 FAR = 1e6
 """A distance where there is nothing to be distant from."""
 
@@ -47,49 +51,76 @@ def find_objects(
     """
     foreground = output[0, :, :, 1] + output[0, :, :, 2] > threshold
     interior = foreground & (output[0, :, :, 1] > seed_threshold)
-    rest = tf.logical_not(interior)
-    inside, outside = _distance(interior, interior), _distance(rest, foreground & rest)
-    height = tf.where(interior, _smoothed(inside), -outside)
     shape = tf.shape(foreground)
+    inside, outside = (tf.cast(tf.where(mask), tf.int32) for mask in (interior, foreground & tf.logical_not(interior)))
+    height = _smoothed(tf.scatter_nd(inside, _distance(interior, inside), shape))
+    away = -_distance(tf.logical_not(interior), outside, FARTHEST)
+    height = tf.tensor_scatter_nd_update(height, outside, away)
     places = tf.cast(tf.where(foreground), tf.int32)
     neighbours = neighbours_of(places, shape)
     heights = tf.gather_nd(height, places)
     seeds = components(_summits(tf.maximum(heights, 0.0), neck, neighbours), neighbours)
-    beside = neighbours_of(places, shape, corners=False)
+    beside = neighbours_of(places, shape, BESIDE)
     labels = _flooded(seeds, heights, beside)
     others = components(labels == 0, beside)
     labels = _numbered(tf.where(others > 0, others + _largest(labels), labels))
-    return finished(_filled(tf.scatter_nd(places, labels, shape)), minimum_size)
+    return finished(filled(tf.scatter_nd(places, labels, shape)), minimum_size)
 
 
-def _distance(mask: tf.Tensor, needed: tf.Tensor) -> tf.Tensor:
-    """Distance of every needed pixel of a mask to the next one outside (y, x), float32; where there is none: all 1."""
+def _distance(mask: tf.Tensor, places: tf.Tensor, farthest: float = FAR) -> tf.Tensor:
+    """Distance from pixels of a mask to the next one outside it, at most ``farthest``; where there is none: all 1.
+
+    Parameters
+    ----------
+    mask
+        bool (y, x).
+    places
+        The pixels whose distance is asked for, int32 (pixel, 2), all within the mask.
+    farthest
+        In pixels.
+
+    Returns
+    -------
+    tf.Tensor
+        float32 (pixel,).
+    """
     height, width = tf.unstack(tf.shape(mask))
+    limit = tf.cast(tf.minimum(tf.cast(tf.maximum(height, width), tf.float32), farthest), tf.int32)
 
-    def shifted(image, by, axis, size):
-        before, after = [[0, 0], [0, 0]], [[0, 0], [0, 0]]
-        before[axis][0] = after[axis][1] = by
-        padded = (tf.pad(image, paddings, constant_values=FAR) for paddings in (before, after))
-        ends = (tf.range(size), tf.range(by, size + by))
-        return [tf.gather(image, places, axis=axis) for image, places in zip(padded, ends, strict=True)]
+    def moved(image, by):
+        rim = tf.fill([by, width], FAR)
+        return tf.concat([rim, image], 0)[:height], tf.concat([image, rim], 0)[by:]
 
     def along_column(distance, by):
-        above, below = shifted(distance, by, 0, height)
+        above, below = moved(distance, by)
         return tf.minimum(distance, tf.minimum(above, below) + tf.cast(by, tf.float32)), 2 * by
 
-    column = tf.where(mask, FAR, 0.0)
-    column, _ = tf.while_loop(lambda _, by: by < height, along_column, (column, 1))
-    square = tf.square(column)
+    start, x = places[:, 0] * width, places[:, 1]
+
+    def largest_of(values):
+        return tf.reduce_max(tf.concat([values, [0.0]], 0))
+
+    def unfinished(column, by):
+        # distances below the step are right by now, and larger ones matter to none of these pixels
+        own = tf.gather(tf.reshape(column, [-1]), start + x)
+        return (by < tf.minimum(limit, height)) & (largest_of(own) >= tf.cast(by, tf.float32))
+
+    column, _ = tf.while_loop(unfinished, along_column, (tf.where(mask, FAR, 0.0), 1))
+    square = tf.reshape(tf.square(column), [-1])
 
     def along_row(nearest, by):
-        left, right = shifted(square, by, 1, width)
-        return tf.minimum(nearest, tf.minimum(left, right) + tf.cast(by * by, tf.float32)), by + 1
+        # beyond an end stands the last pixel of the row, which is nearer and has been seen
+        left, right = tf.maximum(x - by, 0), tf.minimum(x + by, width - 1)
+        beside = tf.minimum(tf.gather(square, start + left), tf.gather(square, start + right))
+        return tf.minimum(nearest, beside + tf.cast(by * by, tf.float32)), by + 1
 
     def may_be_nearer(nearest, by):
-        return (by < width) & (tf.cast(by * by, tf.float32) < tf.reduce_max(tf.where(needed, nearest, 0.0)))
+        return (by < tf.minimum(limit, width)) & (tf.cast(by * by, tf.float32) < largest_of(nearest))
 
-    nearest, _ = tf.while_loop(may_be_nearer, along_row, (square, 1))
-    return tf.where(tf.reduce_all(mask), tf.ones_like(nearest), tf.sqrt(nearest))
+    nearest = tf.gather(square, start + x)
+    nearest, _ = tf.while_loop(may_be_nearer, along_row, (nearest, 1))
+    distance = tf.minimum(tf.sqrt(nearest), farthest)
+    return tf.where(tf.reduce_all(mask), tf.ones_like(distance), distance)
 
 
 def _smoothed(image: tf.Tensor) -> tf.Tensor:
@@ -154,37 +185,12 @@ def _numbered(labels: tf.Tensor) -> tf.Tensor:
     # there is no maximum by label in ONNX 16; all labels are positive
     keys = tf.sort(tf.cast(labels, tf.int64) * count + tf.range(count - 1))
     label = tf.cast(keys // count, tf.int32)
-    is_last = tf.concat([label[1:] != label[:-1], tf.ones_like(label[:1], tf.bool)], 0)
+    _, is_last = ends_of(label)
     last, label = tf.boolean_mask(keys % count, is_last), tf.boolean_mask(label, is_last)
     label = tf.gather(label, tf.argsort(last))
     table = tf.zeros(_largest(labels)[None] + 1, tf.int32)
     table = tf.tensor_scatter_nd_update(table, label[:, None], tf.range(1, tf.size(label) + 1))
     return tf.gather(table, labels)
-
-
-def _filled(labels: tf.Tensor) -> tf.Tensor:
-    """A label image whose holes belong to the object that they lie in, if it is one alone."""
-    width = tf.shape(labels)[1]
-    # all pixels of a hole see the same object on all sides, and so do few others
-    up, down, left, right = (nearest_along(labels, axis, forward) for axis in (0, 1) for forward in (True, False))
-    enclosed = (labels == 0) & (up > 0) & (up == down) & (up == left) & (up == right)
-    labels = tf.where((labels == 0) & tf.logical_not(enclosed), -1, labels)
-    places = tf.cast(tf.where(enclosed), tf.int32)
-    parts = components(tf.ones_like(places[:, 0], tf.bool), neighbours_of(places, tf.shape(labels), corners=False))
-    y, x = places[:, 0], places[:, 1]
-    padded = tf.reshape(tf.pad(labels, [[1, 1], [1, 1]]), [-1])
-    own = (y + 1) * (width + 2) + x + 1
-    around = tf.stack([tf.gather(padded, own + by) for by in (1, -1, width + 2, -width - 2)])
-    beside = tf.where(around > 0)
-    labels_beside, parts_beside = tf.gather_nd(around, beside), tf.gather(parts, beside[:, 1])
-    # no minimum and maximum by part: ONNX 16 has none
-    owner = tf.zeros(_largest(parts)[None] + 1, tf.int32)
-    owner = tf.tensor_scatter_nd_update(owner, parts_beside[:, None], labels_beside)
-    others = tf.boolean_mask(parts_beside, labels_beside != tf.gather(owner, parts_beside))
-    beyond = tf.boolean_mask(parts, tf.reduce_min(around, 0) < 0)
-    free = tf.concat([others, beyond], 0)
-    owner = tf.tensor_scatter_nd_update(owner, free[:, None], tf.zeros_like(free))
-    return tf.maximum(tf.tensor_scatter_nd_update(labels, places, tf.gather(owner, parts)), 0)
 
 
 def _largest(values: tf.Tensor) -> tf.Tensor:
