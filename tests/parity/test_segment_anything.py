@@ -3,7 +3,9 @@
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
+from kerazoo.examples.synthetic import write_nuclei
 from kerazoo.files.torch_file import read_torch_file
 from kerazoo.inference.load import load_predictor
 from kerazoo.inference.network import compiled
@@ -12,7 +14,7 @@ from kerazoo.models.sam.checkpoint import assign_decoder, assign_encoder
 from kerazoo.models.sam.encoder import vision_transformer
 from kerazoo.models.sam.mask_decoder import mask_decoder
 from kerazoo.models.sam.network import whole
-from kerazoo.models.sam.prompted import PromptedNetwork
+from kerazoo.models.sam.prompted import Embedding, Mask, PromptedNetwork
 from kerazoo.models.sam.prompts import joined
 from kerazoo.training.convert import convert
 
@@ -139,6 +141,54 @@ def test_automatic_masks(networks, peer, region, overlap, survivors):
         np.testing.assert_array_equal(found, inside)
         assert mask.score == pytest.approx(score, abs=1e-5)
         assert mask.stability == pytest.approx(stability, abs=1e-4)
+
+
+class Answers:
+    """In place of a trained network: for a point in an object the object, half of it, and its surroundings."""
+
+    def __init__(self, labels):
+        random = np.random.default_rng(0)
+        self.logits, self.scores, self._labels = [], [], labels
+        self._noise = cv2.GaussianBlur(random.normal(0, 8, (*labels.shape, 3)).astype(np.float32), (0, 0), 2)
+        self._random = random
+
+    def masks(self, embedding, points, labels, **options):
+        for (place,) in points:
+            x, y = place.astype(int)
+            inside = (self._labels == self._labels[y, x]).astype(np.uint8)
+            distance = cv2.distanceTransform(inside, cv2.DIST_L2, 5) - cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5)
+            logits = np.stack([distance, np.where(np.arange(len(inside))[:, None] > y, distance, -3), distance + 4])
+            logits = (logits + self._noise.transpose(2, 0, 1)).astype(np.float32)
+            scores = self._random.uniform(0.85, 1, 3).astype(np.float32)
+            self.logits.append(logits)
+            self.scores.append(scores)
+            everywhere = slice(0, inside.shape[0]), slice(0, inside.shape[1])
+            yield [Mask(*everywhere, mask, float(score), mask) for mask, score in zip(logits, scores, strict=True)]
+
+
+@pytest.mark.parametrize("region", [0, 30])
+def test_automatic_masks_of_objects(peer, tmp_path, region):
+    """Of many good masks of the same objects the same ones are kept."""
+    write_nuclei(tmp_path, images=1, seed=3, size=160)
+    labels = np.asarray(Image.open(next((tmp_path / "masks").iterdir())))
+    settings = {
+        "points_per_side": 16,
+        "score_threshold": 0.88,
+        "stability_threshold": 0.5,
+        "box_overlap": 0.7,
+        "minimum_region": region,
+    }
+    network = Answers(labels)
+    ours = automatic_masks(network, Embedding(np.zeros((1, 1, 1), np.float32), labels.shape, 1.0), **settings)
+    answers = {"logits": np.stack(network.logits), "scores": np.stack(network.scores)}
+    image = np.zeros((*labels.shape, 3), np.uint8)
+    theirs = peer("segment_anything")("automatic_of", image=image, **answers, **SMALL, **settings)
+    assert len(ours) == len(theirs["masks"]) >= 20
+    for mask, inside, score in zip(ours, theirs["masks"], theirs["scores"], strict=True):
+        found = np.zeros(labels.shape, bool)
+        found[mask.rows, mask.columns] = mask.inside
+        np.testing.assert_array_equal(found, inside)
+        assert mask.score == pytest.approx(score, abs=1e-6)
 
 
 @pytest.mark.parametrize(("rank", "transposed"), [(0, False), (4, True)])

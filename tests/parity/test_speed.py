@@ -13,8 +13,10 @@ import kerazoo
 from clock import Clock
 from kerazoo.examples.synthetic import write_nuclei
 from kerazoo.inference.load import load_predictor
-from kerazoo.inference.network import load_model
+from kerazoo.inference.network import compiled, load_model
 from kerazoo.models.configure import make_config
+from kerazoo.models.sam.network import sam_vit_b
+from kerazoo.models.sam.prompted import PromptedNetwork
 from kerazoo.training.convert import convert
 from kerazoo.training.distribute import Workers
 from kerazoo.training.job import prepare
@@ -139,3 +141,35 @@ def test_whole_prediction_of_cellpose(peer, data_folder, tmp_path):
         print(f"{float(official['seconds']):.2f} s")
     print(f"whole eval of Cellpose: {np.median(ratios):.2f}x")
     assert np.median(ratios) <= 0.55
+
+
+@pytest.mark.bench
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_segment_anything(precision, peer):
+    """ViT-B with random weights at 1024 x 1024 pixels: the encoder, one box, 64 boxes."""
+    random = np.random.default_rng(0)
+    image = random.normal(size=(1024, 1024, 3)).astype(np.float32)
+    corners = random.uniform(0, 900, (64, 2))
+    boxes = np.concatenate([corners, corners + 80], axis=1).astype(np.float32)
+    official = peer("segment_anything")("encoder_time", size="vit_b", image=image, boxes=boxes, repeats=2)
+    keras.mixed_precision.set_global_policy(precision)
+    try:
+        network = sam_vit_b(instances=0)
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    asked = PromptedNetwork(network, compiled)
+    embedding = asked.embed(image)
+    ratios = {}
+    for name, call in {
+        "encoder": lambda: asked.embed(image),
+        "one": lambda: list(asked.masks(embedding, boxes=boxes[:1])),
+        "many": lambda: list(asked.masks(embedding, boxes=boxes)),
+    }.items():
+        call()
+        ours, _ = best_of(2, call)
+        ratios[name] = ours / float(official[name])
+        print(f"\n{precision} {name}: {ours:.2f} s, officially {float(official[name]):.2f} s: {ratios[name]:.2f}x")
+    assert ratios["encoder"] <= (0.6 if precision == "float32" else 0.4)
+    assert ratios["one"] <= 1
+    assert ratios["many"] <= 0.8

@@ -1,6 +1,7 @@
 """The official Segment Anything: embeddings, prompted masks and automatic masks of a checkpoint."""
 
 import itertools
+import time
 import warnings
 
 import numpy as np
@@ -241,18 +242,90 @@ def automatic(given):
 
     network = _network(given)
     network.load_state_dict(torch.load(str(given["path"])))
-    generator = SamAutomaticMaskGenerator(
-        network.eval(),
-        points_per_side=int(given["points_per_side"]),
-        pred_iou_thresh=float(given["score_threshold"]),
-        stability_score_thresh=float(given["stability_threshold"]),
-        box_nms_thresh=float(given["box_overlap"]),
-        min_mask_region_area=int(given["minimum_region"]),
-    )
-    found = generator.generate(given["image"])
+    return _found(SamAutomaticMaskGenerator(network.eval(), **_settings(given)), given["image"])
+
+
+def _settings(given):
+    return {
+        "points_per_side": int(given["points_per_side"]),
+        "pred_iou_thresh": float(given["score_threshold"]),
+        "stability_score_thresh": float(given["stability_threshold"]),
+        "box_nms_thresh": float(given["box_overlap"]),
+        "min_mask_region_area": int(given["minimum_region"]),
+    }
+
+
+def _found(generator, image):
+    found = generator.generate(image)
     return {
         "masks": np.stack([mask["segmentation"] for mask in found]),
         "scores": np.array([mask["predicted_iou"] for mask in found]),
         "stability": np.array([mask["stability_score"] for mask in found]),
         "boxes": np.array([mask["bbox"] for mask in found]),
     }
+
+
+class _Answers:
+    """In place of `SamPredictor`: the logits and scores of another network for the points of the grid, in its order."""
+
+    device, mask_threshold = "cpu", 0.0
+
+    def __init__(self, logits, scores):
+        self.transform = self.model = self
+        self._rest = iter(zip(torch.as_tensor(logits), torch.as_tensor(scores), strict=True))
+
+    def set_image(self, image):
+        pass
+
+    def reset_image(self):
+        pass
+
+    def apply_coords(self, points, shape):
+        return points
+
+    def predict_torch(self, points, labels, **options):
+        found = list(itertools.islice(self._rest, len(points)))
+        return *(torch.stack([part[place] for part in found]) for place in (0, 1)), None
+
+
+def automatic_of(given):
+    """What `automatic` finds with the logits (point, 3, y, x) and scores (point, 3) of another network."""
+    from segment_anything import SamAutomaticMaskGenerator
+
+    generator = SamAutomaticMaskGenerator(_network(given), **_settings(given))
+    generator.predictor = _Answers(given["logits"], given["scores"])
+    return _found(generator, given["image"])
+
+
+def encoder_time(given):
+    """Seconds of the image encoder at 1024 x 1024 pixels, and of one and of 64 prompts, the best of several runs."""
+    network = _network(given).eval()
+    image = torch.as_tensor(given["image"].transpose(2, 0, 1)[None])
+
+    def prompts(count):
+        boxes = torch.as_tensor(given["boxes"][:count])
+        sparse, dense = network.prompt_encoder(points=None, boxes=boxes, masks=None)
+        network.mask_decoder(
+            image_embeddings=embedding,
+            image_pe=network.prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=False,
+        )
+
+    seconds = {}
+    with torch.no_grad():
+        embedding = network.image_encoder(image)
+        calls = {
+            "encoder": lambda: network.image_encoder(image),
+            "one": lambda: prompts(1),
+            "many": lambda: prompts(64),
+        }
+        for name, call in calls.items():
+            times = []
+            for _ in range(int(given["repeats"])):
+                start = time.perf_counter()
+                call()
+                times.append(time.perf_counter() - start)
+            seconds[name] = np.array(min(times))
+    return seconds
