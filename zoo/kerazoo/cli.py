@@ -354,11 +354,12 @@ def export(
     form: Annotated[
         str,
         typer.Option(
-            help="Output of a network for single objects: friendly (for the plugins of the programs), raw (the zoo's "
-            "operation makes labels in Python), or labels (the graph itself ends in the label image); of Segment "
-            "Anything also prompts (boxes to masks, for Python) and embedding."
+            help="Output of a network for single objects: maps (what the network gives, for the plugins of the "
+            "programs), raw (an operation of the BioImage Model Zoo makes labels in Python), or labels (the graph "
+            "itself ends in the label image); of Segment Anything also prompts (boxes to masks, for Python) and "
+            "embedding."
         ),
-    ] = "friendly",
+    ] = "maps",
     overwrite: Overwrite = False,
 ) -> None:
     """Pack a run as a BioImage Model Zoo bundle."""

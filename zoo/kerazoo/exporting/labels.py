@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import keras
 
 from bmzpack.describe.description import Description, Output, Processing
@@ -10,7 +12,6 @@ from bmzpack.operations.labels import LabelsPostprocessing
 from bmzpack.settings import validate
 from kerazoo.exporting.texts import LABELS, allowed, data_set_name, seen_size
 from kerazoo.models.exchange import LabelsEnding
-from kerazoo.models.family import Family
 from kerazoo.models.recipe import Recipe
 from kerazoo.models.registry import families, family_of_kind
 from kerazoo.models.shared.packed import channels_first
@@ -74,14 +75,35 @@ def labels_postprocessing(recipe: Recipe, form: str) -> LabelsPostprocessing:
     """
     found = _ending(recipe, form)
     operation = validate(Processing, found.operation, recipe.model) if found.operation else None
-    return LabelsPostprocessing(found.labels, operation, found.function, found.arguments, found.lacking)
+    return LabelsPostprocessing(
+        decode=found.labels,
+        operation=operation,
+        function=found.function,
+        arguments=found.arguments,
+        lacking=found.lacking,
+    )
 
 
 def _ending(recipe: Recipe, form: str) -> LabelsEnding:
-    method = "labels_in_graph" if form == "labels" else "operation"
-    found = getattr(family_of_kind(recipe.targets), method)(recipe)
+    found = _found(recipe, form)
     if found is None:
-        able = [other for other in families() if getattr(type(other), method) is not getattr(Family, method)]
-        names = " and ".join(model.name for other in able for model in other.models)
-        raise UserError(f"The form {form} is there for {names}, but not for {recipe.model}: leave --form out.")
+        raise UserError(
+            f"The form {form} is there for {', '.join(_able(recipe, form))}, but not for {recipe.model} with the "
+            f"targets {recipe.targets}: leave --form out."
+        )
     return found
+
+
+def _found(recipe: Recipe, form: str) -> LabelsEnding | None:
+    family = family_of_kind(recipe.targets)
+    return family.labels_in_graph(recipe) if form == "labels" else family.operation(recipe)
+
+
+def _able(recipe: Recipe, form: str) -> Iterator[str]:
+    """Models that have the form, with their targets where it depends on these; every family is asked."""
+    for family in families():
+        for model in family.models:
+            asked = {kind: recipe.model_copy(update={"model": model.name, "targets": kind}) for kind in family.kinds}
+            kinds = [kind for kind, other in asked.items() if _found(other, form) is not None]
+            if kinds:
+                yield model.name if len(kinds) == len(asked) else f"{model.name} with the targets {' or '.join(kinds)}"

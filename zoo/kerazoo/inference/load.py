@@ -8,11 +8,9 @@ from typing import Protocol
 import numpy as np
 
 from bmzpack.errors import UserError
-from kerazoo.inference.network import compiled
 from kerazoo.inference.patch_predictor import PatchPredictor
 from kerazoo.inference.predictor import Predictor
 from kerazoo.inference.refined import PointPredictor, RefinedPredictor
-from kerazoo.inference.served import ServedNetwork
 from kerazoo.inference.source import open_source
 from kerazoo.inference.whole_image import WholeImagePredictor
 from kerazoo.inference.without_network import WithoutNetwork, is_without_network
@@ -95,23 +93,22 @@ def load_predictor(
         return PointPredictor(source, tile=tile)
     if is_without_network(source):
         method = WithoutNetwork(str(source))
-        model, recipe = None, method.recipe
+        network, recipe = None, method.recipe
     else:
         method = None
-        model, recipe = open_source(source)
+        network, recipe = open_source(source)
     if diameter is not None and recipe.scale is None:
         raise UserError(f"{source} takes images as they are, without a diameter: leave --diameter out.")
     if diameter is not None and diameter <= 0:
         raise UserError(f"--diameter {diameter:g} is no diameter: give that of the objects, in pixels of the images.")
     if method is not None:
         return method
+    assert network is not None
     if recipe.patch is not None:
-        return PatchPredictor(model, recipe)
-    outputs = None
-    if not isinstance(model, ServedNetwork):
-        outputs = family_of_kind(recipe.targets).outputs_of_whole(model, compiled)
+        return PatchPredictor(network, recipe)
+    outputs = family_of_kind(recipe.targets).outputs_of_whole(network)
     if outputs is None:
-        return Predictor(model, recipe, tile=tile, diameter=diameter)
+        return Predictor(network, recipe, tile=tile, diameter=diameter)
     if tile is not None:
         raise UserError(f"{source} sees every image whole, without tiles: leave --tile out.")
     return WholeImagePredictor(outputs, recipe)

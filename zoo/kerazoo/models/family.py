@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from kerazoo.data.survey import Survey
     from kerazoo.data.target import Target
     from kerazoo.files.pairs import Sample
-    from kerazoo.models.exchange import Converted, ImageOutputs, LabelsEnding, Outputs
+    from kerazoo.models.exchange import AppliedNetwork, Converted, ImageOutputs, LabelsEnding, Outputs
     from kerazoo.models.proposal import Proposal
     from kerazoo.models.recipe import Recipe, TileGeometry
 
@@ -178,10 +178,19 @@ class Family:
         Parameters
         ----------
         target
-            Of `target`, a batch (batch, y, x, channel); a NumPy array or a tensor.
+            As `target` makes it, a batch (batch, y, x, channel); a NumPy array or a tensor.
         names
             Ids of the network's outputs, in its order.
+
+        Raises
+        ------
+        NotImplementedError
+            There are several outputs: only the family knows which of them has which target.
         """
+        if len(names) != 1:
+            raise NotImplementedError(
+                f"{type(self).__name__}.targets has to say which of the outputs {', '.join(names)} has which target."
+            )
         return {names[0]: target}
 
     def outputs(self, recipe: Recipe, model: Model) -> dict[str | None, list[str]]:
@@ -304,14 +313,14 @@ class Family:
         raise NotImplementedError
 
     def outputs_of_whole(
-        self, network: keras.Model, compiled: Callable[[Any], Any]
+        self, network: AppliedNetwork
     ) -> Callable[[np.ndarray, np.ndarray, np.ndarray], Outputs] | None:
         """What gives the outputs for a whole image, of a network for images of one size, such as 1024 x 1024 pixels.
 
         Parameters
         ----------
-        network, compiled
-            As for `prompted`.
+        network
+            The part of `image_network`, of a run or of a bundle.
 
         Returns
         -------
