@@ -14,6 +14,7 @@ from kerazoo.inference.refined import PointPredictor, RefinedPredictor
 from kerazoo.inference.source import open_source
 from kerazoo.inference.whole_image import WholeImagePredictor
 from kerazoo.inference.without_network import WithoutNetwork, is_without_network
+from kerazoo.models.exchange import Outputs
 from kerazoo.models.family import Family
 from kerazoo.models.recipe import Recipe
 from kerazoo.models.registry import family_of_kind
@@ -21,7 +22,7 @@ from kerazoo.runs.run import Run
 
 
 class Applicable(Protocol):
-    """What can be applied to images, whatever it is."""
+    """What can be applied to images, with or without a network."""
 
     recipe: Recipe
     family: Family
@@ -46,6 +47,28 @@ class Applicable(Protocol):
             Gets the network's outputs, float32 (y, x, channel), if it is there.
         """
         ...
+
+
+class NetworkPredictor(Applicable, Protocol):
+    """A network that has outputs for every image, of which the result is decoded."""
+
+    def outputs(self, image: np.ndarray) -> Outputs:
+        """The network's outputs for a raw image (y, x, channel), at its size."""
+        ...
+
+
+def load_network(run: Run) -> NetworkPredictor:
+    """Load the network of a run that is for pixels or objects."""
+    predictor = load_predictor(run)
+    assert isinstance(predictor, Predictor | WholeImagePredictor)
+    return predictor
+
+
+def load_classifier(run: Run) -> PatchPredictor:
+    """Load the network of a run that classifies patches."""
+    predictor = load_predictor(run)
+    assert isinstance(predictor, PatchPredictor)
+    return predictor
 
 
 def load_predictor(
@@ -75,7 +98,7 @@ def load_predictor(
     Returns
     -------
     Applicable
-        Of a network that classifies patches, a `PatchPredictor`.
+        A `PatchPredictor` where the network classifies patches.
 
     Raises
     ------
