@@ -167,7 +167,7 @@ def repair(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything but write.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Mend what can be mended without the author; networks are run before they are taken. Prints every change."""
+    """Repair what can be repaired without the author, and print every change; weights are run before and after."""
     from rich.console import Console
 
     from bmzpack.repairs.repair import repair as run
@@ -182,18 +182,18 @@ def repair(
 
 @app.command()
 def doctor() -> None:
-    """Say what protects this computer from the files of strangers."""
+    """Say what protects this computer from untrusted files."""
     from bmzpack.engines import sandbox
 
     if obstacle := sandbox.obstacle():
         typer.echo(
-            f"Weights of strangers are not confined: {obstacle}. Saved models, TorchScript and PyTorch weights are run "
-            "with --trust only; for anything else only limits of memory, files and time hold."
+            f"Untrusted weights are not confined: {obstacle}. Saved models, TorchScript and PyTorch weights are run "
+            "with --trust only; for all others there are only limits of memory, files and time."
         )
         raise typer.Exit(1)
     typer.echo(
-        f"Weights of strangers are confined by {sandbox.protection()}: they read themselves and the libraries, write "
-        "into a folder that is removed, and have no network."
+        f"Untrusted weights are confined by {sandbox.protection()}: they can read only themselves and the libraries, "
+        "can write only into a folder that is removed, and have no network."
     )
 
 

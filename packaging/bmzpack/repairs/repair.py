@@ -170,4 +170,4 @@ def show(repaired: Repaired, console: Console) -> None:
     if not repaired.changes and not remaining:
         write("Nothing needs to be mended: no bundle is written.")
     elif not repaired.changes:
-        write("Nothing can be mended without the author: no bundle is written.")
+        write("Nothing can be repaired without the author: no bundle is written.")

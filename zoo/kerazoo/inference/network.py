@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bmzpack.errors import UserError
+from bmzpack.measure.tensorflow_graph import frozen
 
 if TYPE_CHECKING:
     import keras
@@ -55,7 +56,7 @@ def compiled(model: keras.Model, size: int | None = None) -> Callable[[Batch], B
     model
         A network.
     size
-        Of the batches; by default any.
+        Number of images in a batch; by default any.
 
     Returns
     -------
@@ -80,7 +81,6 @@ def compiled(model: keras.Model, size: int | None = None) -> Callable[[Batch], B
         return predicted
 
     import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     dtypes = ["int32" if tensor.dtype == "int32" else "float32" for tensor in model.inputs]  # of float16, too
     signature = [
@@ -92,10 +92,10 @@ def compiled(model: keras.Model, size: int | None = None) -> Callable[[Batch], B
         result = model(inputs[0] if len(names) == 1 else list(inputs), training=False)
         return [tf.cast(tensor, tf.float32) for tensor in keras.tree.flatten(result)]
 
-    frozen = convert_variables_to_constants_v2(forward.get_concrete_function())
+    constant = frozen(forward.get_concrete_function())
 
     def computed(batch: Batch) -> Batch:
-        results = frozen(*(tf.constant(array) for array in arranged(batch)))
+        results = constant(*(tf.constant(array) for array in arranged(batch)))
         # the buffers of the results, which numpy() would copy
         return {name: np.asarray(memoryview(tensor)) for name, tensor in zip(outputs, results, strict=True)}
 
