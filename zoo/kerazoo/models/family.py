@@ -104,6 +104,10 @@ class Family:
         (`classification`)."""
         return "instances"
 
+    def is_binary(self, kind: str) -> bool:
+        """Whether the output becomes a foreground (1) on a background (0), and not one of several classes."""
+        return kind == "foreground"
+
     def channel_names(self, config: Config) -> list[str]:
         """Names of the network's output channels, those of all outputs one after the other."""
         return list(config.data.classes)
@@ -226,7 +230,7 @@ class Family:
         train, validation
             The two sides.
         config
-            Of the run.
+            Configuration of the run.
         normalisation
             As fitted on the training images.
         margin
@@ -251,7 +255,7 @@ class Family:
         Parameters
         ----------
         config
-            Of the run.
+            Configuration of the run.
         counts
             Training pixels (or patches) of each class; none where single objects are learned.
         """
@@ -306,7 +310,7 @@ class Family:
         Parameters
         ----------
         network
-            Of a run.
+            The network of a run.
         compiled
             Makes a network fast, see `kerazoo.inference.network.compiled`.
         """
@@ -338,7 +342,7 @@ class Family:
         network
             From `prompted`.
         embedding, outputs
-            Of the image: what the network answers prompts with, and what `decode` takes.
+            Embedding and outputs of the image: what the network answers prompts with, and what `decode` takes.
         recipe
             Its decoding.
 
@@ -355,7 +359,7 @@ class Family:
         Parameters
         ----------
         network
-            Of a run.
+            The network of a run.
         form
             `prompts`: from `image` (1, channel, y, x) and `box_prompts` (1, object, 4) to `masks` (1, object, 1, y, x),
             logits, and `scores` (1, object, 1); `embedding`: from an image to `embeddings`.
@@ -374,7 +378,7 @@ class Family:
         recipe
             Its decoding is the start.
         median_area
-            Of the annotated objects in pixels; None without any.
+            Median area of the annotated objects in pixels; None without any.
 
         Returns
         -------
@@ -416,7 +420,7 @@ class Family:
         checkpoint
             A file, or the folder of a model.
         channels
-            Of the images; None for what the family takes by default.
+            Channels of the images; None for what the family takes by default.
 
         Raises
         ------
@@ -479,7 +483,7 @@ class Family:
         Parameters
         ----------
         recipe
-            Of the run.
+            Recipe of the run.
         channels
             Names of the first channels.
         """
