@@ -10,7 +10,7 @@ from bmzpack.describe.description import Description, Output, Processing
 from bmzpack.errors import UserError
 from bmzpack.operations.labels import LabelsPostprocessing
 from bmzpack.settings import validate
-from kerazoo.exporting.texts import LABELS, allowed, data_set_name, seen_size
+from kerazoo.exporting.texts import LABELS, allowed, data_set_name, rescaling_note
 from kerazoo.models.exchange import LabelsEnding
 from kerazoo.models.recipe import Recipe
 from kerazoo.models.registry import families, family_of_kind
@@ -28,9 +28,9 @@ def with_labels(
     network
         As the ordinary bundle has it.
     run
-        Of a network for single objects.
+        A run of a network for single objects.
     description
-        Of the ordinary bundle.
+        Description of the ordinary bundle.
     form
         `raw`: an operation of the zoo makes the labels; `labels`: the graph itself.
 
@@ -42,7 +42,7 @@ def with_labels(
     recipe, axes = run.recipe, "byxc"
     found = _ending(recipe, form)
     if form == "labels":
-        description.documentation = LABELS + seen_size(recipe)
+        description.documentation = LABELS + rescaling_note(recipe)
         # a name that says StarDist would have deepImageJ search for what its plugin needs
         description.name = run.config.publication.name or allowed(
             f"Instance segmentation of {data_set_name(run.config)} (label images)"
@@ -52,7 +52,7 @@ def with_labels(
             network, axes = channels_first(network), "bcyx"
         channels = f" The channels are {', '.join(recipe.classes)}."
         use = family_of_kind(recipe.targets).use(recipe)
-        description.documentation = use + seen_size(recipe) + channels + found.remark
+        description.documentation = use + rescaling_note(recipe) + channels + found.remark
     about = "Labels 1, 2, ... of the objects, 0 for the background"
     description.outputs = [Output(id="labels", axes=axes, description=about)]
     return network, labels_postprocessing(recipe, form)
@@ -64,7 +64,7 @@ def labels_postprocessing(recipe: Recipe, form: str) -> LabelsPostprocessing:
     Parameters
     ----------
     recipe
-        Of the network.
+        Recipe of the network.
     form
         As for `with_labels`.
 

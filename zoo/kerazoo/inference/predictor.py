@@ -130,7 +130,7 @@ class Predictor:
         image
             Array (y, x, channel), at the size that the network sees.
         offset, scale
-            Of the normalisation.
+            Offset and scale of the normalisation.
 
         Yields
         ------

@@ -30,7 +30,7 @@ class PromptedPredictor:
     source
         A run, or its folder.
     options
-        Of the command line that ask for prompts, for messages.
+        Options of the command line that ask for prompts, for messages.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def predict_prompted(
     Parameters
     ----------
     predictor
-        Of a run.
+        The network of a run.
     image, stack
         The file, opened; one plane.
     output

@@ -32,13 +32,12 @@ def open_source(source: Run | str | os.PathLike[str]) -> tuple[AppliedNetwork, R
         There is no run and no bundle, or the bundle does not say what is needed.
     """
     if not isinstance(source, Run):
-        source = Path(source)
-        if not source.exists():
+        if not Path(source).exists():
             raise UserError(f"There is no run and no bundle {source}: check the name.")
-        if not (source / "config.yaml").is_file():
+        if not Run(source).is_there:
             from kerazoo.inference.bundle import load_bundle
 
-            return load_bundle(source)
+            return load_bundle(Path(source))
         source = Run.open(source)
     recipe = source.recipe
     size = 1 if recipe.patch is None else None  # tiles come one by one, patches in batches

@@ -10,7 +10,7 @@ from skimage.measure import label
 from skimage.segmentation import watershed
 
 from kerazoo.models.exchange import AppliedNetwork, Outputs
-from kerazoo.models.sam.automatic import automatic_masks, label_image
+from kerazoo.models.sam.automatic import automatic_masks, labels_of_masks
 from kerazoo.models.sam.prompted import brought_back, brought_to
 from kerazoo.models.shared.watershed import remove_small
 
@@ -35,7 +35,7 @@ def outputs_of(network: AppliedNetwork, side: int) -> Callable[[np.ndarray, np.n
 
         def labels(image: np.ndarray, offset: np.ndarray, scale: np.ndarray) -> Outputs:
             embedding = asked.embed(image, offset, scale)
-            found = label_image(automatic_masks(asked, embedding), embedding.shape)
+            found = labels_of_masks(automatic_masks(asked, embedding), embedding.shape)
             return {LABELS: found[..., None]}
 
         return labels
@@ -53,7 +53,7 @@ def objects_of(outputs: Outputs, threshold: float, seed_threshold: float, minimu
     Parameters
     ----------
     outputs
-        Of `outputs_of`.
+        What `outputs_of` gives for the image.
     threshold, seed_threshold, minimum_size
         As for `kerazoo.models.sam.decoding.objects_of_maps`.
 
