@@ -81,7 +81,7 @@ def run_test(
         for message in entry.messages:
             console.print(harmless(f"{name}: {message}"), markup=False, highlight=False, soft_wrap=True)
     if report.remote:
-        typer.echo(f"Not fetched, as it lies elsewhere: {', '.join(report.remote[:5])}")
+        typer.echo(f"Not downloaded, as it is not part of the bundle: {', '.join(report.remote[:5])}")
     typer.echo(f"{bundle} {'passed' if report.passed else 'FAILED'}.")
     if not report.passed:
         raise typer.Exit(1)
@@ -167,7 +167,7 @@ def repair(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything but write.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Repair what can be repaired without the author, and print every change; weights are run before and after."""
+    """Repair what can be repaired without the author; weights are run before they are kept. Prints every change."""
     from rich.console import Console
 
     from bmzpack.repairs.repair import repair as run
