@@ -19,6 +19,13 @@ TURNS = [((a, 0), (0, d)) for a, d in itertools.product((1, -1), repeat=2)] + [
 ]
 
 
+def test_a_family_says_what_several_outputs_are_compared_with():
+    family = family_of(make_config({"model": {"name": "stardist2d"}}))
+    assert family.targets(1, ["stars"]) == {"stars": 1}
+    with pytest.raises(NotImplementedError, match="which of the outputs stars, classes"):
+        family.targets(1, ["stars", "classes"])
+
+
 def ellipses(size=65):
     """Three ellipses, odd and symmetric about their centre pixels, so that turning them changes nothing else."""
     y, x = np.mgrid[:size, :size]
