@@ -63,8 +63,8 @@ def _refuse_other_forms(own: Any, path: Path) -> None:
     form = own.get("form") if isinstance(own, Mapping) else None
     if form is not None:
         raise UserError(
-            f"{path} is a bundle of the form {form}, for other programs: use the run that it was made of, or its "
-            "ordinary bundle."
+            f"{path} is a bundle of the form {form}, which cannot be applied here: use the run that it was made of, or "
+            "its bundle of the form maps."
         )
 
 
