@@ -3,15 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help install demo notebooks test test-slow parity contract lint format bench clean
+.PHONY: help install demo notebooks test test-slow parity contract lint format schema bench clean
 
 help:
 	@echo "make demo   train, evaluate, pack, check and predict on the built-in example"
 	@echo "make notebooks   open the five lessons"
-	@echo "make test   run the test suite (make test-slow: everything, with the old engines)"
+	@echo "make test   run the test suite (make test-slow: with the slow tests and the old engines)"
 	@echo "make parity   compare with the official packages, each in an environment of its own"
 	@echo "make contract   confusion matrices of bmzpack check over published models"
 	@echo "make lint   formatting, lint, types and rooms  make bench   ratios against peers"
+	@echo "make schema   write the schema of configurations anew"
 
 install: $(STAMP)
 
@@ -32,7 +33,7 @@ test: install
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-slow: install
-	$(BIN)/python -m pytest -m 'not bench'
+	$(BIN)/python -m pytest -m 'not bench and not parity'
 
 bench: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[bench]'
@@ -61,6 +62,10 @@ lint: install
 format: install
 	$(BIN)/ruff format zoo packaging tests
 	$(BIN)/ruff check --fix zoo packaging tests
+
+# What editors complete and check a configuration by; it follows from zoo/kerazoo/config.py.
+schema: install
+	$(BIN)/python -m kerazoo.configuration.schema
 
 clean:
 	rm -rf .venv demo build dist

@@ -81,7 +81,7 @@ def run_test(
         for message in entry.messages:
             console.print(harmless(f"{name}: {message}"), markup=False, highlight=False, soft_wrap=True)
     if report.remote:
-        typer.echo(f"Not fetched, as it lies elsewhere: {', '.join(report.remote[:5])}")
+        typer.echo(f"Not downloaded, as it is not part of the bundle: {', '.join(report.remote[:5])}")
     typer.echo(f"{bundle} {'passed' if report.passed else 'FAILED'}.")
     if not report.passed:
         raise typer.Exit(1)
@@ -167,7 +167,7 @@ def repair(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything but write.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Mend what can be mended without the author; networks are run before they are taken. Prints every change."""
+    """Repair what can be repaired without the author; weights are run before they are kept. Prints every change."""
     from rich.console import Console
 
     from bmzpack.repairs.repair import repair as run
@@ -182,18 +182,18 @@ def repair(
 
 @app.command()
 def doctor() -> None:
-    """Say what protects this computer from the files of strangers."""
+    """Say what protects this computer from untrusted files."""
     from bmzpack.engines import sandbox
 
     if obstacle := sandbox.obstacle():
         typer.echo(
-            f"Weights of strangers are not confined: {obstacle}. Saved models, TorchScript and PyTorch weights are run "
-            "with --trust only; for anything else only limits of memory, files and time hold."
+            f"Untrusted weights are not confined: {obstacle}. Saved models, TorchScript and PyTorch weights are run "
+            "with --trust only; for all others there are only limits of memory, files and time."
         )
         raise typer.Exit(1)
     typer.echo(
-        f"Weights of strangers are confined by {sandbox.protection()}: they read themselves and the libraries, write "
-        "into a folder that is removed, and have no network."
+        f"Untrusted weights are confined by {sandbox.protection()}: they can read only themselves and the libraries, "
+        "can write only into a folder that is removed, and have no network."
     )
 
 

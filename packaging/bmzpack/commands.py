@@ -17,7 +17,7 @@ from bmzpack.errors import UserError
 def guarded(app: typer.Typer) -> None:
     """Run a typer app as a program.
 
-    Exit codes: 0 done, 1 what was tested does not hold, 2 something that the user can mend, 130 interrupted.
+    Exit codes: 0 done, 1 a test failed, 2 an error that the user can correct, 130 interrupted.
     """
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -5,7 +5,7 @@
 - `train`, `evaluate`, `report`, `compare`: from a configuration to a run folder, its scores, its page, and several runs
 - `predict`, `load`: apply a run or a bundle to image files, or to arrays
 - `export`: a run as a BioImage Model Zoo bundle
-- `convert`: official weights of Cellpose, Omnipose and StarDist as a run
+- `convert`: official weights of Cellpose, Omnipose, Segment Anything and StarDist as a run
 
 Names are imported when first used, so that importing the package costs nothing.
 """
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from kerazoo.training.convert import convert as convert
 
 # oneDNN's convolutions, which TensorFlow takes by itself on some processors only, are the faster ones on all of them.
+# TensorFlow reads this when it is first imported, which any module may do: there is no later place for it.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 __version__ = "0.1.0"

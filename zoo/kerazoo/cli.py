@@ -13,7 +13,7 @@ from bmzpack.commands import guarded, import_tensorflow, shown_steps, weights_fo
 
 app = typer.Typer(
     name="kerazoo",
-    epilog="Exit codes: 0 done, 1 what was tested does not hold, 2 something that you can mend, 130 interrupted.",
+    epilog="Exit codes: 0 done, 1 a test failed, 2 an error that you can correct, 130 interrupted.",
     context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -70,16 +70,16 @@ def options(
 
 RefineWith = Annotated[
     Path | None,
-    typer.Option("--refine-with", help="A run of Segment Anything: its masks for the boxes of the objects."),
+    typer.Option("--refine-with", help="A run of Segment Anything: its masks take the place of the objects."),
 ]
 
 
 @app.command()
 def models(
-    name: Annotated[str | None, typer.Argument(help="A network, of which all is told.")] = None,
+    name: Annotated[str | None, typer.Argument(help="The name of a network, to be described.")] = None,
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """List the networks of the zoo, or tell of one with its arguments."""
+    """List the networks of the zoo, or describe one and its arguments."""
     from kerazoo.models.registry import get_model, list_models
     from kerazoo.reports import printed
 
@@ -149,7 +149,7 @@ def init(
         overwrite=overwrite,
         show=show,
     )
-    typer.echo(f"{path} is written; look it over, then: kerazoo train {path}")
+    typer.echo(f"{path} is written. Check its settings, then: kerazoo train {path}")
 
 
 @app.command("annotations")
@@ -240,7 +240,7 @@ def evaluate(
         printed.confusion(list(result["per_class"]), result["confusion"])
     if result.get("prompts"):
         printed.prompts(result["prompts"])
-    printed.scores(result.get("with_points", {}), "objects by points in what is found")
+    printed.scores(result.get("with_points", {}), "objects, each from a point in its middle")
 
 
 @app.command()
@@ -259,11 +259,11 @@ def predict(
     ] = None,
     diameter: Annotated[
         float | None,
-        typer.Option(help="Median diameter of the objects in pixels, for cellpose2d; by default as in the training."),
+        typer.Option(help="Median diameter of the objects in pixels (cellpose2d, omnipose2d); by default as trained."),
     ] = None,
     mode: Annotated[
         str | None,
-        typer.Option(help="`points`: ask for all objects by points in what is found, for Segment Anything."),
+        typer.Option(help="`points`: find all objects, each from a point in its middle, with Segment Anything."),
     ] = None,
     refine_with: RefineWith = None,
     points: Annotated[
@@ -284,7 +284,9 @@ def predict(
 ) -> None:
     """Write label images or class maps of new images as TIFF, and a table of all objects or classes."""
     _warn_of_unfinished(source)
-    if (source / "config.yaml").is_file() or refine_with is not None:
+    from kerazoo.runs.run import Run
+
+    if Run(source).is_there or refine_with is not None:
         import_tensorflow()
     from kerazoo.inference.predict import predict as run_prediction
 
@@ -354,11 +356,12 @@ def export(
     form: Annotated[
         str,
         typer.Option(
-            help="Output of a network for single objects: friendly (for the plugins of the programs), raw (the zoo's "
-            "operation makes labels in Python), or labels (the graph itself ends in the label image); of Segment "
-            "Anything also prompts (boxes to masks, for Python) and embedding."
+            help="Output of a network for single objects: maps (what the network gives, for the plugins of the "
+            "programs), raw (an operation of the BioImage Model Zoo makes labels in Python), or labels (the graph "
+            "itself ends in the label image); of Segment Anything also prompts (boxes to masks, for Python) and "
+            "embedding."
         ),
-    ] = "friendly",
+    ] = "maps",
     overwrite: Overwrite = False,
 ) -> None:
     """Pack a run as a BioImage Model Zoo bundle."""

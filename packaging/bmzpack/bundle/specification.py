@@ -86,11 +86,14 @@ def silent() -> Iterator[None]:
     """Keep bioimageio.spec from logging: its log says what its errors say."""
     from loguru import logger
 
+    # the caller may have disabled it, or all logs; of that loguru says nothing publicly
+    enabled = next((on for name, on in logger._core.activation_list if "bioimageio.spec.".startswith(name)), True)  # pyright: ignore[reportAttributeAccessIssue]
     logger.disable("bioimageio.spec")
     try:
         yield
     finally:
-        logger.enable("bioimageio.spec")
+        if enabled:
+            logger.enable("bioimageio.spec")
 
 
 @contextlib.contextmanager

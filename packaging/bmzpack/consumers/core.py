@@ -75,7 +75,7 @@ RULES = [
     Rule(
         "R1",
         CANNOT_OPEN,
-        "bioimageio.spec 0.5.12 rejects plain texts under a format version from 0.5.11 on (seen).",
+        "bioimageio.spec 0.5.12 rejects plain texts under a format version from 0.5.11 on (observed).",
         metadata.plain_files_in_new_format,
         remedy="Write format_version: 0.5.10 (`bmzpack repair` does).",
     ),
@@ -136,7 +136,7 @@ RULES = [
         "W2",
         CANNOT_OPEN,
         "bioimageio.core 0.11 calls the endpoint serve of a saved model, and ends with an AssertionError where that "
-        "returns no dict, as after Keras' model.export() (seen).",
+        "returns no dict, as after Keras' model.export() (observed).",
         weights_files.by_priority(ORDER, weights_files.saved_model_endpoint_without_names),
     ),
     Rule(
@@ -157,7 +157,7 @@ RULES = [
     Rule(
         "W6",
         ADVICE,
-        "Keras 3.15 cannot write bilinear UpSampling2D of sizes that are not fixed to a saved model (seen).",
+        "Keras 3.15 cannot write bilinear UpSampling2D of sizes that are not fixed to a saved model (observed).",
         weights_files.bilinear_upsampling,
         remedy="Use nearest upsampling or a transposed convolution.",
     ),
@@ -180,7 +180,8 @@ RULES = [
     Rule(
         "P10",
         ADVICE,
-        "bioimageio.core makes labels with the packages stardist and cellpose, which it does not install (read).",
+        "bioimageio.core makes labels with the packages stardist and cellpose, which it does not install (from the "
+        "source code).",
         processing.named(*TO_LABELS),
         remedy="Say in the documentation which package has to be installed; `bmzpack pack` does.",
     ),
@@ -200,7 +201,7 @@ CORE = Consumer(
         else []
     ),
     changed="bioimageio.core 0.10.2 rejects mappings as documentation and covers (R1 of ilastik); 0.9.1 and 0.8.0 "
-    "reject weights with parent: keras_v3 (seen).",
+    "reject weights with parent: keras_v3 (observed).",
     rules=RULES,
     specification=dataclasses.replace(RULES[0], condition=validation.invalid_description),
 )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from bmzpack.consumers.consumer import Consumer
 from bmzpack.consumers.registry import CONSUMERS
-from bmzpack.consumers.rules import EXAMPLES, TITLES, Rule
+from bmzpack.consumers.rules import TITLES, Rule
 from bmzpack.errors import UserError
+
+LEGEND = "(observed): seen when the program was run; (from the source code): read there."
 
 
 def explain(rule: str) -> str:
@@ -21,10 +23,10 @@ def explain(rule: str) -> str:
     UserError
         There is no such rule.
     """
-    rule = rule.upper()
-    if rule not in TITLES:
+    rule, titles = rule.upper(), all_titles()
+    if rule not in titles:
         raise UserError(f"There is no rule {rule!r}: `bmzpack check --list` names all of them.")
-    lines = [f"{rule}: {TITLES[rule]}", ""]
+    lines, examples = [f"{rule}: {titles[rule]}", ""], []
     for consumer in CONSUMERS.values():
         for entry in rules_of(consumer):
             if entry.id == rule:
@@ -33,9 +35,16 @@ def explain(rule: str) -> str:
                     f"  why         {entry.why}",
                     f"  what to do  {entry.remedy}",
                 ]
-    if rule in EXAMPLES:
-        lines += ["", "Example:", *(f"  {line}" for line in EXAMPLES[rule].splitlines())]
-    return "\n".join(lines)
+                examples.append(entry.example)
+    for example in dict.fromkeys(filter(None, examples)):
+        lines += ["", "Example:", *(f"  {line}" for line in example.splitlines())]
+    return "\n".join([*lines, "", LEGEND])
+
+
+def all_titles() -> dict[str, str]:
+    """What should hold, by the id of the rule: those that several programs share, then those of one program."""
+    own = {rule.id: rule.title for consumer in CONSUMERS.values() for rule in rules_of(consumer)}
+    return TITLES | {rule: title for rule, title in own.items() if rule not in TITLES}
 
 
 def overview() -> str:
@@ -47,8 +56,8 @@ def overview() -> str:
         if consumer.changed:
             lines.append(f"  changed  {consumer.changed}")
         lines.append(f"  rules    {' '.join(sorted(ids, key=_natural))}")
-    titles = [f"{rule:4} {title}" for rule, title in TITLES.items()]
-    return "\n".join([*lines, "", *titles, "", "`bmzpack explain RULE` says why, and what to do."])
+    titles = [f"{rule:4} {title}" for rule, title in all_titles().items()]
+    return "\n".join([*lines, "", *titles, "", "`bmzpack explain RULE` says why, and what to do.", LEGEND])
 
 
 def rules_of(consumer: Consumer) -> list[Rule]:
@@ -61,4 +70,5 @@ def _versions(consumer: Consumer) -> str:
 
 
 def _natural(rule: str) -> tuple[str, int]:
-    return rule[0], int(rule[1:])
+    letters = rule.rstrip("0123456789")
+    return letters, int(rule[len(letters) :] or 0)

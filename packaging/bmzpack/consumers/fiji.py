@@ -21,9 +21,9 @@ from bmzpack.consumers.jdll import sides, weights
 from bmzpack.consumers.jdll.processing import ARGUMENTS
 from bmzpack.consumers.rules import Rule, link_rule, shared_rule, torchscript_rule, version_rule
 from bmzpack.engines import rows
+from bmzpack.weights.tensorflow_saved_model_bundle import SAVED_MODEL
 
 LINK = "deepimagej/deepimagej"
-SAVED_MODEL = weights.SAVED_MODEL
 FORMATS = (*weights.JAVA_FORMATS, weights.STATE_DICT)
 PACKAGES = python_sources.TORCH | {
     *(
@@ -68,7 +68,7 @@ RULES = [
     Rule(
         "R1",
         CANNOT_OPEN,
-        "JDLL casts the documentation to a text and ends with a ClassCastException (seen in 98d3be2).",
+        "JDLL casts the documentation to a text and ends with a ClassCastException (observed in 98d3be2).",
         metadata.documentation_as_mapping,
         remedy="Write the file name alone, and format_version: 0.5.10 (`bmzpack repair` does).",
     ),
@@ -76,7 +76,7 @@ RULES = [
         "R2",
         CANNOT_OPEN,
         "JDLL takes config.bioimageio.nickname where there is no id, and ends with a NullPointerException where there "
-        "is none either (ModelDescriptorV05.java:52, seen).",
+        "is none either (ModelDescriptorV05.java:52, observed).",
         metadata.missing_nickname,
         remedy="Add config.bioimageio.nickname (`bmzpack repair` does).",
     ),
@@ -91,7 +91,8 @@ RULES = [
         "R5",
         CANNOT_OPEN,
         "JDLL joins the axis ids to a word: time becomes btimeyxc, which ends with an ArrayIndexOutOfBoundsException "
-        "(seen); an index axis is no axis that it knows; a space axis without an id is an exception (AxisV05, read).",
+        "(observed); an index axis is no axis that it knows; a space axis without an id is an exception (from "
+        "the source code, AxisV05).",
         lambda contents: (
             [
                 *tensor_axes.axes_other_than({"batch", "channel", "z", "y", "x"})(contents),
@@ -113,7 +114,7 @@ RULES = [
         CANNOT_OPEN,
         "JDLL's tile is floor((size + 2 halo) / step) x step and has to be min + n x step, at most three times the "
         "image, and at most 50,331,648 values: for larger ones it never returns or ends with an exception "
-        "(TileCalculator, TileMaker; seen).",
+        "(TileCalculator, TileMaker; observed).",
         jdll_model.refused_images("R6"),
         remedy="Choose a small min, a multiple of step; cut larger images into parts.",
     ),
@@ -128,7 +129,7 @@ RULES = [
         "R7",
         CANNOT_OPEN,
         "JDLL computes the size of every result from one input; where it cannot, it ends with 'Model specs too complex "
-        "for JDLL' or another exception (TileMaker.getOutputTiles, seen).",
+        "for JDLL' or another exception (TileMaker.getOutputTiles, observed).",
         lambda contents: (
             [*tensor_sizes.references_to_missing_axes(contents)]
             or [*jdll_model.refused_description("R7")(contents), *jdll_model.refused_images("R7")(contents)]
@@ -147,7 +148,7 @@ RULES = [
         "R11",
         CANNOT_OPEN,
         "A model with 'stardist' in its name and a config.stardist goes to Python StarDist, which builds its own "
-        "network and loads a .h5 file into it (RunnerAdapter, seen).",
+        "network and loads a .h5 file into it (RunnerAdapter, observed).",
         jdll_model.sent_to_stardist,
         remedy="Rename config.stardist, so that JDLL runs the model as any other (`bmzpack repair` does).",
     ),
@@ -169,7 +170,7 @@ RULES = [
         "N3",
         CANNOT_OPEN,
         "JDLL takes the architecture of a state dict from a mapping of source or import_module, and callable "
-        "(PytorchWeights.setArchitecture); else it ends with a NullPointerException (read).",
+        "(PytorchWeights.setArchitecture); else it ends with a NullPointerException (from the source code).",
         jdll_model.architecture_as_text,
         remedy="Write the description in format 0.5, or add TorchScript.",
     ),
@@ -177,7 +178,7 @@ RULES = [
         "N3",
         CANNOT_OPEN,
         "JDLL imports the architecture in an environment of its own, with PyTorch, BiaPy, CAREamics and Cellpose "
-        "(DLModelPytorchProtected, read).",
+        "(DLModelPytorchProtected, from the source code).",
         python_sources.lacking_packages(weights.order, PACKAGES, environment=False, severity=CANNOT_OPEN),
     ),
     Rule(
@@ -212,8 +213,8 @@ RULES = [
     Rule(
         "W1",
         CANNOT_OPEN,
-        "JDLL wants saved_model.pb and a variables/ entry at the top of the zip (seen), reads the tag serve and the "
-        "signature serving_default only, and looks its tensors up by their ids, else in the order of the map.",
+        "JDLL wants saved_model.pb and a variables/ entry at the top of the zip (observed), reads the tag serve and "
+        "the signature serving_default only, and looks its tensors up by their ids, else in the order of the map.",
         weights_files.by_priority(
             weights.order,
             weights_files.misplaced_saved_model,
@@ -225,13 +226,13 @@ RULES = [
         "W2",
         DEGRADED,
         "A graph with variables did not load in TensorFlow 2.7.4 (operation DisableCopyOnRead) or had lost its batch "
-        "normalisation in 2.10.1 (seen); frozen ones ran from 1.15 on.",
+        "normalisation in 2.10.1 (observed); frozen ones ran from 1.15 on.",
         weights_files.by_priority(weights.order, weights_files.unfrozen_saved_model),
     ),
     Rule(
         "W3",
         CANNOT_OPEN,
-        "ONNX Runtime 1.13.1, the newest in JDLL, refuses opsets above 17 and IR versions above 8 (seen).",
+        "ONNX Runtime 1.13.1, the newest in JDLL, refuses opsets above 17 and IR versions above 8 (observed).",
         weights_files.by_priority(
             weights.order,
             weights_files.unreadable_onnx,
@@ -245,7 +246,7 @@ RULES = [
     Rule(
         "W8",
         WRONG_RESULT,
-        "JDLL's engine for ONNX fills the results by their position, whatever they are called (seen).",
+        "JDLL's engine for ONNX fills the results by their position, whatever they are called (observed).",
         weights_files.by_priority(weights.order, jdll_model.onnx_outputs_in_other_order),
         remedy="Describe the outputs in the order of the graph.",
     ),
@@ -261,7 +262,7 @@ RULES = [
         "T2",
         CANNOT_OPEN,
         "JDLL compares the channels of image and tile, and ends with an ArrayIndexOutOfBoundsException where the input "
-        "has no channel axis (TileMaker:288, seen).",
+        "has no channel axis (TileMaker:288, observed).",
         jdll_model.refused_images("T2"),
     ),
     Rule(
@@ -304,7 +305,7 @@ RULES = [
         "T11",
         CANNOT_OPEN,
         "JDLL makes the result of the declared data type before the network runs, and cannot put data of another type "
-        "into it (CommonUtils, Tensor.setData; seen).",
+        "into it (CommonUtils, Tensor.setData; observed).",
         lambda contents: [
             *jdll_model.refused_images("T11")(contents),
             *jdll_model.outputs_of_another_dtype(contents),
@@ -317,7 +318,7 @@ RULES = [
         WRONG_RESULT,
         "JDLL multiplies the size of the input by the scale of the output, whatever that of the input is, and adds the "
         "offset twice to tiles and not to the image: it expects another size than the network gives (AxisV05.getScale, "
-        "TileMaker.getOutputTiles, read).",
+        "TileMaker.getOutputTiles, from the source code).",
         tensor_sizes.sizes_misread_by_jdll,
         remedy=(
             "Write the factor between both sizes as the scale of the output, and its square as that of the input "
@@ -327,64 +328,64 @@ RULES = [
     Rule(
         "P1",
         WRONG_RESULT,
-        "JDLL normalises the whole tensor once more for every plane (seen with three channels).",
+        "JDLL normalises the whole tensor once more for every plane (observed with three channels).",
         jdll_model.otherwise_computed("zero_mean_unit_variance", "scale_range"),
         remedy="Let it run over channel, z, y and x, or put the normalisation per channel into the network.",
     ),
     Rule(
         "P2",
         WRONG_RESULT,
-        "JDLL takes the letters of 'batch' for axes, among them c (seen).",
+        "JDLL takes the letters of 'batch' for axes, among them c (observed).",
         jdll_model.otherwise_computed("zero_mean_unit_variance", "scale_range", over_batch=True),
         remedy="Leave batch out of the axes.",
     ),
     Rule(
         "P3",
         DEGRADED,
-        "JDLL's percentiles are not interpolated, about 0.3 % off, and its reference_tensor is ignored (seen).",
+        "JDLL's percentiles are not interpolated, about 0.3 % off, and its reference_tensor is ignored (observed).",
         jdll_model.rough_percentiles,
         remedy="Use zero_mean_unit_variance or scale_linear, or live with the difference.",
     ),
     Rule(
         "P4",
         WRONG_RESULT,
-        "JDLL uses the first gain for all channels (seen).",
+        "JDLL uses the first gain for all channels (observed).",
         jdll_model.otherwise_computed("scale_linear"),
         remedy="Put the scaling per channel into the network (`bmzpack pack` does).",
     ),
     Rule(
         "P5",
         CANNOT_OPEN,
-        "JDLL counts pixels in place of channels, and ends with an exception on lists (seen).",
+        "JDLL counts pixels in place of channels, and ends with an exception on lists (observed).",
         jdll_model.refused_operations("fixed_zero_mean_unit_variance"),
         remedy="Put the normalisation per channel into the network (`bmzpack pack` does).",
     ),
     Rule(
         "P6",
         CANNOT_OPEN,
-        "JDLL takes one number, and ends with an exception on lists (seen).",
+        "JDLL takes one number, and ends with an exception on lists (observed).",
         jdll_model.refused_operations("binarize"),
         remedy="Use one threshold, or put the thresholds into the network.",
     ),
     Rule(
         "P7",
         CANNOT_OPEN,
-        "JDLL needs both ends, and throws on percentiles (seen).",
+        "JDLL needs both ends, and throws on percentiles (observed).",
         jdll_model.refused_operations("clip"),
         remedy="Give min and max as numbers.",
     ),
-    shared_rule("P8", "JDLL skips ensure_dtype; its tensors are float32 (seen)."),
+    shared_rule("P8", "JDLL skips ensure_dtype; its tensors are float32 (observed)."),
     Rule(
         "P9",
         CANNOT_OPEN,
-        "JDLL answers 'Invalid method', and the model does not run (seen).",
+        "JDLL answers 'Invalid method', and the model does not run (observed).",
         jdll_model.refused_operations("softmax", "scale_mean_variance"),
     ),
     Rule(
         "P10",
         CANNOT_OPEN,
         "JDLL finds an operation by a class of its name: there is none for custom, stardist_postprocessing, "
-        "cellpose_flow_dynamics and names of others (seen).",
+        "cellpose_flow_dynamics and names of others (observed).",
         lambda contents: jdll_model.refused_operations(but={*OPERATIONS, "softmax", "scale_mean_variance"})(contents),
         remedy="Leave the operation out: Fiji has plugins for StarDist.",
     ),
@@ -392,7 +393,7 @@ RULES = [
         "P11",
         CANNOT_OPEN,
         "JDLL hands every argument to a setter of its name, and a fixed mean and deviation have to be numbers over all "
-        "axes, or lists (TransformationInstance, ZeroMeanUnitVarianceTransformation; seen).",
+        "axes, or lists (TransformationInstance, ZeroMeanUnitVarianceTransformation; observed).",
         jdll_model.refused_operations("scale_linear", "scale_range", "sigmoid", "zero_mean_unit_variance"),
         remedy="Use the arguments of the specification.",
     ),

@@ -51,7 +51,7 @@ RULES = [
     Rule(
         "R1",
         CANNOT_OPEN,
-        "bioimageio.core 0.10.2, as shipped with tiktorch, rejects mappings of source and sha256 (seen).",
+        "bioimageio.core 0.10.2, as shipped with tiktorch, rejects mappings of source and sha256 (observed).",
         metadata.files_as_mappings,
         remedy="Write the file names alone, and format_version: 0.5.10 (`bmzpack repair` does).",
     ),
@@ -101,7 +101,7 @@ RULES = [
         WRONG_RESULT,
         "ilastik gives the result the size of the image, and cuts each block out of the output at the image's places. "
         "An output of another scale does not fit: the log says 'Failed to predict', and the block stays empty "
-        "(lazyflow's operators/tiktorch/operators.py, read).",
+        "(lazyflow's operators/tiktorch/operators.py, from the source code).",
         tensor_sizes.outputs_of_another_scale,
         remedy="Enlarge the output to the size of the input inside the network (of a patch classifier of kerazoo: "
         "`kerazoo export --enlarge`), or use another program.",
@@ -113,8 +113,8 @@ ILASTIK = Consumer(
     name="ilastik",
     versions={"tiktorch": "26.5.0", "bioimageio.core": "0.10.2", "ilastik": "ebbaf9b (2026-07)"},
     order=ORDER,
-    changed="ilastik 1.4.1.post1, with bioimageio.core 0.8.0, rejects weights with parent: keras_v3 (seen), and fails "
-    "to import most architectures of state dicts (the zoo's runs).",
+    changed="ilastik 1.4.1.post1, with bioimageio.core 0.8.0, rejects weights with parent: keras_v3 (observed), and "
+    "fails to import most architectures of state dicts (the zoo's runs).",
     remarks=lambda contents: (
         ["ilastik 1.4.1.post1 refuses this bundle: its bioimageio.core 0.8.0 does not know the parent keras_v3."]
         if [*metadata.keras_parents(contents)]

@@ -17,9 +17,9 @@ from bmzpack.consumers.consumer import Consumer
 from bmzpack.consumers.findings import Severity
 from bmzpack.consumers.rules import Rule, link_rule, shared_rule, torchscript_rule, version_rule
 from bmzpack.engines import rows
+from bmzpack.weights.tensorflow_saved_model_bundle import SAVED_MODEL
 
 LINK = "bioimageio/qupath"
-SAVED_MODEL = "tensorflow_saved_model_bundle"
 ORDER = ("torchscript", SAVED_MODEL, "onnx")
 OPERATIONS = {"binarize", "clip", "scale_linear", "scale_range", "sigmoid", "zero_mean_unit_variance"}
 """Those that QuPath computes, all as specified."""
@@ -38,38 +38,42 @@ RULES = [
     Rule(
         "D3",
         CANNOT_OPEN,
-        "QuPath's parser ends with an exception on entries of another type (read).",
+        "QuPath's parser ends with an exception on entries of another type (from the source code).",
         qupath_parser.entries_of_another_type,
     ),
     Rule(
         "R5",
         CANNOT_OPEN,
-        "QuPath needs the type, the size and one of its own ids of every axis, and channel_names (Axes.java, read).",
+        "QuPath needs the type, the size and one of its own ids of every axis, and channel_names (Axes.java, "
+        "from the source code).",
         qupath_parser.unread_axes,
     ),
     Rule(
         "R7",
         CANNOT_OPEN,
-        "QuPath looks every size that follows another one up, and does not find a batch axis (ReferencedSize, read).",
+        "QuPath looks every size that follows another one up, and does not find a batch axis (ReferencedSize, "
+        "from the source code).",
         qupath_parser.unread_sizes,
     ),
     Rule(
         "T11",
         CANNOT_OPEN,
-        "QuPath knows integers, float32 and float64, and bool for lists of values (Tensors.java, read).",
+        "QuPath knows integers, float32 and float64, and bool for lists of values (Tensors.java, "
+        "from the source code).",
         qupath_parser.unknown_data_types,
         remedy="Declare a type that QuPath knows.",
     ),
     Rule(
         "D4",
         CANNOT_OPEN,
-        "QuPath's parser ends with 'Required field not found' (seen).",
+        "QuPath's parser ends with 'Required field not found' (observed).",
         qupath_parser.missing_entries,
     ),
     Rule(
         "R1",
         CANNOT_OPEN,
-        "QuPath reads the documentation and covers as texts, and ends with an exception on mappings (read).",
+        "QuPath reads the documentation and covers as texts, and ends with an exception on mappings (from the source "
+        "code).",
         metadata.files_as_mappings,
         remedy="Write the file names alone, and format_version: 0.5.10 (`bmzpack repair` does).",
     ),
@@ -124,7 +128,7 @@ RULES = [
         "P11",
         CANNOT_OPEN,
         "QuPath reads gain, offset, mean and std as lists only and other arguments as numbers only, and ends with a "
-        "NullPointerException where an operation has no kwargs (seen).",
+        "NullPointerException where an operation has no kwargs (observed).",
         qupath_parser.refused_arguments(*(set(qupath_parser.READ) - {"binarize"})),
         remedy="Write gain and offset as lists with one number per channel, and the axis channel (`bmzpack repair` "
         "does), or put the scaling into the network (`bmzpack pack` does).",
@@ -132,7 +136,7 @@ RULES = [
     Rule(
         "P6",
         CANNOT_OPEN,
-        "QuPath reads one number, and ends with an exception on lists (Processing.java, read).",
+        "QuPath reads one number, and ends with an exception on lists (Processing.java, from the source code).",
         qupath_parser.refused_arguments("binarize"),
         remedy="Use one threshold, or put the thresholds into the network.",
     ),
@@ -140,14 +144,15 @@ RULES = [
         "P3",
         WRONG_RESULT,
         "QuPath takes 100 for a min_percentile that is not given and 0 for a max_percentile, and reads no "
-        "reference_tensor (Processing.java, read).",
+        "reference_tensor (Processing.java, from the source code).",
         qupath_parser.misread_percentiles,
         remedy="Write both percentiles down, and leave the reference tensor out.",
     ),
     Rule(
         "P7",
         WRONG_RESULT,
-        "QuPath reads min and max of a clip only, and leaves values as they are without them (Processing.java, read).",
+        "QuPath reads min and max of a clip only, and leaves values as they are without them (Processing.java, "
+        "from the source code).",
         qupath_parser.clips_at_percentiles,
         remedy="Give min and max as numbers.",
     ),

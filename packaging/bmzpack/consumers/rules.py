@@ -135,6 +135,8 @@ class Rule:
     """What to do; by default that of `REMEDIES`."""
     title: str = ""
     """What should hold, in a few words; by default that of `TITLES`."""
+    example: str = ""
+    """An entry as it should be; by default that of `EXAMPLES`, if there is one."""
     unreadable: bool = False
     """Whether a description where it does not hold cannot be understood, so that no other rule is to be trusted."""
     on_files_alone: bool = False
@@ -146,6 +148,8 @@ class Rule:
         for key, texts in (("remedy", REMEDIES), ("title", TITLES)):
             if not getattr(self, key):
                 object.__setattr__(self, key, texts[self.id])
+        if not self.example:
+            object.__setattr__(self, "example", EXAMPLES.get(self.id, ""))
 
 
 SHARED = {
@@ -186,7 +190,7 @@ SHARED = {
             "R13",
             Severity.DEGRADED,
             "bioimageio.spec asks api.github.com for every github_user that it does not know; without a connection, or "
-            "for an unknown user, the description is not valid (seen).",
+            "for an unknown user, the description is not valid (observed).",
             metadata.unverified_github_users,
         ),
         Rule("P8", Severity.DEGRADED, "", processing.casts),
@@ -231,7 +235,7 @@ def scale_linear_rule() -> Rule:
     return Rule(
         "P11",
         Severity.CANNOT_OPEN,
-        "bioimageio.core ends with a NotImplementedError on scale_linear with axes in format 0.4 (seen).",
+        "bioimageio.core ends with a NotImplementedError on scale_linear with axes in format 0.4 (observed).",
         processing.old_scale_linear_with_axes,
         remedy="Write the description in format 0.5.",
     )

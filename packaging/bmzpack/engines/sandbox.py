@@ -76,7 +76,7 @@ def protection():
 
 
 def landlock_version():
-    """Of the kernel; less than 1 where it has none."""
+    """Version of Landlock in the kernel; less than 1 where it has none."""
     return _libc().syscall(444, None, ctypes.c_size_t(0), ctypes.c_uint32(1))
 
 
@@ -180,7 +180,7 @@ def _restrict_files(libc, scratch, reads):
 
 
 def _give_up_capabilities(libc):
-    """Of root: limits could be lifted again."""
+    """Give up root's capabilities, with which limits could be lifted again."""
     header, none = struct.pack("=Ii", 0x20080522, 0), bytes(24)
     _checked(libc.syscall({"x86_64": 126, "aarch64": 91}[os.uname().machine], header, none))
 

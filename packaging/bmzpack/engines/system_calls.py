@@ -143,7 +143,7 @@ def program(machine, process):
     Returns
     -------
     bytes
-        Of ``struct sock_filter``, 8 bytes each.
+        Instructions as ``struct sock_filter``, 8 bytes each.
     """
     column = list(ARCHITECTURES).index(machine)
     refuse, absent = _error(errno.EPERM), _error(errno.ENOSYS)

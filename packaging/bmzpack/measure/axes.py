@@ -130,7 +130,7 @@ def rim_of(
     inputs, outputs
         Its tensors.
     geometry
-        Of the network.
+        Geometry of the network.
 
     Returns
     -------
@@ -201,7 +201,7 @@ def output_axes(
     sizes
         From `sizes_of`.
     geometry
-        Of the network.
+        Geometry of the network.
 
     Raises
     ------

@@ -58,9 +58,9 @@ def receptive_radius(file: OnnxFile, output: str, place: int, positions: tuple[i
     output
         Name of the output.
     place
-        Of the axis, counted from the last of the spatial ones: -1 for x, -2 for y, -3 for z.
+        Place of the axis, counted from the last of the spatial ones: -1 for x, -2 for y, -3 for z.
     positions
-        Of the axis in the input and in the output, for networks that cut their image into patches.
+        Places of the axis in the input and in the output, for networks that cut their image into patches.
 
     Returns
     -------

@@ -82,12 +82,6 @@ class Operation:
         return self
 
 
-def axes_of(kwargs: Mapping[str, Any]) -> list[str] | None:
-    """The axes that an operation runs over, or None where they are not given."""
-    axes = kwargs.get("axes")
-    return [str(axis) for axis in axes] if isinstance(axes, list | tuple) else None
-
-
 def along_channels(value: Any, kwargs: Mapping[str, Any], axes: list[str]) -> np.ndarray:
     """A number, or one per channel, in the shape that fits the tensor."""
     array = np.asarray(value, np.float64)

@@ -126,7 +126,7 @@ def make_plan(
     labels
         What makes labels of the output.
     geometry
-        Of a network that cannot be measured, see `bmzpack.pack`.
+        Geometry of a network that cannot be measured, see `bmzpack.pack`.
 
     Raises
     ------

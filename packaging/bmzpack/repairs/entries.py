@@ -16,16 +16,12 @@ from bmzpack.consumers.verdicts import check_contents
 from bmzpack.describe import rdf
 from bmzpack.describe.nickname import nickname
 from bmzpack.repairs.work import Work
+from bmzpack.weights.registry import FOREIGN, FORMATS
 
 LISTS = ("attachments", "authors", "cite", "covers", "inputs", "links", "maintainers", "outputs", "tags")
-PREFERENCE = (
-    "keras_v3",
-    "keras_hdf5",
-    "pytorch_state_dict",
-    "tensorflow_saved_model_bundle",
-    "onnx",
-    "torchscript",
-)
+PREFERENCE = [
+    form.name for form in sorted([*FORMATS.values(), *FOREIGN.values()], key=lambda form: not form.keeps_layers)
+]
 """The format that is taken for the original where the description does not say."""
 
 

@@ -151,7 +151,7 @@ def show(repaired: Repaired, console: Console) -> None:
     for change in repaired.changes:
         write(f"  {change.rule}  {change.where}: {change.what}")
     if repaired.unmended:
-        write("Cannot be mended here:", "bold")
+        write("Cannot be repaired here:", "bold")
     for change in repaired.unmended:
         write(f"  {change.rule}  {change.where}: {change.what}")
     remaining = [
@@ -168,6 +168,6 @@ def show(repaired: Repaired, console: Console) -> None:
         now = verdict.verdict
         write(f"{CONSUMERS[name].name}: {now}{'' if now == earlier else f' (before: {earlier})'}")
     if not repaired.changes and not remaining:
-        write("Nothing needs to be mended: no bundle is written.")
+        write("Nothing needs to be repaired: no bundle is written.")
     elif not repaired.changes:
-        write("Nothing can be mended without the author: no bundle is written.")
+        write("Nothing can be repaired without the author: no bundle is written.")

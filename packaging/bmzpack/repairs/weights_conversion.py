@@ -24,11 +24,11 @@ from bmzpack.repairs.acceptance import acceptance_test, own_names
 from bmzpack.repairs.work import Work
 from bmzpack.weights import FORMATS, TOLERANCE, write_all
 from bmzpack.weights.source import layer_names
+from bmzpack.weights.tensorflow_saved_model_bundle import SAVED_MODEL
 
-SAVED_MODEL = "tensorflow_saved_model_bundle"
 DONE = pydantic.TypeAdapter(dict[str, dict[str, str | int]])
 """What the converting process says of the files, by format."""
-WANTED = (SAVED_MODEL, "onnx", "torchscript")
+WANTED = [name for name, form in FORMATS.items() if not form.keeps_layers]
 """Formats of which Fiji, ilastik and QuPath run one or the other."""
 
 

@@ -48,6 +48,9 @@ class Format:
     """The format it is made from; None for the original."""
     package: str | None = None
     """Package that an installation may lack, which is also the name of the extra that installs it."""
+    keeps_layers: bool = False
+    """Whether it holds the layers of the network, so that it is taken for the original before others where the
+    description does not say; else it holds a graph, which programs run without the framework's Python."""
     layer_names_with_dots: bool = True
     """Whether the file can hold them."""
     ends_in_labels: bool = False

@@ -10,9 +10,9 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from bmzpack.measure.keras_graph import all_layers, replaced_calls
+from bmzpack.measure.tensorflow_graph import frozen
 from bmzpack.weights.references import resolved
 
 
@@ -78,8 +78,8 @@ def with_constants(function: Any, *, lower_loops: bool = True) -> Frozen:
     lower_loops
         Whether loops become switches and merges of single tensors, of which tf2onnx cannot make an ONNX loop.
     """
-    frozen = convert_variables_to_constants_v2(function, lower_control_flow=lower_loops)
-    definition = frozen.graph.as_graph_def()
+    constant = frozen(function, lower_loops=lower_loops)
+    definition = constant.graph.as_graph_def()
     # TensorFlow puts the constants in an order that changes from run to run
     nodes = sorted(definition.node, key=lambda node: node.name)
     ordered = tf.compat.v1.GraphDef()
@@ -91,8 +91,8 @@ def with_constants(function: Any, *, lower_loops: bool = True) -> Frozen:
         tf.import_graph_def(ordered, name="")
         return Frozen(
             graph,
-            [graph.get_tensor_by_name(tensor.name) for tensor in frozen.inputs],
-            [graph.get_tensor_by_name(tensor.name) for tensor in frozen.outputs],
+            [graph.get_tensor_by_name(tensor.name) for tensor in constant.inputs],
+            [graph.get_tensor_by_name(tensor.name) for tensor in constant.outputs],
         )
 
 

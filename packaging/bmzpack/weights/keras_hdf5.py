@@ -69,5 +69,11 @@ def refusal(contents: Contents, path: Path, trust: bool) -> str | None:
 
 
 FORMAT = Format(
-    name="keras_hdf5", file="weights.h5", process="tensorflow", refusal=refusal, write=write, engine="keras"
+    name="keras_hdf5",
+    file="weights.h5",
+    process="tensorflow",
+    refusal=refusal,
+    write=write,
+    engine="keras",
+    keeps_layers=True,
 )

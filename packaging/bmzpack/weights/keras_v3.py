@@ -76,6 +76,7 @@ FORMAT = Format(
     refusal=refusal,
     write=write,
     engine="keras",
+    keeps_layers=True,
     parent=None,
     entry=entry,
 )

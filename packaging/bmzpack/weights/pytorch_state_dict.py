@@ -19,5 +19,11 @@ def refusal(contents: Contents, path: Path, trust: bool) -> str | None:
 
 
 FORMAT = Format(
-    name="pytorch_state_dict", file="weights.pth", process="torch", refusal=refusal, program=True, package="torch"
+    name="pytorch_state_dict",
+    file="weights.pth",
+    process="torch",
+    refusal=refusal,
+    program=True,
+    package="torch",
+    keeps_layers=True,
 )

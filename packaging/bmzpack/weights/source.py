@@ -75,7 +75,7 @@ def refuse_code(model_path: Path, configuration: dict[str, Any]) -> None:
     model_path
         Begins the message.
     configuration
-        Of the model, as Keras stores it.
+        Configuration of the model, as Keras stores it.
 
     Raises
     ------

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from bmzpack.weights.frozen import Frozen
     from bmzpack.weights.model import Network
 
+SAVED_MODEL = "tensorflow_saved_model_bundle"
+"""The name of the format."""
 REACHES = {
     r".*PyFunc.*|.*CustomCall.*": "calls code outside the graph",
     r"WriteFile|DumpTensor|PrintV2|CalibrationStatisticsSaver|DistributedSave|.*SummaryWriter|CreateSummary.*|"
@@ -101,7 +103,7 @@ def reaching(operations: Collection[str]) -> str | None:
 
 
 FORMAT = Format(
-    name="tensorflow_saved_model_bundle",
+    name=SAVED_MODEL,
     file="saved_model.zip",
     process="tensorflow",
     refusal=refusal,

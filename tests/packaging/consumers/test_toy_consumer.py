@@ -13,7 +13,7 @@ from rich.console import Console
 
 import bmzpack
 from bmzpack.bundle.contents import Contents
-from bmzpack.consumers import page, terminal
+from bmzpack.consumers import explain, page, terminal
 from bmzpack.consumers.conditions import metadata, processing, weights_files
 from bmzpack.consumers.consumer import Consumer
 from bmzpack.consumers.findings import Report, Severity
@@ -52,6 +52,7 @@ TOY = Consumer(
             metadata.format_version_other_than("0.5"),
             remedy="Wait for its next version.",
             title="format_version is new enough for colours",
+            example="format_version: 0.5.10",
         ),
     ],
     link=LINK,
@@ -91,6 +92,19 @@ def test_check(bundle):
         assert "format_version is new enough for colours" in text
     assert in_json["consumers"]["toy"]["verdict"] == "degraded"
     assert {finding["rule"] for finding in in_json["consumers"]["toy"]["findings"]} == {"TOY1", "R9"}
+
+
+def test_its_own_rule_is_listed_and_explained():
+    assert "TOY1 format_version is new enough for colours" in explain.overview()
+    assert "rules    N1 P10 R9 TOY1" in explain.overview()
+    text = explain.explain("toy1")
+    assert text.startswith("TOY1: format_version is new enough for colours")
+    for line in (
+        "Toy Viewer (beta) (Toy Viewer 0.1): degraded",
+        "Wait for its next version.",
+        "  format_version: 0.5.10",
+    ):
+        assert line in text
 
 
 def test_operation_that_it_leaves_out(tmp_path):

@@ -280,7 +280,7 @@ def test_saved_model_that_reaches_out_is_not_run(tmp_path):
 
 
 def test_damaged_files_are_said(tmp_path, monkeypatch):
-    """Every file of the bundle cut off or overwritten: a sentence, never a traceback."""
+    """Every file of the bundle cut off or overwritten: a sentence about this file, never a traceback."""
     monkeypatch.setattr(weights_conversion, "run_python", refuse)
     source = clean(tmp_path / "clean").finish()
     for path in sorted(source.iterdir()):
@@ -289,9 +289,15 @@ def test_damaged_files_are_said(tmp_path, monkeypatch):
             shutil.copytree(source, folder)
             (folder / path.name).write_bytes(content)
             try:
-                repair(folder, tmp_path / "new.zip", overwrite=True)
+                before = repair(folder, tmp_path / "new.zip", overwrite=True).before
+                sentences = [finding.found for verdict in before.consumers.values() for finding in verdict.findings]
             except UserError as problem:
-                assert path.name == "rdf.yaml" and "rdf.yaml" in str(problem)  # noqa: PT017, PT018
+                assert path.name == "rdf.yaml"
+                sentences = [str(problem)]
+            if number == 1 and path.name in ("README.md", "cover.png"):
+                continue  # half a text is a text, and the head of a picture has its size
+            cut_off = number == 1 and path.name == "rdf.yaml"  # what is left of it is understood, and then incomplete
+            assert any(path.name in sentence for sentence in sentences) or (cut_off and sentences), (path.name, number)
 
 
 def refuse(*_, **__):

@@ -11,6 +11,7 @@ from kerazoo.data.normalise import Normalisation, fit_normalisation
 from kerazoo.data.patches import cut_patches, patch_of
 from kerazoo.data.split import split_pairs
 from kerazoo.files.pairs import load_pair, pairs_of
+from kerazoo.inference.network import Network
 from kerazoo.inference.patch_predictor import PatchPredictor
 from kerazoo.models.configure import read_config
 from kerazoo.models.patches.network import patch_cnn
@@ -63,7 +64,7 @@ def test_a_map_says_of_a_patch_what_training_has_shown(tmp_path, model, dtype):
         decoding=config.decoding,
         geometry=TileGeometry(step=side, halo=0, minimum=side),
     )
-    classifier = PatchPredictor(network, recipe)
+    classifier = PatchPredictor(Network(network), recipe)
     tiles = [sample.image for sample in samples]
     found = classifier.map(np.concatenate([np.concatenate(tiles[row : row + 4], axis=1) for row in (0, 4, 8)]))
     alone = np.stack([classifier.scores(tile, np.zeros((1, 2), int))[0] for tile in tiles])

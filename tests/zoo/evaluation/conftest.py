@@ -79,6 +79,7 @@ def without_network():
     with pytest.MonkeyPatch.context() as patch:
         for module in (evaluate, images):
             patch.setattr(module, "load_predictor", GreyValues.load)
+        patch.setattr(images, "load_network", GreyValues.load)
         yield
 
 

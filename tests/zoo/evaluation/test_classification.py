@@ -13,12 +13,12 @@ from kerazoo.evaluation.classification import (
     CURVE_POINTS,
     Classified,
     area_under_curve,
-    calibration,
     class_confusion,
     class_scores,
     class_summary,
     per_class,
     per_image,
+    reliability_bins,
     roc_curve,
     worst_first,
 )
@@ -88,7 +88,7 @@ def test_scores_are_those_of_scikit_learn(case):
 
 def test_calibration_by_hand():
     case = classified([0, 0, 1, 1], [[0.9, 0.1], [0.82, 0.18], [0.7, 0.3], [0.45, 0.55]])
-    bins = {entry["high"]: entry for entry in calibration(case) if entry["patches"]}
+    bins = {entry["high"]: entry for entry in reliability_bins(case) if entry["patches"]}
     assert list(bins) == [0.6, 0.7, 0.9]
     assert (bins[0.9]["patches"], bins[0.9]["accuracy"]) == (2, 1)
     assert bins[0.9]["confidence"] == pytest.approx(0.86)

@@ -185,6 +185,18 @@ def test_an_image_without_objects_is_no_test_image(masks, tmp_path):
         packed(recipe, image, tmp_path / "a.zip", labels_postprocessing(recipe, "labels"), network_of(recipe))
 
 
+@pytest.mark.parametrize(
+    ("model", "targets"), [("sam_vit_b", "prompts"), ("unet2d", "classes"), ("unet2d", "foreground")]
+)
+def test_who_lacks_a_form_is_told_who_has_it(model, targets):
+    recipe = recipe_of("border").model_copy(update={"model": model, "targets": targets})
+    with pytest.raises(UserError, match=f"but not for {model} with the targets {targets}") as raised:
+        labels_postprocessing(recipe, "labels")
+    able = str(raised.value).partition(", but not")[0].removeprefix("The form labels is there for ").split(", ")
+    assert {"unet2d with the targets border", "stardist2d", "cellpose2d", "sam_tiny"} <= set(able)
+    assert model not in able
+
+
 @pytest.mark.slow
 def test_forms_of_a_run(tmp_path):
     write_nuclei(tmp_path, images=4, seed=3, size=96)
@@ -194,7 +206,7 @@ def test_forms_of_a_run(tmp_path):
         "training": {"epochs": 1, "steps_per_epoch": 2, "batch_size": 1, "patch_size": 64},
     }
     run = kerazoo.train(make_config(config), tmp_path / "run", progress=False)
-    with pytest.raises(UserError, match="choose from friendly, raw, labels"):
+    with pytest.raises(UserError, match="choose from maps, raw, labels"):
         kerazoo.export(run, tmp_path / "a.zip", form="rough")
     # an untrained network whose distances are 0 finds single pixels
     run.write("recipe", run.recipe.model_copy(update={"decoding": DecodingConfig(threshold=0.01)}).model_dump())
@@ -204,7 +216,7 @@ def test_forms_of_a_run(tmp_path):
         assert "stardist" not in rdf["name"].lower()
         assert "Labels are those of whole images" in (folder / "README.md").read_text(encoding="utf-8")
     image = sorted((tmp_path / "images").iterdir())[0]
-    with pytest.raises(UserError, match="ends in labels: use the run"):
+    with pytest.raises(UserError, match=r"of the form labels, .*: use the run"):
         kerazoo.predict(bundle, image, tmp_path / "predicted")
     raw = kerazoo.export(run, tmp_path / "raw.zip", form="raw", formats=["keras_v3"])
     by_bundle, _ = kerazoo.predict(raw, image, tmp_path / "by_bundle")

@@ -76,7 +76,7 @@ def test_a_bundle_for_boxes_is_for_python(bundle):
         assert verdicts[program].verdict == "fails"
         reasons = [finding for finding in verdicts[program].findings if finding.rule == "T1"]
         assert "There are 2 inputs: image, box_prompts." in str(reasons)
-    with pytest.raises(UserError, match="ends in masks, scores: use the run"):
+    with pytest.raises(UserError, match="of the form prompts, which cannot be applied here: use the run"):
         kerazoo.predict(bundle, "image.tif", "out")
 
 
@@ -88,7 +88,7 @@ def test_a_bundle_of_the_embedding(run, tmp_path):
         embedding = np.load(folder / rdf["outputs"][0]["test_tensor"]["source"])
     assert [entry["id"] for entry in rdf["outputs"]] == ["embeddings"]
     assert embedding.shape == (1, SIDE // 8, SIDE // 8, 16)
-    with pytest.raises(UserError, match="ends in embeddings: use the run"):
+    with pytest.raises(UserError, match="of the form embedding, which cannot be applied here: use the run"):
         kerazoo.predict(path, run.path / "image.tif", tmp_path / "out")
 
 

@@ -16,6 +16,7 @@ from kerazoo.config import DecodingConfig
 from kerazoo.data.normalise import Normalisation
 from kerazoo.inference.bundle import derived_recipe, load_bundle
 from kerazoo.inference.load import load_predictor
+from kerazoo.inference.network import Network
 from kerazoo.inference.predictor import Predictor
 from kerazoo.models.recipe import Recipe, TileGeometry
 
@@ -97,7 +98,7 @@ def test_bundle_of_the_zoo(model, image, tmp_path):
         "kwargs": {"axis": "channel", "gain": [1 / 255] * 3, "offset": [-0.3, -0.5, -0.6]},
     }
     path = packed(model, tmp_path / "own.zip", image, operation, kerazoo=recipe.model_dump(mode="json"))
-    expected = only(Predictor(model, recipe).outputs(image))
+    expected = only(Predictor(Network(model), recipe).outputs(image))
     predictor = load_predictor(path)
     np.testing.assert_allclose(only(predictor.outputs(image)), expected, atol=1e-5)
     assert predictor.recipe.model_copy(update={"normalisation": recipe.normalisation}) == recipe
@@ -113,7 +114,7 @@ def test_bundle_of_valid_convolutions(image, tmp_path):
     standardisation = {"id": "zero_mean_unit_variance", "kwargs": {"axes": ["channel", "y", "x"]}}
     predictor = load_predictor(packed(model, tmp_path / "valid.zip", image, standardisation))
     assert predictor.recipe.geometry.margin == 2
-    expected = only(Predictor(model, predictor.recipe).outputs(image))
+    expected = only(Predictor(Network(model), predictor.recipe).outputs(image))
     np.testing.assert_allclose(only(predictor.outputs(image)), expected, atol=1e-5)
     np.testing.assert_allclose(expected.sum(-1), 1, atol=1e-5)
 
@@ -153,6 +154,7 @@ def changed(bundle, folder, change):
         (lambda rdf: rdf["weights"].update(onnx=rdf["weights"].pop("keras_v3")), "no keras_v3 weights"),
         (lambda rdf: rdf.update(format_version="0.4.9"), "format_version 0.4.9"),
         (lambda rdf: rdf["config"].update(kerazoo={"model": "unet2d"}), "`task` is missing"),
+        (lambda rdf: rdf["config"].update(kerazoo={"form": "prompts"}), "a bundle of the form prompts"),
         (lambda rdf: rdf["inputs"].append(rdf["inputs"][0]), "2 inputs and 1 outputs"),
         (lambda rdf: rdf["inputs"][0]["axes"].reverse(), "has the axes channel, x, y, batch"),
         (lambda rdf: rdf["outputs"][0]["axes"][3].update(channel_names=["a"]), "one output channel"),
@@ -166,6 +168,12 @@ def test_what_is_missing_is_said(foreign, tmp_path, change, message):
     folder = changed(foreign, tmp_path, change)
     with pytest.raises(UserError, match=message):
         load_bundle(folder)
+
+
+@pytest.mark.parametrize("name", ["labels", "embeddings"])
+def test_names_of_tensors_of_others_mean_nothing(foreign, tmp_path, image, name):
+    folder = changed(foreign, tmp_path, lambda rdf: rdf["outputs"][0].update(id=name))
+    assert load_predictor(folder).recipe.classes == ["background", "gland", "stroma"]
 
 
 def test_no_bundle(tmp_path):

@@ -9,6 +9,7 @@ from bmzpack.errors import UserError
 from kerazoo.config import DecodingConfig
 from kerazoo.data.normalise import Normalisation
 from kerazoo.data.rescale import Scale
+from kerazoo.inference.network import Network
 from kerazoo.inference.predictor import Predictor
 from kerazoo.models.recipe import Recipe, TileGeometry
 
@@ -28,7 +29,7 @@ def predictor(images, tile=None):
         decoding=DecodingConfig(),
         geometry=TileGeometry(step=8, halo=40, minimum=8),
     )
-    return Predictor(model, recipe, tile=tile)
+    return Predictor(Network(model), recipe, tile=tile)
 
 
 def test_tiles_are_checked_at_the_size_that_the_network_sees():

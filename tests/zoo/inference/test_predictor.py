@@ -9,6 +9,7 @@ from bmzpack.errors import UserError
 from kerazoo.config import DecodingConfig
 from kerazoo.data.normalise import Normalisation
 from kerazoo.inference.load import load_predictor
+from kerazoo.inference.network import Network
 from kerazoo.inference.predictor import Predictor
 from kerazoo.models.recipe import Recipe, TileGeometry
 from kerazoo.runs.run import Run
@@ -74,7 +75,7 @@ def by_hand(model, recipe, image):
 @pytest.mark.parametrize("tile", [None, 32, 96, 250])
 def test_probabilities_equal_those_of_the_network(model, image, tile):
     recipe = recipe_of()
-    found = only(Predictor(model, recipe, tile=tile).outputs(image))
+    found = only(Predictor(Network(model), recipe, tile=tile).outputs(image))
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, by_hand(model, recipe, image), atol=1e-5)
 
@@ -87,7 +88,7 @@ def test_valid_network_covers_the_whole_image(image):
     raw = np.pad(raw, [(4, 4 + height % 2), (4, 4 + width % 2), (0, 0)], mode="reflect")
     expected = model.predict(raw[None], verbose=0)[0, :height, :width]
     for tile in (None, 100):
-        found = only(Predictor(model, recipe, tile=tile).outputs(image))
+        found = only(Predictor(Network(model), recipe, tile=tile).outputs(image))
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
@@ -95,7 +96,7 @@ def test_valid_network_covers_the_whole_image(image):
 @pytest.mark.parametrize("tile", [None, 64])
 def test_result_is_the_decoded_output(model, image, targets, tile):
     recipe = recipe_of(targets)
-    predictor = Predictor(model, recipe, tile=tile)
+    predictor = Predictor(Network(model), recipe, tile=tile)
     kept = np.zeros((*image.shape[:2], 3), np.float32)
     result = predictor.result(image, kept)
     np.testing.assert_array_equal(kept, only(predictor.outputs(image)))
@@ -106,7 +107,7 @@ def test_result_is_the_decoded_output(model, image, targets, tile):
 @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (3, 5)])
 def test_tiny_images(model, shape):
     image = np.random.default_rng(6).integers(0, 255, (*shape, 1)).astype(np.uint8)
-    predictor = Predictor(model, recipe_of(minimum=16))
+    predictor = Predictor(Network(model), recipe_of(minimum=16))
     probabilities = only(predictor.outputs(image))
     assert probabilities.shape == (*shape, 3)
     np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-5)
@@ -114,7 +115,7 @@ def test_tiny_images(model, shape):
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="other backends trace every size")
 def test_sizes_are_not_traced_again(model, image, monkeypatch):
-    predictor = Predictor(model, recipe_of())
+    predictor = Predictor(Network(model), recipe_of())
     only(predictor.outputs(image))
     monkeypatch.setattr(type(model), "call", None)
     assert only(predictor.outputs(image[:77, :190])).shape == (77, 190, 3)
@@ -122,9 +123,9 @@ def test_sizes_are_not_traced_again(model, image, monkeypatch):
 
 def test_wrong_channels_and_tiles(model, image):
     with pytest.raises(UserError, match="has 3 channels, the network takes 1"):
-        only(Predictor(model, recipe_of()).outputs(image.repeat(3, axis=2)))
+        only(Predictor(Network(model), recipe_of()).outputs(image.repeat(3, axis=2)))
     with pytest.raises(UserError, match="use --tile 18 or more"):
-        Predictor(model, recipe_of(), tile=8).result(image)
+        Predictor(Network(model), recipe_of(), tile=8).result(image)
 
 
 def test_run_is_loaded(model, image, tmp_path):
@@ -135,7 +136,7 @@ def test_run_is_loaded(model, image, tmp_path):
         load_predictor(run.path)
     model.save(run.model_path)
     run.write("recipe", recipe.model_dump())
-    expected = only(Predictor(model, recipe).outputs(image))
+    expected = only(Predictor(Network(model), recipe).outputs(image))
     for source in (run, run.path, str(run.path)):
         np.testing.assert_allclose(only(load_predictor(source).outputs(image)), expected, atol=1e-6)
 

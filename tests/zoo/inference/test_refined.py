@@ -83,7 +83,7 @@ def test_large_images_are_refined_block_by_block(monkeypatch):
     def masks(embedding, prompts):
         return answering(box_filled(embedding.shape[:2])).masks(embedding, prompts)
 
-    monkeypatch.setattr(refined_module, "BLOCK", 100)
+    monkeypatch.setattr(refined_module, "PROMPT_BLOCK", 100)
     monkeypatch.setattr(refined_module, "CONTEXT", 40)
     found = refined(labels, SimpleNamespace(embed=embed, masks=masks, window=None), np.zeros((*labels.shape, 1)))
     assert len(seen) == 3

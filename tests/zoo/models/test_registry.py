@@ -10,7 +10,7 @@ from bmzpack.errors import UserError
 from bmzpack.measure.geometry import measure
 from kerazoo.models.backbones import BACKBONES
 from kerazoo.models.configure import family_of, make_config
-from kerazoo.models.registry import IMAGENET_BACKBONES, create_model, family_of_model, get_model, list_models
+from kerazoo.models.registry import IMAGENET_BACKBONES, baseline, create_model, family_of_model, get_model, list_models
 from kerazoo.models.shared.class_loss import ClassLoss
 from kerazoo.models.shared.without_numbers import without_numbers
 
@@ -174,3 +174,10 @@ def test_unknown_model_and_argument():
         create_model("unet2")
     with pytest.raises(UserError, match="filter"):
         create_model("unet2d", filter=3)
+
+
+def test_one_entry_is_the_baseline():
+    """Nothing has to be trained for it."""
+    (entry,) = (model for model in list_models() if model.baseline)
+    assert baseline() is entry
+    assert entry.builder is None

@@ -11,12 +11,20 @@ from kerazoo.models.cellpose.targets import FlowTarget
 from kerazoo.models.configure import family_of, make_config
 from kerazoo.models.omnipose.targets import FieldTarget
 from kerazoo.models.pixels.targets import PixelTarget
+from kerazoo.models.registry import family_of_model
 from kerazoo.models.shared.label_image import label_image
 from kerazoo.models.stardist.targets import StarTarget
 
 TURNS = [((a, 0), (0, d)) for a, d in itertools.product((1, -1), repeat=2)] + [
     ((0, b), (c, 0)) for b, c in itertools.product((1, -1), repeat=2)
 ]
+
+
+def test_a_family_says_what_several_outputs_are_compared_with():
+    family = family_of_model("stardist2d")
+    assert family.targets(1, ["stars"]) == {"stars": 1}
+    with pytest.raises(NotImplementedError, match="which of the outputs stars, classes"):
+        family.targets(1, ["stars", "classes"])
 
 
 def ellipses(size=65):

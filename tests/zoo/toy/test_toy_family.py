@@ -88,6 +88,16 @@ def test_it_predicts_and_is_scored(run, folder):
     assert json.loads((folder / "scores.json").read_text())["scores"]["dice"] > 0.7
 
 
+def test_it_has_a_card(folder, monkeypatch):
+    monkeypatch.setattr(registry, "FAMILIES", ["toy_family:Toy"])
+    call("cards", "-o", folder / "cards")
+    card = (folder / "cards" / "two_inputs.md").read_text(encoding="utf-8")
+    for line in ("- `membrane` (batch, y, x, channel;", "- `nuclei` (batch, y, x, channel;", "- `glow` (batch, y, x,"):
+        assert line in card
+    assert "for 2 inputs of 256 x 256 pixels, 1 channel" in card
+    assert (folder / "cards" / "figures" / "two_inputs.svg").is_file()
+
+
 def test_its_bundle_has_two_inputs(run, folder):
     image = next((folder / "images").iterdir())
     call("export", run.path, "-o", folder / "toy.zip", "--formats", "keras_v3,onnx")

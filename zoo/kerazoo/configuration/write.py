@@ -9,13 +9,13 @@ from typing import Any
 
 import yaml
 
-import kerazoo.config
 from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
 from bmzpack.settings import validate
 from kerazoo.config import DataConfig, ModelConfig
 from kerazoo.configuration.division import propose_class_split, propose_split
 from kerazoo.configuration.measured import data_lines
+from kerazoo.configuration.schema import SCHEMA
 from kerazoo.data.survey import Survey, survey
 from kerazoo.files.pairs import pairs_of
 from kerazoo.files.table import annotation_of
@@ -24,9 +24,6 @@ from kerazoo.models.entry import Model
 from kerazoo.models.proposal import Proposal, Settings, lines_of
 from kerazoo.models.registry import family_of_model, get_model
 from kerazoo.runs.run import recipe_beside
-
-SCHEMA = "config.schema.json"
-"""Beside `kerazoo.config`: what editors complete and check a configuration by."""
 
 
 def write_config(
@@ -149,7 +146,7 @@ def _text(entry: Model, data: DataConfig, measured: Survey, proposal: Proposal, 
     }
     part = "" if measured.measured == measured.images else f"{measured.measured} of "
     head = [
-        f"# yaml-language-server: $schema={(Path(kerazoo.config.__file__).parent / SCHEMA).as_uri()}",
+        f"# yaml-language-server: $schema={SCHEMA.as_uri()}",
         f"# Configuration for {entry.name}, written by `kerazoo init`. Comments with numbers tell what was measured on "
         f"{part}{measured.images} images.",
         "# Settings that are not here have their defaults; `kerazoo train` writes all of them into the run folder.",

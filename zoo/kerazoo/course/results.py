@@ -76,7 +76,7 @@ def draw_decoding(
     labels
         What they were decoded to, int (y, x).
     titles
-        Of the last two channels, which are drawn.
+        Titles of the last two channels, which are drawn.
 
     Returns
     -------

@@ -85,7 +85,7 @@ def whole_share(pieces: Sequence[Pieces], without: Sequence[int] = (0,)) -> floa
     Parameters
     ----------
     pieces
-        Of each mask.
+        Pieces of each mask.
     without
         Values that do not count.
     """

@@ -46,11 +46,11 @@ def meaning_of(
     Parameters
     ----------
     names
-        Of the masks' files, for messages.
+        Names of the masks' files, for messages.
     masks
         Integer or bool (y, x), as they are stored.
     pieces
-        Of some of them, the first ones.
+        Pieces of some of the masks, the first ones.
     data
         What it sets itself is not guessed.
 

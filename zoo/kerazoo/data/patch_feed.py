@@ -79,7 +79,8 @@ class FeatureFeed:
     """
 
     def __init__(self, feed: PatchFeed, encoder: Any, targets: Named) -> None:
-        patch = tf.TensorSpec((None, *encoder.inputs[0].shape[1:]), tf.float32)
+        (image,), (self._name,) = encoder.inputs, encoder.output_names
+        patch = tf.TensorSpec((None, *image.shape[1:]), tf.float32)
         forward = tf.function(lambda x: tf.cast(encoder(x, training=False), tf.float32), input_signature=[patch])
 
         def features(patches: Patches) -> np.ndarray:
@@ -92,7 +93,7 @@ class FeatureFeed:
             features(feed.train_patches),
             features(feed.validation_patches),
         )
-        self._batch, self._targets, self._name = feed.config.training.batch_size, targets, encoder.output_names[0]
+        self._batch, self._targets = feed.config.training.batch_size, targets
 
     def training(self, config: Config, step: int) -> tf.data.Dataset:
         """Batches of (features, class index) without end, from a global step on."""

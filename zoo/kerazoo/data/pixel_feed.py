@@ -23,7 +23,7 @@ class PixelFeed:
     train, validation
         The two sides.
     config
-        Of the run.
+        Configuration of the run.
     normalisation
         As fitted on the training images.
     margin

@@ -41,7 +41,7 @@ def diameter(labels: np.ndarray, ignored: int | None = None) -> float | None:
     Returns
     -------
     float or None
-        Of discs of the objects' areas; None where there is no object.
+        Median diameter of discs of the objects' areas; None where there is no object.
     """
     values, areas = np.unique(labels, return_counts=True)
     areas = areas[(values != 0) & (values != (-1 if ignored is None else ignored))]

@@ -160,7 +160,7 @@ def area_under_curve(classified: Classified, index: int) -> float | None:
     classified
         The patches.
     index
-        Of the class.
+        Index of the class.
 
     Returns
     -------
@@ -183,7 +183,7 @@ def roc_curve(classified: Classified, index: int) -> tuple[np.ndarray, np.ndarra
     classified
         The patches.
     index
-        Of the class.
+        Index of the class.
 
     Returns
     -------
@@ -200,7 +200,7 @@ def roc_curve(classified: Classified, index: int) -> tuple[np.ndarray, np.ndarra
     return false / false[-1], true / true[-1]
 
 
-def calibration(classified: Classified) -> list[dict[str, Any]]:
+def reliability_bins(classified: Classified) -> list[dict[str, Any]]:
     """How often the network is right where it is so sure.
 
     Parameters
@@ -307,7 +307,7 @@ def class_summary(classified: Classified) -> dict[str, Any]:
         "per_image": images,
         "confusion": class_confusion(classified).tolist(),
         "balance": balance(classified),
-        "calibration": calibration(classified),
+        "calibration": reliability_bins(classified),
         "roc": {
             name: curve and dict(zip(("false_positive_rate", "true_positive_rate"), _thinned(*curve), strict=True))
             for name, curve in curves.items()
@@ -350,7 +350,7 @@ def _probability_scores(classified: Classified) -> Scores:
         return dict.fromkeys(("log_loss", "brier", "calibration_error"))
     hits = np.arange(len(classified.classes)) == classified.truth[:, None]
     probabilities = classified.scores.astype(np.float64)
-    filled = [entry for entry in calibration(classified) if entry["patches"]]
+    filled = [entry for entry in reliability_bins(classified) if entry["patches"]]
     distances = [entry["patches"] * abs(entry["confidence"] - entry["accuracy"]) for entry in filled]
     smallest = np.finfo(np.float32).eps
     return {

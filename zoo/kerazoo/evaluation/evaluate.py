@@ -87,7 +87,7 @@ def evaluate(
     }
     if not given:
         raise UserError("There is nothing to evaluate on: name images and masks, a folder of classes, or a table.")
-    if not isinstance(source, Run) and not is_without_network(source) and (Path(source) / "config.yaml").is_file():
+    if not isinstance(source, Run) and not is_without_network(source) and Run(source).is_there:
         source = Run.open(source)
     predictor = load_predictor(source, refine_with=refine_with)
     data, warnings = _data_of(source, predictor.recipe, given, axes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -27,15 +27,12 @@ from kerazoo.evaluation.scores import (
 )
 from kerazoo.evaluation.thresholds import choose_decoding
 from kerazoo.files.pairs import Pair, Sample, load_pair, separated
-from kerazoo.inference.load import Applicable, load_predictor
-from kerazoo.inference.predictor import Predictor
+from kerazoo.inference.load import Applicable, load_network, load_predictor
 from kerazoo.models.exchange import Outputs
 from kerazoo.models.recipe import Recipe
-from kerazoo.models.registry import decode
+from kerazoo.models.registry import baseline, decode
 from kerazoo.runs.run import Run
 
-BASELINE = "classical2d"
-"""The entry of the registry that networks for single objects are compared with."""
 TUNING_PIXELS = 4_000_000
 """So many pixels of validation images, at most, decide on the decoding."""
 EXAMPLES = 4
@@ -173,7 +170,7 @@ def validate_images(run: Run) -> ValidatedImages:
     run
         A run with its best.keras, recipe.json, split.json and history.csv.
     """
-    predictor, data = cast(Predictor, load_predictor(run)), run.config.data
+    predictor, data = load_network(run), run.config.data
     recipe = run.recipe.model_copy(update={"decoding": run.config.decoding})
     pairs = run.held_out()
 
@@ -191,13 +188,14 @@ def validate_images(run: Run) -> ValidatedImages:
             outputs = predictor.outputs(sample.image)
         return sample, decode(outputs, recipe, sample.mask.shape)
 
-    baseline = load_predictor(BASELINE) if recipe.task == "instances" else None
+    entry = baseline() if recipe.task == "instances" else None
+    untrained = None if entry is None else load_predictor(entry.name)
     counts, counts_of_baseline = {}, {}
     for pair in pairs:
         sample, prediction = result(pair)
         counts[pair.id] = count(sample.mask, prediction, recipe)
-        if baseline is not None:
-            counts_of_baseline[pair.id] = count(sample.mask, baseline.result(sample.image), recipe)
+        if untrained is not None:
+            counts_of_baseline[pair.id] = count(sample.mask, untrained.result(sample.image), recipe)
     validation = summary(counts, recipe)
     if counts_of_baseline:
         validation["baseline"] = summary(counts_of_baseline, recipe)["scores"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from kerazoo.config import DataConfig
 from kerazoo.data.patches import patches_of_mask
 from kerazoo.evaluation.classification import Classified, class_summary
 from kerazoo.files.pairs import Pair, load_pair
-from kerazoo.inference.load import Applicable, load_predictor
+from kerazoo.inference.load import load_classifier
 from kerazoo.inference.patch_predictor import PatchPredictor
 from kerazoo.runs.run import Run
 
@@ -27,13 +27,13 @@ class ValidatedPatches:
     """From the index of a patch to its raw pixels (y, x, channel), any dtype."""
 
 
-def score_patches(predictor: Applicable, pairs: Iterable[Pair], data: DataConfig, masks: str) -> dict[str, Any]:
+def score_patches(classifier: PatchPredictor, pairs: Iterable[Pair], data: DataConfig, masks: str) -> dict[str, Any]:
     """Classify patches of annotated images and compare.
 
     Parameters
     ----------
-    predictor
-        A `PatchPredictor`.
+    classifier
+        What is applied.
     pairs
         The images.
     data
@@ -52,7 +52,7 @@ def score_patches(predictor: Applicable, pairs: Iterable[Pair], data: DataConfig
     UserError
         As for `classify`.
     """
-    classified = classify(cast(PatchPredictor, predictor), pairs, data)
+    classified = classify(classifier, pairs, data)
     return class_summary(classified) | {
         "smaller_than_patch": classified.smaller,
         "without_patch": classified.unused,
@@ -115,7 +115,7 @@ def validate_patches(run: Run) -> ValidatedPatches:
     run
         A run with its best.keras, recipe.json, split.json and history.csv.
     """
-    classifier, data, pairs = cast(PatchPredictor, load_predictor(run)), run.config.data, run.held_out()
+    classifier, data, pairs = load_classifier(run), run.config.data, run.held_out()
     classified = classify(classifier, pairs, data)
     validation = class_summary(classified)
     run.update_record(scores=validation.pop("scores"), validation=validation)

@@ -14,7 +14,7 @@ from kerazoo.config import AugmentationConfig, Config
 from kerazoo.data.rescale import rescaled
 from kerazoo.exporting.processing import operations
 from kerazoo.exporting.sample_image import pixel_size_of, sample_image
-from kerazoo.exporting.texts import TASKS, data_set_name, headline, seen_size, title
+from kerazoo.exporting.texts import TASKS, data_set_name, headline, rescaling_note, title
 from kerazoo.files.read import read_image
 from kerazoo.models.configure import family_of
 from kerazoo.models.recipe import Recipe
@@ -44,7 +44,7 @@ def describe(run: Run, image_file: str | os.PathLike[str] | None = None) -> Desc
         "name": title(config),
         "description": publication.description
         or f"{headline(config, 'for ')}{'' if family.learns_objects else ': ' + ', '.join(recipe.classes)}.",
-        "documentation": family.use(recipe) + seen_size(recipe),
+        "documentation": family.use(recipe) + rescaling_note(recipe),
         "authors": [author.model_dump() for author in publication.authors],
         "cite": [{"text": model.citation, "doi": model.doi}, *publication.cite],
         "licence": publication.licence,

@@ -18,7 +18,9 @@ from kerazoo.inference.network import load_model
 from kerazoo.models.registry import family_of_kind
 from kerazoo.runs.run import Run
 
-FORMS = ("friendly", "raw", "labels", *PROMPTS)
+MAPS = "maps"
+"""The form of an ordinary bundle."""
+FORMS = (MAPS, "raw", "labels", *PROMPTS)
 """What the output of a bundle for single objects can be, see `export`."""
 
 
@@ -29,7 +31,7 @@ def export(
     formats: Sequence[str] | None = None,
     image: str | os.PathLike[str] | None = None,
     enlarge: bool = False,
-    form: str = "friendly",
+    form: str = MAPS,
     overwrite: bool = False,
 ) -> Path:
     """Pack a run as a bundle of the BioImage Model Zoo.
@@ -52,10 +54,10 @@ def export(
     enlarge
         Of a patch classifier: whether the map is as large as the image, which ilastik needs.
     form
-        `friendly`: maps, as the programs' own plugins for objects take them. Of some networks also `raw`: with
-        the operation of the zoo that makes labels in Python; and `labels`: the graph itself ends in the label image, as
-        a saved model and in ONNX, for the other formats have no loops. Of networks that answer prompts also `prompts`:
-        from an image and boxes to masks, in ONNX; and `embedding`: of an image.
+        `maps`: what the network gives, as the programs' own plugins for objects take it. Of some networks also `raw`:
+        with the operation of the BioImage Model Zoo that makes labels in Python; and `labels`: the graph itself ends in
+        the label image, as a saved model and in ONNX, for the other formats have no loops. Of networks that answer
+        prompts also `prompts`: from an image and boxes to masks, in ONNX; and `embedding`: of an image.
     overwrite
         Whether an existing file may be replaced.
 
@@ -85,17 +87,19 @@ def export(
     made: dict[str, Any] = {"model": run.model_path}  # packed as it was saved, unless something has to be put behind it
     if form in PROMPTS:
         made = with_prompts(run, load_model(run.model_path), description, form)
-    elif form != "friendly" or family.changes_network:
+    elif form != MAPS or family.changes_network:
         made["model"] = family.packed(load_model(run.model_path), recipe, enlarge=enlarge)
-    if form == "friendly":
+    if form == MAPS:
         config, attachments = family.bundle_extras(recipe)
         description.config |= config
         description.attachments |= attachments
-    elif form not in PROMPTS:
+    elif form != "raw":
+        description.config["kerazoo"]["form"] = form  # its graph is not that of the run, and is not applied like it
+    if form not in (MAPS, *PROMPTS):
         made["model"], made["labels"] = with_labels(made["model"], run, description, form)
     if formats is not None:
         made["formats"] = formats
     packed = pack(**made, description=description, output=output, overwrite=overwrite)
-    if form == "friendly":
+    if form == MAPS:
         run.write("agreement", packed.agreement)
     return packed.path

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import keras
 
 from bmzpack.describe.description import Description, Output, Processing
 from bmzpack.errors import UserError
 from bmzpack.operations.labels import LabelsPostprocessing
 from bmzpack.settings import validate
-from kerazoo.exporting.texts import LABELS, allowed, data_set_name, seen_size
+from kerazoo.exporting.texts import LABELS, allowed, data_set_name, rescaling_note
 from kerazoo.models.exchange import LabelsEnding
-from kerazoo.models.family import Family
 from kerazoo.models.recipe import Recipe
 from kerazoo.models.registry import families, family_of_kind
 from kerazoo.models.shared.packed import channels_first
@@ -27,9 +28,9 @@ def with_labels(
     network
         As the ordinary bundle has it.
     run
-        Of a network for single objects.
+        A run of a network for single objects.
     description
-        Of the ordinary bundle.
+        Description of the ordinary bundle.
     form
         `raw`: an operation of the zoo makes the labels; `labels`: the graph itself.
 
@@ -41,7 +42,7 @@ def with_labels(
     recipe, axes = run.recipe, "byxc"
     found = _ending(recipe, form)
     if form == "labels":
-        description.documentation = LABELS + seen_size(recipe)
+        description.documentation = LABELS + rescaling_note(recipe)
         # a name that says StarDist would have deepImageJ search for what its plugin needs
         description.name = run.config.publication.name or allowed(
             f"Instance segmentation of {data_set_name(run.config)} (label images)"
@@ -51,7 +52,7 @@ def with_labels(
             network, axes = channels_first(network), "bcyx"
         channels = f" The channels are {', '.join(recipe.classes)}."
         use = family_of_kind(recipe.targets).use(recipe)
-        description.documentation = use + seen_size(recipe) + channels + found.remark
+        description.documentation = use + rescaling_note(recipe) + channels + found.remark
     about = "Labels 1, 2, ... of the objects, 0 for the background"
     description.outputs = [Output(id="labels", axes=axes, description=about)]
     return network, labels_postprocessing(recipe, form)
@@ -63,7 +64,7 @@ def labels_postprocessing(recipe: Recipe, form: str) -> LabelsPostprocessing:
     Parameters
     ----------
     recipe
-        Of the network.
+        Recipe of the network.
     form
         As for `with_labels`.
 
@@ -74,14 +75,34 @@ def labels_postprocessing(recipe: Recipe, form: str) -> LabelsPostprocessing:
     """
     found = _ending(recipe, form)
     operation = validate(Processing, found.operation, recipe.model) if found.operation else None
-    return LabelsPostprocessing(found.labels, operation, found.function, found.arguments)
+    return LabelsPostprocessing(
+        decode=found.labels,
+        operation=operation,
+        function=found.function,
+        arguments=found.arguments,
+    )
 
 
 def _ending(recipe: Recipe, form: str) -> LabelsEnding:
-    method = "labels_in_graph" if form == "labels" else "operation"
-    found = getattr(family_of_kind(recipe.targets), method)(recipe)
+    found = _found(recipe, form)
     if found is None:
-        able = [other for other in families() if getattr(type(other), method) is not getattr(Family, method)]
-        names = " and ".join(model.name for other in able for model in other.models)
-        raise UserError(f"The form {form} is there for {names}, but not for {recipe.model}: leave --form out.")
+        raise UserError(
+            f"The form {form} is there for {', '.join(_able(recipe, form))}, but not for {recipe.model} with the "
+            f"targets {recipe.targets}: leave --form out."
+        )
     return found
+
+
+def _found(recipe: Recipe, form: str) -> LabelsEnding | None:
+    family = family_of_kind(recipe.targets)
+    return family.labels_in_graph(recipe) if form == "labels" else family.operation(recipe)
+
+
+def _able(recipe: Recipe, form: str) -> Iterator[str]:
+    """Models that have the form, with their targets where it depends on these; every family is asked."""
+    for family in families():
+        for model in family.models:
+            asked = {kind: recipe.model_copy(update={"model": model.name, "targets": kind}) for kind in family.kinds}
+            kinds = [kind for kind, other in asked.items() if _found(other, form) is not None]
+            if kinds:
+                yield model.name if len(kinds) == len(asked) else f"{model.name} with the targets {' or '.join(kinds)}"

@@ -18,7 +18,7 @@ def operations(normalisation: Normalisation, channels: int) -> list[Processing]:
     normalisation
         With all its numbers.
     channels
-        Of the images. Numbers of several channels become lists, which the packer puts into the network.
+        Channels of the images. Numbers of several channels become lists, which the packer puts into the network.
 
     Returns
     -------

@@ -35,9 +35,9 @@ def with_prompts(run: Run, network: keras.Model, description: Description, form:
     Parameters
     ----------
     run, network
-        Of a family that answers prompts.
+        A run of a family that answers prompts, and its network.
     description
-        Of the ordinary bundle.
+        Description of the ordinary bundle.
     form
         `prompts`: masks for boxes, in ONNX; `embedding`: what the network makes of an image before it is asked.
 

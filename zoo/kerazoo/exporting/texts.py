@@ -21,7 +21,7 @@ LABELS = "The graph gives a label image: 0 for the background, 1, 2, ... for the
 """What a bundle of the form `labels` says of its output."""
 
 
-def seen_size(recipe: Recipe) -> str:
+def rescaling_note(recipe: Recipe) -> str:
     if recipe.scale is None:
         return ""
     return (

@@ -65,7 +65,7 @@ def read_prompts(
     Returns
     -------
     Prompts
-        Of at least one object.
+        Prompts for at least one object.
 
     Raises
     ------

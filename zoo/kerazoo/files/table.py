@@ -110,7 +110,7 @@ def annotation_of(places: Mapping[str, Path]) -> Literal["image", "classes"]:
     Parameters
     ----------
     places
-        Of `images`, `masks`, `folder`, `table` those that are given.
+        Those of `images`, `masks`, `folder`, `table` that are given.
     """
     if "folder" in places:
         return "image"

@@ -37,9 +37,7 @@ def load_bundle(path: Path) -> tuple[ServedNetwork, Recipe]:
     with opened(path) as contents:
         if contents.problems:
             raise UserError(f"{path}: {': '.join(contents.problems[0])}.")
-        outputs = ", ".join(tensor.id for tensor in contents.outputs)
-        if outputs in ("labels", "masks, scores", "embeddings"):
-            raise UserError(f"{path} ends in {outputs}: use the run that it was made of, or a bundle of another form.")
+        _refuse_other_forms(contents.config.get("kerazoo"), path)
         if "keras_v3" not in contents.weights:
             known = ", ".join(contents.weights) or "none"
             raise UserError(f"{path} has no keras_v3 weights ({known}): use a bundle of a Keras 3 network.")
@@ -54,7 +52,20 @@ def load_bundle(path: Path) -> tuple[ServedNetwork, Recipe]:
         network = ServedNetwork(contents, targets, recipe.patch is not None, minimum)
     if network.geometry is not None:
         recipe = recipe.model_copy(update={"geometry": network.geometry})
+    if network.without_processing:
+        own = validate(Recipe, contents.config["kerazoo"], f"{path}, config.kerazoo")
+        recipe = recipe.model_copy(update={"normalisation": own.normalisation})
     return network, recipe
+
+
+def _refuse_other_forms(own: Any, path: Path) -> None:
+    """Refuse a bundle of the zoo that does not end in what the network of its run gives."""
+    form = own.get("form") if isinstance(own, Mapping) else None
+    if form is not None:
+        raise UserError(
+            f"{path} is a bundle of the form {form}, which cannot be applied here: use the run that it was made of, or "
+            "its bundle of the form maps."
+        )
 
 
 def _recipe(description: Mapping[str, Any], name: str) -> Recipe:

@@ -13,7 +13,6 @@ import csv
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
@@ -23,7 +22,6 @@ from kerazoo.files.read import Stack
 from kerazoo.files.write import create_tiff, label_dtype
 from kerazoo.inference.image_files import ImageFile
 from kerazoo.inference.image_results import refuse_paths, result_paths
-from kerazoo.inference.load import Applicable
 from kerazoo.inference.patch_predictor import PatchPredictor
 
 TABLE = "predictions.csv"
@@ -34,8 +32,8 @@ class ClassResults:
 
     Parameters
     ----------
-    predictor
-        A `PatchPredictor`.
+    classifier
+        What is applied.
     images, output, probabilities, overwrite
         As for `kerazoo.inference.image_results.ImageResults`. Maps are written for images with room for more than one
         patch: uint16 (plane, row, column), with the pixel size of the patches' distance.
@@ -45,14 +43,14 @@ class ClassResults:
 
     def __init__(
         self,
-        predictor: Applicable,
+        classifier: PatchPredictor,
         images: Sequence[ImageFile],
         output: Path,
         probabilities: bool,
         overwrite: bool,
         stride: int | None,
     ) -> None:
-        self._classifier, self._images = cast(PatchPredictor, predictor), images
+        self._classifier, self._images = classifier, images
         self._overwrite, self._stride = overwrite, stride
         self.paths = result_paths(images, output, probabilities)
         self._table, self._legend = output / TABLE, output / LEGEND

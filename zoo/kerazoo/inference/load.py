@@ -8,14 +8,13 @@ from typing import Protocol
 import numpy as np
 
 from bmzpack.errors import UserError
-from kerazoo.inference.network import compiled
 from kerazoo.inference.patch_predictor import PatchPredictor
 from kerazoo.inference.predictor import Predictor
 from kerazoo.inference.refined import PointPredictor, RefinedPredictor
-from kerazoo.inference.served import ServedNetwork
 from kerazoo.inference.source import open_source
 from kerazoo.inference.whole_image import WholeImagePredictor
 from kerazoo.inference.without_network import WithoutNetwork, is_without_network
+from kerazoo.models.exchange import Outputs
 from kerazoo.models.family import Family
 from kerazoo.models.recipe import Recipe
 from kerazoo.models.registry import family_of_kind
@@ -23,7 +22,7 @@ from kerazoo.runs.run import Run
 
 
 class Applicable(Protocol):
-    """What can be applied to images, whatever it is."""
+    """What can be applied to images, with or without a network."""
 
     recipe: Recipe
     family: Family
@@ -48,6 +47,28 @@ class Applicable(Protocol):
             Gets the network's outputs, float32 (y, x, channel), if it is there.
         """
         ...
+
+
+class NetworkPredictor(Applicable, Protocol):
+    """A network that has outputs for every image, of which the result is decoded."""
+
+    def outputs(self, image: np.ndarray) -> Outputs:
+        """The network's outputs for a raw image (y, x, channel), at its size."""
+        ...
+
+
+def load_network(run: Run) -> NetworkPredictor:
+    """Load the network of a run that is for pixels or objects."""
+    predictor = load_predictor(run)
+    assert isinstance(predictor, Predictor | WholeImagePredictor)
+    return predictor
+
+
+def load_classifier(run: Run) -> PatchPredictor:
+    """Load the network of a run that classifies patches."""
+    predictor = load_predictor(run)
+    assert isinstance(predictor, PatchPredictor)
+    return predictor
 
 
 def load_predictor(
@@ -77,7 +98,7 @@ def load_predictor(
     Returns
     -------
     Applicable
-        Of a network that classifies patches, a `PatchPredictor`.
+        A `PatchPredictor` where the network classifies patches.
 
     Raises
     ------
@@ -95,23 +116,22 @@ def load_predictor(
         return PointPredictor(source, tile=tile)
     if is_without_network(source):
         method = WithoutNetwork(str(source))
-        model, recipe = None, method.recipe
+        network, recipe = None, method.recipe
     else:
         method = None
-        model, recipe = open_source(source)
+        network, recipe = open_source(source)
     if diameter is not None and recipe.scale is None:
         raise UserError(f"{source} takes images as they are, without a diameter: leave --diameter out.")
     if diameter is not None and diameter <= 0:
         raise UserError(f"--diameter {diameter:g} is no diameter: give that of the objects, in pixels of the images.")
     if method is not None:
         return method
+    assert network is not None
     if recipe.patch is not None:
-        return PatchPredictor(model, recipe)
-    outputs = None
-    if not isinstance(model, ServedNetwork):
-        outputs = family_of_kind(recipe.targets).outputs_of_whole(model, compiled)
+        return PatchPredictor(network, recipe)
+    outputs = family_of_kind(recipe.targets).outputs_of_whole(network)
     if outputs is None:
-        return Predictor(model, recipe, tile=tile, diameter=diameter)
+        return Predictor(network, recipe, tile=tile, diameter=diameter)
     if tile is not None:
         raise UserError(f"{source} sees every image whole, without tiles: leave --tile out.")
     return WholeImagePredictor(outputs, recipe)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import zipfile
 from collections.abc import Callable
@@ -11,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bmzpack.errors import UserError
+from bmzpack.measure.tensorflow_graph import frozen
 
 if TYPE_CHECKING:
     import keras
+
+    from kerazoo.models.family import Family
 
 
 def load_model(path: Path) -> keras.Model:
@@ -52,7 +56,7 @@ def compiled(model: keras.Model, size: int | None = None) -> Callable[[Batch], B
     model
         A network.
     size
-        Of the batches; by default any.
+        Number of images in a batch; by default any.
 
     Returns
     -------
@@ -77,7 +81,6 @@ def compiled(model: keras.Model, size: int | None = None) -> Callable[[Batch], B
         return predicted
 
     import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     dtypes = ["int32" if tensor.dtype == "int32" else "float32" for tensor in model.inputs]  # of float16, too
     signature = [
@@ -89,10 +92,10 @@ def compiled(model: keras.Model, size: int | None = None) -> Callable[[Batch], B
         result = model(inputs[0] if len(names) == 1 else list(inputs), training=False)
         return [tf.cast(tensor, tf.float32) for tensor in keras.tree.flatten(result)]
 
-    frozen = convert_variables_to_constants_v2(forward.get_concrete_function())
+    constant = frozen(forward.get_concrete_function())
 
     def computed(batch: Batch) -> Batch:
-        results = frozen(*(tf.constant(array) for array in arranged(batch)))
+        results = constant(*(tf.constant(array) for array in arranged(batch)))
         # the buffers of the results, which numpy() would copy
         return {name: np.asarray(memoryview(tensor)) for name, tensor in zip(outputs, results, strict=True)}
 
@@ -100,27 +103,34 @@ def compiled(model: keras.Model, size: int | None = None) -> Callable[[Batch], B
 
 
 class Network:
-    """A network of this process, as predictors use it.
+    """A network of this process; see `kerazoo.models.exchange.AppliedNetwork`.
 
     Parameters
     ----------
     model
         The network.
+    family
+        Its family, which says what part of it goes from an image to the result; by default all of it does.
     size
-        Of the batches; by default any.
+        Number of images in a batch; by default any.
+
+    Raises
+    ------
+    UserError
+        Its inputs differ in size, or its outputs in the number of axes.
     """
 
-    def __init__(self, model: keras.Model, size: int | None = None) -> None:
-        self._model = model
-        self._call = compiled(model, size)
-        self.channels: dict[str, int] = {
-            name: output.shape[-1] for name, output in zip(model.output_names, model.outputs, strict=True)
-        }
-        """Channels of the outputs, by id."""
-        self.axes = len(model.outputs[0].shape)
-        """Of the first output, the batch axis included."""
-        self.side: int | None = model.inputs[0].shape[1]
-        """Height of the input; None for any."""
+    def __init__(self, model: keras.Model, family: Family | None = None, size: int | None = None) -> None:
+        self._whole, self._family, self._size = model, family, size
+        self._model = model if family is None else family.image_network(model)
+        outputs = dict(zip(self._model.output_names, self._model.outputs, strict=True))
+        self.channels: dict[str, int] = {name: output.shape[-1] for name, output in outputs.items()}
+        self.axes = _common([len(output.shape) for output in outputs.values()], f"axes of {', '.join(outputs)}")
+        self.side: int | None = _common([tensor.shape[1] for tensor in self._model.inputs], "sides of the inputs")
+
+    @functools.cached_property
+    def _call(self) -> Callable[[Batch], Batch]:
+        return compiled(self._model, self._size)
 
     def __call__(self, batch: Batch) -> Batch:
         """The outputs for a batch."""
@@ -129,6 +139,18 @@ class Network:
     def memory_per_pixel(self, size: int) -> int:
         """See `memory_per_pixel`."""
         return memory_per_pixel(self._model, size)
+
+    def prompted(self) -> Any:
+        """See `kerazoo.models.exchange.AppliedNetwork`."""
+        assert self._family is not None
+        return self._family.prompted(self._whole, compiled)
+
+
+def _common(values: list[Any], what: str) -> Any:
+    """The value that all have."""
+    if len(set(values)) > 1:
+        raise UserError(f"The {what} differ ({', '.join(map(str, values))}): such networks cannot be applied.")
+    return values[0]
 
 
 def memory_per_pixel(model: keras.Model, size: int) -> int:

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bmzpack.errors import UserError
 from kerazoo.data.patches import Patch, places
-from kerazoo.inference.network import Batch, Network
-from kerazoo.inference.served import ServedNetwork
+from kerazoo.models.exchange import AppliedNetwork
 from kerazoo.models.recipe import Recipe
 from kerazoo.models.registry import family_of_kind
-
-if TYPE_CHECKING:
-    import keras
 
 BATCH_PIXELS = 2**18
 """So many pixels of patches are classified at once."""
@@ -26,24 +21,28 @@ class PatchPredictor:
 
     Parameters
     ----------
-    model
+    network
         From patches (batch, size, size, channel) to (batch, class), or the map of such a network.
     recipe
         With its ``patch``.
     """
 
-    def __init__(self, model: keras.Model | ServedNetwork, recipe: Recipe) -> None:
+    def __init__(self, network: AppliedNetwork, recipe: Recipe) -> None:
         assert recipe.patch is not None
         self.recipe = recipe
         self.patch: Patch = recipe.patch
         self.family = family_of_kind(recipe.targets)
-        computed = model if isinstance(model, ServedNetwork) else Network(model)
-        network = self._arrays(computed)
-        self._network = network if computed.axes == 2 else _by_mosaics(network, computed.side or 0)
+        classify = self._arrays(network)
+        self._network = classify if network.axes == 2 else _by_mosaics(classify, network.side or 0)
 
-    def _arrays(self, network: Callable[[Batch], Batch]) -> Callable[[np.ndarray], np.ndarray]:
+    def _arrays(self, network: AppliedNetwork) -> Callable[[np.ndarray], np.ndarray]:
         """The network as a function of patches (patch, y, x, channel), with one output."""
-        return lambda patches: next(iter(network(self.family.inputs(patches)).values()))
+
+        def classify(patches: np.ndarray) -> np.ndarray:
+            (output,) = network(self.family.inputs(patches)).values()
+            return output
+
+        return classify
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Images of any shape are taken."""

@@ -17,6 +17,8 @@ from kerazoo.inference.class_results import ClassResults
 from kerazoo.inference.image_files import image_files
 from kerazoo.inference.image_results import ImageResults
 from kerazoo.inference.load import load_predictor
+from kerazoo.inference.options import ResultOptions
+from kerazoo.inference.patch_predictor import PatchPredictor
 from kerazoo.runs.run import Run
 
 
@@ -115,30 +117,21 @@ def predict(
     """
     output = Path(output)
     given = [images] if isinstance(images, str | os.PathLike) else images
-    extras = [name for name, wanted in (("rois", rois), ("geojson", geojson), ("overlay", overlay)) if wanted]
-    options = {"channel": channel, "series": series, "fill": fill}
-    if points is not None or boxes is not None:
-        if mode is not None or refine_with is not None:
-            raise UserError("Points and boxes name the objects that are found: leave --mode and --refine-with out.")
-        if extras:
-            raise UserError(f"Points and boxes give a label image and a table of scores: leave --{extras[0]} out.")
+    options = ResultOptions(probabilities, stride, mode, refine_with, points, boxes, rois, geojson, overlay)
+    options.check()
+    reading = {"channel": channel, "series": series, "fill": fill}
+    if options.has_prompts:
         return _predict_prompted(
-            source, [Path(image) for image in given], output, points, boxes, axes, options, overwrite
+            source, [Path(image) for image in given], output, points, boxes, axes, reading, overwrite
         )
     files = image_files(given, output, recursive=recursive)
     predictor = load_predictor(source, tile=tile, diameter=diameter, mode=mode, refine_with=refine_with)
-    classifies = predictor.recipe.task == "classification"
-    if stride is not None and not (classifies and stride > 0):
-        raise UserError("The stride is a distance in pixels of the patches of a classifier: leave --stride out.")
-    if probabilities and not predictor.family.shows_probabilities:
-        raise UserError(f"{source} gives no probabilities: leave --probabilities out.")
-    if classifies and extras:
-        raise UserError(f"{source} classifies patches, and gives a map and a table: leave --{extras[0]} out.")
-    if classifies:
+    options.check_for(predictor, source)
+    if isinstance(predictor, PatchPredictor):
         results = ClassResults(predictor, files, output, probabilities, overwrite, stride)
     else:
-        results = ImageResults(predictor, files, output, probabilities, extras, overwrite, show)
-    stacks = [open_stack(file.path, axes, predictor.channels, **options) for file in files]
+        results = ImageResults(predictor, files, output, probabilities, options.files_of_objects, overwrite, show)
+    stacks = [open_stack(file.path, axes, predictor.channels, **reading) for file in files]
     results.check(stacks)
     for stack in stacks:
         predictor.check(stack.plane_shape)
@@ -162,7 +155,7 @@ def _predict_prompted(
     points: str | os.PathLike[str] | None,
     boxes: str | os.PathLike[str] | None,
     axes: str | None,
-    options: dict[str, Any],
+    reading: dict[str, Any],
     overwrite: bool,
 ) -> list[Path]:
     from kerazoo.inference.prompted import PromptedPredictor, predict_prompted
@@ -170,7 +163,7 @@ def _predict_prompted(
     if len(images) > 1:
         raise UserError(f"Prompts are for one image, but there are {len(images)}: predict them one by one.")
     predictor = PromptedPredictor(source)
-    stack = open_stack(images[0], axes, predictor.recipe.channels, **options)
+    stack = open_stack(images[0], axes, predictor.recipe.channels, **reading)
     return predict_prompted(predictor, images[0], stack, output, points, boxes, overwrite)
 
 

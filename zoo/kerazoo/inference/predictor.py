@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,15 +10,10 @@ from bmzpack.errors import UserError
 from kerazoo.data.normalise import scaled
 from kerazoo.data.rescale import check_factor, rescaled, rescaled_size, resized
 from kerazoo.inference.blocks import BLOCK, CONTEXT, objects_in_blocks
-from kerazoo.inference.network import Network
-from kerazoo.inference.served import ServedNetwork
 from kerazoo.inference.tiling import Tiling
-from kerazoo.models.exchange import Outputs
+from kerazoo.models.exchange import AppliedNetwork, Outputs
 from kerazoo.models.recipe import Recipe
 from kerazoo.models.registry import family_of_kind
-
-if TYPE_CHECKING:
-    import keras
 
 MEMORY = 1.7e9
 """Bytes that a prediction may take beside the network's weights: as large a tile as this allows wastes the least."""
@@ -32,8 +26,8 @@ class Predictor:
 
     Parameters
     ----------
-    model
-        The network, from (batch, y, x, channel) to (batch, y / grid, x / grid, channel).
+    network
+        From (batch, y, x, channel) to (batch, y / grid, x / grid, channel).
     recipe
         Normalisation, tile geometry, scale and decoding.
     tile
@@ -45,7 +39,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: keras.Model | ServedNetwork,
+        network: AppliedNetwork,
         recipe: Recipe,
         *,
         tile: int | None = None,
@@ -58,7 +52,7 @@ class Predictor:
         self.factor = 1.0 if recipe.scale is None else recipe.scale.network / recipe.scale.images
         """By which images are rescaled for the network."""
         self._tile = tile
-        self._network = model if isinstance(model, ServedNetwork) else Network(self.family.image_network(model), 1)
+        self._network = network
         self._names = list(self._network.channels)
         self._ends = np.cumsum(list(self._network.channels.values()))
         self._memory_per_pixel = self._network.memory_per_pixel(recipe.geometry.minimum)
@@ -136,7 +130,7 @@ class Predictor:
         image
             Array (y, x, channel), at the size that the network sees.
         offset, scale
-            Of the normalisation.
+            Offset and scale of the normalisation.
 
         Yields
         ------

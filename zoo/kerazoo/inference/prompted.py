@@ -17,8 +17,6 @@ from kerazoo.files.pair import stem_of
 from kerazoo.files.prompts import Prompts, read_prompts
 from kerazoo.files.read import Stack
 from kerazoo.files.write import create_tiff, label_dtype
-from kerazoo.inference.network import compiled
-from kerazoo.inference.served import ServedNetwork
 from kerazoo.inference.source import open_source
 from kerazoo.models.registry import family_of_kind
 from kerazoo.runs.run import Run
@@ -32,7 +30,7 @@ class PromptedPredictor:
     source
         A run, or its folder.
     options
-        Of the command line that ask for prompts, for messages.
+        Options of the command line that ask for prompts, for messages.
 
     Raises
     ------
@@ -41,14 +39,11 @@ class PromptedPredictor:
     """
 
     def __init__(self, source: Run | str | os.PathLike[str], options: str = "--points and --boxes") -> None:
-        network, self.recipe = open_source(source)
-        if isinstance(network, ServedNetwork):
-            raise UserError(f"{source} is a bundle: prompts need the run that it was made of.")
-        self.network = network
+        self.network, self.recipe = open_source(source)
         self.family = family_of_kind(self.recipe.targets)
         if not self.family.answers_prompts:
             raise UserError(f"{source} ({self.recipe.model}) does not answer prompts: leave {options} out.")
-        self.asked = self.family.prompted(self.network, compiled)
+        self.asked = self.network.prompted()
 
     @property
     def window(self) -> int | None:
@@ -130,7 +125,7 @@ def predict_prompted(
     Parameters
     ----------
     predictor
-        Of a run.
+        The network of a run.
     image, stack
         The file, opened; one plane.
     output

@@ -20,7 +20,7 @@ from kerazoo.runs.run import Run
 if TYPE_CHECKING:
     from kerazoo.inference.load import Applicable
 
-BLOCK = 1024
+PROMPT_BLOCK = 1024
 """Side in pixels of the blocks of large images whose embedding is computed at once, with their surroundings."""
 
 
@@ -49,7 +49,7 @@ class PointPredictor(Predictor):
     @property
     def block(self) -> int:
         """Side in pixels of the blocks of large images."""
-        return BLOCK
+        return PROMPT_BLOCK
 
     def result(self, image: np.ndarray, probabilities: np.ndarray | None = None) -> np.ndarray:
         """See `Predictor.result`."""
@@ -115,7 +115,7 @@ def refined(labels: np.ndarray, prompted: PromptedPredictor, image: np.ndarray) 
     labels
         int32 (y, x).
     prompted
-        Of a run that answers prompts.
+        The network of a run that answers prompts.
     image
         Raw image (y, x, channel).
 
@@ -146,11 +146,13 @@ def _blocks(places: list[Any], shape: tuple[int, int], window: int | None) -> It
         for number, place in enumerate(places)
         if place is not None and (window is None or all(along.stop - along.start <= window for along in place))
     }
-    for top, left in itertools.product(range(0, shape[0], BLOCK), range(0, shape[1], BLOCK)):
-        members = [n for n, (y, x) in middles.items() if top <= y < top + BLOCK and left <= x < left + BLOCK]
+    for top, left in itertools.product(range(0, shape[0], PROMPT_BLOCK), range(0, shape[1], PROMPT_BLOCK)):
+        members = [
+            n for n, (y, x) in middles.items() if top <= y < top + PROMPT_BLOCK and left <= x < left + PROMPT_BLOCK
+        ]
         if members:
             rows, columns = (
-                slice(max(start - CONTEXT, 0), min(start + BLOCK + CONTEXT, side))
+                slice(max(start - CONTEXT, 0), min(start + PROMPT_BLOCK + CONTEXT, side))
                 for start, side in zip((top, left), shape, strict=True)
             )
             yield rows, columns, members

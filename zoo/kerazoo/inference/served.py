@@ -12,7 +12,6 @@ import json
 import os
 import sys
 import weakref
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 class Shapes(Section):
     """What the process says of the network."""
 
+    without_processing: bool
     channels: dict[str, int]
     axes: int
     side: int | None
@@ -42,7 +42,7 @@ class Shapes(Section):
 
 
 class ServedNetwork:
-    """A network of another process; see `kerazoo.inference.network.Network`.
+    """A network of another process; see `kerazoo.models.exchange.AppliedNetwork`.
 
     Parameters
     ----------
@@ -74,12 +74,14 @@ class ServedNetwork:
             raise UserError("The network of the bundle gave no answer.") from None
         shapes = validate(Shapes, content, "the network of the bundle")
         self.channels, self.axes, self.side, self.geometry = shapes.channels, shapes.axes, shapes.side, shapes.geometry
+        self.without_processing = shapes.without_processing
+        """Whether layers that the packer put before it are left out, so that images are normalised as in the run."""
         self._memory = shapes.memory
 
     def __call__(self, batch: Batch) -> Batch:
         """The outputs for a batch."""
-        for name, array in zip(("input0.npy", "input1.npy"), batch.values(), strict=False):
-            np.save(self._folder / name, array)
+        for number, array in enumerate(batch.values()):
+            np.save(self._folder / f"input{number}.npy", array)
         (self._folder / "batch.json").write_text(json.dumps(list(batch)), encoding="utf-8")
         self._process.ask()
         results = {}
@@ -94,6 +96,10 @@ class ServedNetwork:
         """See `kerazoo.inference.network.memory_per_pixel`."""
         return self._memory
 
+    def prompted(self) -> Any:
+        """See `kerazoo.models.exchange.AppliedNetwork`."""
+        raise UserError("The network of a bundle answers no prompts: use the run that it was made of.")
+
 
 def serve(folder: Path) -> None:
     """Serve the network of ``task.json`` until standard input ends."""
@@ -103,17 +109,22 @@ def serve(folder: Path) -> None:
     from bmzpack.measure.geometry import measure
     from kerazoo.inference.network import Network, load_model
 
-    model = _without_rim(load_model(Path(task["weights"])))
-    geometry = None
+    model, size = _without_rim(load_model(Path(task["weights"]))), None if task["patches"] else 1
+    geometry, without_processing = None, False
     registry.FAMILIES[:] = task["families"]
     if task["targets"] is None:
         geometry = dataclasses.asdict(measure(model))
+        network = Network(model, size=size)
     else:
         family = registry.family_of_kind(task["targets"])
-        model = _behind_processing(model, family.unpacked)
-        model = model if task["patches"] else family.image_network(model)
-    network = Network(model, None if task["patches"] else 1)
+        before, inner = _processing(model)
+        network = Network(family.unpacked(inner), family, size)
+        if before and family.outputs_of_whole(network) is not None:
+            without_processing = True  # an image is padded to the network's size after it is normalised
+        elif before:
+            network = Network(_behind(before, model.inputs[0], family.unpacked(inner)), family, size)
     shapes = {
+        "without_processing": without_processing,
         "channels": network.channels,
         "axes": network.axes,
         "side": network.side,
@@ -143,17 +154,25 @@ def _without_rim(model: keras.Model) -> Any:
     return keras.Model(model.inputs, last.input) if isinstance(last, keras.layers.ZeroPadding2D) else model
 
 
-def _behind_processing(model: keras.Model, change: Callable[[keras.Model], keras.Model]) -> keras.Model:
-    """A network of which the part behind layers of preprocessing is changed, if the packer has put such before it."""
+def _processing(model: keras.Model) -> tuple[list[Any], keras.Model]:
+    """Layers of preprocessing that the packer has put before a network, and the network itself."""
     import keras
 
     *before, last = model.layers[1:]
     if not isinstance(last, keras.Model) or len(model.inputs) > 1:
-        return change(model)
-    x = model.inputs[0]
-    for layer in before:
+        return [], model
+    return before, last
+
+
+def _behind(processing: list[Any], image: Any, network: keras.Model) -> keras.Model:
+    """A network behind layers of preprocessing, with outputs of the same names."""
+    import keras
+
+    x = image
+    for layer in processing:
         x = layer(x)
-    return keras.Model(model.inputs, change(last)(x))
+    outputs = zip(network.output_names, keras.tree.flatten(network(x)), strict=True)
+    return keras.Model(image, [keras.layers.Activation("linear", name=name)(output) for name, output in outputs])
 
 
 if __name__ == "__main__":

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bmzpack.errors import UserError
-from kerazoo.inference.network import load_model
-from kerazoo.inference.served import ServedNetwork
+from kerazoo.inference.network import Network, load_model
+from kerazoo.models.exchange import AppliedNetwork
 from kerazoo.models.recipe import Recipe
+from kerazoo.models.registry import family_of_kind
 from kerazoo.runs.run import Run
 
-if TYPE_CHECKING:
-    import keras
 
-
-def open_source(source: Run | str | os.PathLike[str]) -> tuple[keras.Model | ServedNetwork, Recipe]:
+def open_source(source: Run | str | os.PathLike[str]) -> tuple[AppliedNetwork, Recipe]:
     """Load the network and the recipe of a run or of a bundle.
 
     Parameters
@@ -26,7 +23,7 @@ def open_source(source: Run | str | os.PathLike[str]) -> tuple[keras.Model | Ser
 
     Returns
     -------
-    tuple of keras.Model or ServedNetwork, and Recipe
+    tuple of AppliedNetwork and Recipe
         The network of a patch classifier's bundle is its map, see `kerazoo.models.patches.map`.
 
     Raises
@@ -35,12 +32,13 @@ def open_source(source: Run | str | os.PathLike[str]) -> tuple[keras.Model | Ser
         There is no run and no bundle, or the bundle does not say what is needed.
     """
     if not isinstance(source, Run):
-        source = Path(source)
-        if not source.exists():
+        if not Path(source).exists():
             raise UserError(f"There is no run and no bundle {source}: check the name.")
-        if not (source / "config.yaml").is_file():
+        if not Run(source).is_there:
             from kerazoo.inference.bundle import load_bundle
 
-            return load_bundle(source)
+            return load_bundle(Path(source))
         source = Run.open(source)
-    return load_model(source.model_path), source.recipe
+    recipe = source.recipe
+    size = 1 if recipe.patch is None else None  # tiles come one by one, patches in batches
+    return Network(load_model(source.model_path), family_of_kind(recipe.targets), size), recipe

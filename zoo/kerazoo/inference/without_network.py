@@ -20,7 +20,7 @@ class WithoutNetwork:
     Parameters
     ----------
     name
-        Of the registry.
+        Name of the entry in the registry.
     """
 
     channels = None

@@ -19,6 +19,9 @@ from bmzpack.errors import UserError
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Mean and deviation of ImageNet's red, green and blue values between 0 and 1."""
 
+SCALING = "backbone_scaling"
+"""Name of the layer that brings values between 0 and 1 into the range of an encoder."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Backbone:
@@ -142,13 +145,13 @@ def add_whole_backbone(inputs: Any, name: str, alpha: float = 1.0) -> Any:
 def _application(inputs: Any, name: str, alpha: float) -> keras.Model:
     backbone = get_backbone(name)
     if not backbone.standardised:
-        scaling = keras.layers.Rescaling(2.0, -1.0, name="backbone_scaling")
+        scaling = keras.layers.Rescaling(2.0, -1.0, name=SCALING)
     elif inputs.shape[-1] == 3:
         gain = 1 / np.array(_DEVIATION)
-        scaling = keras.layers.Rescaling(gain.tolist(), (-np.array(_MEAN) * gain).tolist(), name="backbone_scaling")
+        scaling = keras.layers.Rescaling(gain.tolist(), (-np.array(_MEAN) * gain).tolist(), name=SCALING)
     else:
         gain = 1 / float(np.mean(_DEVIATION))
-        scaling = keras.layers.Rescaling(gain, -float(np.mean(_MEAN)) * gain, name="backbone_scaling")
+        scaling = keras.layers.Rescaling(gain, -float(np.mean(_MEAN)) * gain, name=SCALING)
     application = backbone.build(alpha, input_tensor=scaling(inputs), weights=None)
     for layer in application.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -188,6 +191,11 @@ def stages_of(model: keras.Model, name: str) -> list[str]:
     """The stages of an encoder that a network has, a name of `STAGES` each."""
     names = {layer.name for layer in model.layers}
     return [stage for stage, tap in zip(STAGES, get_backbone(name).taps, strict=True) if tap in names]
+
+
+def scales_itself(model: keras.Model) -> bool:
+    """Whether a network has an encoder that brings pixels between 0 and 1 into the range that it knows."""
+    return any(layer.name == SCALING for layer in model.layers)
 
 
 def freeze_statistics(encoder: keras.Model) -> None:

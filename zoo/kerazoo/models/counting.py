@@ -74,9 +74,9 @@ def count(model: keras.Model, input_shape: tuple[int, ...] | None = None) -> Cou
     Parameters
     ----------
     model
-        A network with one input, of stock layers.
+        A network of stock layers.
     input_shape
-        Size of the input without the batch, such as (y, x, channel); needed where the network takes any.
+        Size of the only input without the batch, such as (y, x, channel); needed where the network takes any.
 
     Returns
     -------
@@ -86,19 +86,20 @@ def count(model: keras.Model, input_shape: tuple[int, ...] | None = None) -> Cou
     Raises
     ------
     UserError
-        The input's size is neither fixed nor given, or a layer has weights that cannot be counted here.
+        The size of an input is neither fixed nor given, or a layer has weights that cannot be counted here.
 
     Notes
     -----
     Padding counts as input, as is usual. Where branches meet, the ways lead through the one that pools most.
     """
-    shape = input_shape or tuple(model.inputs[0].shape[1:])
-    if None in shape:
+    given = [input_shape] if input_shape else [tuple(tensor.shape[1:]) for tensor in model.inputs]
+    if len(given) != len(model.inputs) or any(None in shape for shape in given):
         raise UserError(
             f"{model.name} takes any size: state the one to count for as input_shape, such as (256, 256, 1)."
         )
-    steps = model.operations
-    shapes = keras.Model(model.inputs, [step.output for step in steps]).compute_output_shape((1, *shape))
+    steps, batches = model.operations, [(1, *shape) for shape in given]
+    outputs = keras.Model(model.inputs, [step.output for step in steps])
+    shapes = outputs.compute_output_shape(batches[0] if len(batches) == 1 else batches)
     sizes = {step.name: tuple(size[1:]) for step, size in zip(steps, shapes, strict=True)}
 
     counts, pooled, biases = [], {}, 0

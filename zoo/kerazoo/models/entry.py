@@ -77,6 +77,8 @@ class Model:
     """Name of the output; `score` where its values lie around +1 and -1 and are trained with squared errors."""
     targets: str | None = None
     """What a network for `instances` learns, a value of ``targets.kind``."""
+    baseline: bool = False
+    """Whether networks for single objects are compared with it; one entry is."""
     sizes: InputSizes = dataclasses.field(default=InputSizes(), repr=False)
     card: Card = dataclasses.field(default=Card(), repr=False)
 

@@ -1,4 +1,4 @@
-"""What families give and take besides Keras models: outputs of an image, converted checkpoints, endings in labels."""
+"""What families give and take besides Keras models: applied networks, outputs, converted checkpoints, label endings."""
 
 from __future__ import annotations
 
@@ -16,6 +16,35 @@ if TYPE_CHECKING:
 
 Outputs = dict[str, "np.ndarray"]
 """Arrays (y, x, channel), float32, by the id of the network's output."""
+
+
+class AppliedNetwork(Protocol):
+    """A network as predictors use it, whether it runs in this process or, that of a bundle, in another one."""
+
+    channels: dict[str, int]
+    """Channels of the outputs, by id."""
+    axes: int
+    """Number of axes of every output, the batch axis included."""
+    side: int | None
+    """Height and width of the images that it takes; None for any."""
+
+    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The outputs for a batch, float32, both by id."""
+        ...
+
+    def memory_per_pixel(self, size: int) -> int:
+        """Bytes that it takes for every pixel of an input with sides of ``size`` pixels, an estimate."""
+        ...
+
+    def prompted(self) -> Any:
+        """What answers prompts, see `kerazoo.models.family.Family.prompted`.
+
+        Raises
+        ------
+        UserError
+            The network is that of a bundle, which answers none.
+        """
+        ...
 
 
 class ImageOutputs(Protocol):

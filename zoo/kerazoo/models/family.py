@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from kerazoo.data.survey import Survey
     from kerazoo.data.target import Target
     from kerazoo.files.pairs import Sample
-    from kerazoo.models.exchange import Converted, ImageOutputs, LabelsEnding, Outputs
+    from kerazoo.models.exchange import AppliedNetwork, Converted, ImageOutputs, LabelsEnding, Outputs
     from kerazoo.models.proposal import Proposal
     from kerazoo.models.recipe import Recipe, TileGeometry
 
@@ -104,6 +104,10 @@ class Family:
         (`classification`)."""
         return "instances"
 
+    def is_binary(self, kind: str) -> bool:
+        """Whether the output becomes a foreground (1) on a background (0), and not one of several classes."""
+        return False
+
     def channel_names(self, config: Config) -> list[str]:
         """Names of the network's output channels, those of all outputs one after the other."""
         return list(config.data.classes)
@@ -178,10 +182,19 @@ class Family:
         Parameters
         ----------
         target
-            Of `target`, a batch (batch, y, x, channel); a NumPy array or a tensor.
+            As `target` makes it, a batch (batch, y, x, channel); a NumPy array or a tensor.
         names
             Ids of the network's outputs, in its order.
+
+        Raises
+        ------
+        NotImplementedError
+            There are several outputs: only the family knows which of them has which target.
         """
+        if len(names) != 1:
+            raise NotImplementedError(
+                f"{type(self).__name__}.targets has to say which of the outputs {', '.join(names)} has which target."
+            )
         return {names[0]: target}
 
     def outputs(self, recipe: Recipe, model: Model) -> dict[str | None, list[str]]:
@@ -217,7 +230,7 @@ class Family:
         train, validation
             The two sides.
         config
-            Of the run.
+            Configuration of the run.
         normalisation
             As fitted on the training images.
         margin
@@ -242,7 +255,7 @@ class Family:
         Parameters
         ----------
         config
-            Of the run.
+            Configuration of the run.
         counts
             Training pixels (or patches) of each class; none where single objects are learned.
         """
@@ -297,21 +310,21 @@ class Family:
         Parameters
         ----------
         network
-            Of a run.
+            The network of a run.
         compiled
             Makes a network fast, see `kerazoo.inference.network.compiled`.
         """
         raise NotImplementedError
 
     def outputs_of_whole(
-        self, network: keras.Model, compiled: Callable[[Any], Any]
+        self, network: AppliedNetwork
     ) -> Callable[[np.ndarray, np.ndarray, np.ndarray], Outputs] | None:
         """What gives the outputs for a whole image, of a network for images of one size, such as 1024 x 1024 pixels.
 
         Parameters
         ----------
-        network, compiled
-            As for `prompted`.
+        network
+            The part of `image_network`, of a run or of a bundle.
 
         Returns
         -------
@@ -329,7 +342,7 @@ class Family:
         network
             From `prompted`.
         embedding, outputs
-            Of the image: what the network answers prompts with, and what `decode` takes.
+            Embedding and outputs of the image: what the network answers prompts with, and what `decode` takes.
         recipe
             Its decoding.
 
@@ -346,7 +359,7 @@ class Family:
         Parameters
         ----------
         network
-            Of a run.
+            The network of a run.
         form
             `prompts`: from `image` (1, channel, y, x) and `box_prompts` (1, object, 4) to `masks` (1, object, 1, y, x),
             logits, and `scores` (1, object, 1); `embedding`: from an image to `embeddings`.
@@ -365,7 +378,7 @@ class Family:
         recipe
             Its decoding is the start.
         median_area
-            Of the annotated objects in pixels; None without any.
+            Median area of the annotated objects in pixels; None without any.
 
         Returns
         -------
@@ -407,7 +420,7 @@ class Family:
         checkpoint
             A file, or the folder of a model.
         channels
-            Of the images; None for what the family takes by default.
+            Channels of the images; None for what the family takes by default.
 
         Raises
         ------
@@ -470,7 +483,7 @@ class Family:
         Parameters
         ----------
         recipe
-            Of the run.
+            Recipe of the run.
         channels
             Names of the first channels.
         """

@@ -63,7 +63,9 @@ class Recipe(Section):
     @property
     def binary(self) -> bool:
         """Whether the result is a foreground (1) on a background (0), and not one of several classes."""
-        return self.targets == "foreground"
+        from kerazoo.models.registry import family_of_kind  # it imports this file
+
+        return self.task == "semantic" and family_of_kind(self.targets).is_binary(self.targets)
 
     @property
     def named_classes(self) -> list[str] | None:
@@ -79,9 +81,9 @@ def make_recipe(
     Parameters
     ----------
     config
-        Of the run.
+        Configuration of the run.
     family
-        Of the network.
+        Family of the network.
     normalisation, geometry, scale
         As in `Recipe`.
     """

@@ -66,6 +66,11 @@ def get_model(name: str) -> Model:
     raise UserError(f"There is no model {name!r}; did you mean {near!r}? All names: {', '.join(models)}.")
 
 
+def baseline() -> Model | None:
+    """The entry that networks for single objects are compared with, if there is one."""
+    return next((model for model in list_models() if model.baseline), None)
+
+
 def family_of_model(name: str) -> Family:
     """The family of a model.
 

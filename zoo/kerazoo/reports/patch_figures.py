@@ -16,9 +16,9 @@ from matplotlib.lines import Line2D
 from kerazoo.evaluation.classification import (
     Classified,
     area_under_curve,
-    calibration,
     class_confusion,
     class_scores,
+    reliability_bins,
     roc_curve,
 )
 from kerazoo.reports.figures import BLUE, GREEN, INK, ORANGE, PINK, SKY, VERMILION, displayed, plain, save
@@ -190,7 +190,7 @@ def draw_calibration(classified: Classified, path: Path) -> None:
     path
         PNG file to write.
     """
-    bins = calibration(classified)
+    bins = reliability_bins(classified)
     if not bins:
         return
     figure = Figure(figsize=(4.8, 5.4), layout="constrained")

@@ -42,8 +42,7 @@ def recipe_beside(weights: str | None) -> Recipe | None:
     if weights in (None, "imagenet"):
         return None
     run = Run(Path(weights).parent)
-    is_run = (run.path / "config.yaml").is_file() and (run.path / "recipe.json").is_file()
-    return run.recipe if is_run else None
+    return run.recipe if run.is_there and (run.path / "recipe.json").is_file() else None
 
 
 class Run:

@@ -40,9 +40,9 @@ def convert(
     output
         The run folder.
     channels
-        Of the images. A network for two channels takes images of one, too, as the official packages do it: with zeros
-        in place of the other; that is the default for Cellpose and Omnipose. Segment Anything sees grey images (1, the
-        default) in all of its three channels.
+        Channels of the images. A network for two channels takes images of one, too, as the official packages do it:
+        with zeros in place of the other; that is the default for Cellpose and Omnipose. Segment Anything sees grey
+        images (1, the default) in all of its three channels.
     overwrite
         Whether an existing run may be replaced.
 

@@ -44,7 +44,7 @@ class Workers:
         Parameters
         ----------
         tensors
-            Of the same shapes on every worker.
+            Tensors that have the same shapes on every worker.
         key
             Another one for every place where this is called.
 

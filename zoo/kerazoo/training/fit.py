@@ -45,7 +45,8 @@ def fit(
     Parameters
     ----------
     config
-        With absolute paths.
+        With absolute paths. ``training.deterministic`` switches deterministic operations on for the rest of the
+        process: TensorFlow cannot switch them off again.
     run
         The run folder.
     resume

@@ -17,7 +17,7 @@ def head_of(network: keras.Model, feed: Feed, layer: str) -> tuple[Any, Feed] | 
     network
         Behind its layer of features one layer follows the other.
     feed
-        Of the network.
+        What the network is trained on.
     layer
         Name of the layer of features.
 

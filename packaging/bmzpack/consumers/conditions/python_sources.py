@@ -30,7 +30,7 @@ def lacking_packages(order: Order, known: Container[str], *, environment: bool, 
     environment
         Whether a file of dependencies says that others are needed, too.
     severity
-        Of a package that is lacking.
+        Severity of a package that is lacking.
     """
 
     def condition(contents: Contents) -> Iterator[Occurrence]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from bmzpack.bundle.contents import Contents
 from bmzpack.bundle.specification import without_files
 from bmzpack.consumers.conditions.metadata import has_file_mappings
 from bmzpack.consumers.findings import Occurrence
+from bmzpack.consumers.per_bundle import per_bundle
 
 LONGEST_MESSAGE = 200
 """Characters of a message of bioimageio.spec: it lists all licences where one is wrong."""
@@ -29,7 +29,7 @@ def invalid_apart_from_file_mappings(contents: Contents) -> Iterator[Occurrence]
             yield occurrence
 
 
-@functools.lru_cache(maxsize=1)
+@per_bundle
 def _validated(contents: Contents) -> list[Occurrence]:
     from bioimageio.spec import InvalidDescr, build_description
 

@@ -11,8 +11,8 @@ from bmzpack.bundle.described import DescribedAxis
 from bmzpack.bundle.protobuf import OnnxFile, SavedModel
 from bmzpack.consumers.findings import Condition, Occurrence, Severity
 from bmzpack.operations.labels import TO_LABELS
+from bmzpack.weights.tensorflow_saved_model_bundle import SAVED_MODEL
 
-SAVED_MODEL = "tensorflow_saved_model_bundle"
 VERSIONS = ("tensorflow_version", "pytorch_version", "keras_version", "version")
 NEWEST_OPSET, NEWEST_IR = 17, 8
 """The newest that ONNX Runtime 1.13.1 runs."""

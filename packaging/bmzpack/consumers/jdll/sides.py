@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +10,7 @@ from bmzpack.bundle.contents import Contents
 from bmzpack.consumers.findings import Sides, Stretch
 from bmzpack.consumers.jdll.descriptor import Axis, Descriptor, Refused, read
 from bmzpack.consumers.jdll.tiles import Sizes, Trial, tried
+from bmzpack.consumers.per_bundle import per_bundle
 
 LARGEST_SIDE = 16_384
 """Sides up to this one are tried, in pixels."""
@@ -18,7 +18,7 @@ LEAST_PLANES = 16
 """Planes of a stack that is tried, where their number is free and the network takes fewer."""
 
 
-@functools.lru_cache(maxsize=1)
+@per_bundle
 def described(contents: Contents) -> Descriptor | Refused:
     """A bundle's description as JDLL reads it, or why it ends with an exception."""
     try:
@@ -37,7 +37,7 @@ def square_images(model: Descriptor, sides: Sequence[int]) -> dict[str, Sizes]:
     return {tensor.name: [size(axis) for axis in tensor.axes] for tensor in model.inputs}
 
 
-@functools.lru_cache(maxsize=1)
+@per_bundle
 def trial_of(contents: Contents) -> Trial | None:
     """What becomes of square images of sides up to `LARGEST_SIDE`; None where JDLL cannot read the description."""
     model = described(contents)

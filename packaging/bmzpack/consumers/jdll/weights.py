@@ -10,8 +10,8 @@ from typing import Any
 
 from bmzpack.bundle.contents import Contents
 from bmzpack.consumers.jdll.java import hash_map_order, text_of
+from bmzpack.weights.tensorflow_saved_model_bundle import SAVED_MODEL
 
-SAVED_MODEL = "tensorflow_saved_model_bundle"
 STATE_DICT = "pytorch_state_dict"
 JAVA_FORMATS = (SAVED_MODEL, "onnx", "torchscript")
 """Formats with an engine in Java."""

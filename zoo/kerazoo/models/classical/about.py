@@ -14,6 +14,7 @@ MODELS = (
         paper="Otsu 1979",
         citation="Otsu (1979), A Threshold Selection Method from Gray-Level Histograms",
         doi="10.1109/TSMC.1979.4310076",
+        baseline=True,
         purpose="Explicit programming: the result that every trained network for objects has to beat.",
         limits=(
             "It finds bright objects on a dark background, brighter than one threshold for the whole image.",

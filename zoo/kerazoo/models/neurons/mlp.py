@@ -24,7 +24,7 @@ def mlp(features: int = 2, classes: int = 2, hidden: Sequence[int] = (8, 8), act
     hidden
         Neurons of each hidden layer.
     activation
-        Of the hidden layers: `sigmoid`, `tanh` or `relu`.
+        Activation of the hidden layers: `sigmoid`, `tanh` or `relu`.
 
     Returns
     -------

@@ -46,6 +46,9 @@ class Pixels(Family):
     def task(self, kind: str) -> Task:
         return "instances" if kind == "border" else "semantic"
 
+    def is_binary(self, kind: str) -> bool:
+        return kind == "foreground"
+
     def channel_names(self, config: Config) -> list[str]:
         return list(CHANNELS.get(str(config.targets.kind), config.data.classes))
 

@@ -48,7 +48,7 @@ def automatic_masks(
     Parameters
     ----------
     network, embedding
-        Of the image.
+        What answers prompts, and the embedding of the image.
     points_per_side
         Points of the grid along y and x.
     score_threshold, stability_threshold
@@ -91,7 +91,7 @@ def automatic_masks(
     return found
 
 
-def label_image(masks: list[AutomaticMask], shape: tuple[int, int]) -> np.ndarray:
+def labels_of_masks(masks: list[AutomaticMask], shape: tuple[int, int]) -> np.ndarray:
     """A label image of masks: where they overlap, the smallest is seen; what covers more than half is background.
 
     Parameters

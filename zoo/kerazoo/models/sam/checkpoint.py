@@ -162,13 +162,13 @@ def assign_encoder(network: keras.Model, tensors: Arrays, path: Path, prefix: st
     Parameters
     ----------
     network
-        Of the same sizes.
+        A network of the same sizes.
     tensors
         The state dict; tensors that are used are taken out.
     path
         The file, for messages.
     prefix
-        Of the names.
+        Beginning of the names.
 
     Raises
     ------

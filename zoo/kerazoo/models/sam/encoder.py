@@ -34,11 +34,11 @@ def vision_transformer(
     image_size
         Side of the images in pixels.
     channels
-        Of the images.
+        Channels of the images.
     patch
         Side in pixels of what becomes one token.
     width, depth, heads
-        Of the transformer: features of a token, blocks, heads of the attention.
+        Features of a token, blocks, and heads of the attention of the transformer.
     global_blocks
         Blocks in which every token attends to all; in the others to those of its window.
     window
@@ -77,7 +77,7 @@ def adapt(encoder: keras.Model, rank: int) -> None:
     encoder
         See `vision_transformer`.
     rank
-        Of the product.
+        Rank of the product.
     """
     for layer in encoder.layers:
         if layer.name.endswith(("_query", "_value")):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bmzpack.errors import UserError
-from kerazoo.models.exchange import Converted, LabelsEnding, Outputs
+from kerazoo.models.exchange import AppliedNetwork, Converted, LabelsEnding, Outputs
 from kerazoo.models.family import Family
 from kerazoo.models.sam.about import MODELS, OUTPUT, TINY, USE, WINDOW
 from kerazoo.models.shared.tuning import minimum_sizes
@@ -116,11 +116,11 @@ class SegmentAnything(Family):
         return PromptedNetwork(network, compiled)
 
     def outputs_of_whole(
-        self, network: keras.Model, compiled: Callable[[Any], Any]
+        self, network: AppliedNetwork
     ) -> Callable[[np.ndarray, np.ndarray, np.ndarray], Outputs] | None:
         from kerazoo.models.sam.whole import outputs_of
 
-        return None if network.inputs[0].shape[1] is None else outputs_of(network, compiled)
+        return None if network.side is None else outputs_of(network, network.side)
 
     converts = True
 

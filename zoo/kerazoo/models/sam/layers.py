@@ -29,7 +29,7 @@ def table(like: Any, indices: np.ndarray, rows: int, width: int, name: str) -> A
     rows, width
         Shape of the table.
     name
-        Of the layer.
+        Name of the layer.
 
     Returns
     -------

@@ -47,7 +47,7 @@ def objects_of_points(
     Parameters
     ----------
     network, embedding
-        Of the image.
+        What answers prompts, and the embedding of the image.
     maps, threshold, seed_threshold, minimum_size
         As for `kerazoo.models.sam.decoding.objects_of_maps`, which finds the seeds.
 

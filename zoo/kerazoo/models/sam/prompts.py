@@ -26,7 +26,7 @@ class Positions:
     Parameters
     ----------
     features
-        Of a position.
+        Features of a position.
     image_size
         Height and width in pixels of what is 0 to 1.
     """

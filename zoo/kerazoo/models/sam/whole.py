@@ -3,43 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import cv2
-import keras
 import numpy as np
 from skimage.measure import label
 from skimage.segmentation import watershed
 
-from kerazoo.models.exchange import Outputs
-from kerazoo.models.sam.automatic import automatic_masks, label_image
-from kerazoo.models.sam.network import image_network
-from kerazoo.models.sam.prompted import PromptedNetwork, brought_back, brought_to
+from kerazoo.models.exchange import AppliedNetwork, Outputs
+from kerazoo.models.sam.automatic import automatic_masks, labels_of_masks
+from kerazoo.models.sam.prompted import brought_back, brought_to
 from kerazoo.models.shared.watershed import remove_small
 
+MAPS = "maps"
+"""The output of networks that have a decoder of all objects."""
 LABELS = "labels"
 """Instead of the maps: what automatic masks become, (y, x, 1)."""
 
 
-def outputs_of(
-    network: keras.Model, compiled: Callable[[Any], Any]
-) -> Callable[[np.ndarray, np.ndarray, np.ndarray], Outputs]:
-    """See `kerazoo.models.family.Family.outputs_of_whole`."""
-    if "maps" not in network.output_names:
-        asked = PromptedNetwork(network, compiled)
+def outputs_of(network: AppliedNetwork, side: int) -> Callable[[np.ndarray, np.ndarray, np.ndarray], Outputs]:
+    """See `kerazoo.models.family.Family.outputs_of_whole`.
+
+    Parameters
+    ----------
+    network
+        The image encoder, with the decoder of all objects where there is one.
+    side
+        Height and width of its input.
+    """
+    if MAPS not in network.channels:
+        asked = network.prompted()
 
         def labels(image: np.ndarray, offset: np.ndarray, scale: np.ndarray) -> Outputs:
             embedding = asked.embed(image, offset, scale)
-            found = label_image(automatic_masks(asked, embedding), embedding.shape)
+            found = labels_of_masks(automatic_masks(asked, embedding), embedding.shape)
             return {LABELS: found[..., None]}
 
         return labels
-    network = image_network(network, "maps")
-    size, applied = network.inputs[0].shape[1], compiled(network)
 
     def maps(image: np.ndarray, offset: np.ndarray, scale: np.ndarray) -> Outputs:
-        (found,) = applied({"raw": brought_to(image, size, offset, scale)[None]}).values()
-        return {"maps": brought_back(found[0], (image.shape[0], image.shape[1]))}
+        found = network({"raw": brought_to(image, side, offset, scale)[None]})[MAPS]
+        return {MAPS: brought_back(found[0], (image.shape[0], image.shape[1]))}
 
     return maps
 
@@ -50,7 +53,7 @@ def objects_of(outputs: Outputs, threshold: float, seed_threshold: float, minimu
     Parameters
     ----------
     outputs
-        Of `outputs_of`.
+        What `outputs_of` gives for the image.
     threshold, seed_threshold, minimum_size
         As for `kerazoo.models.sam.decoding.objects_of_maps`.
 
@@ -67,7 +70,7 @@ def objects_of(outputs: Outputs, threshold: float, seed_threshold: float, minimu
     if LABELS in outputs:
         return remove_small(outputs[LABELS][..., 0].astype(np.int32), minimum_size)
     foreground, centre, boundary = (
-        _smooth(outputs["maps"][..., number], deviation) for number, deviation in enumerate((1.0, 1.6, 1.6))
+        _smooth(outputs[MAPS][..., number], deviation) for number, deviation in enumerate((1.0, 1.6, 1.6))
     )
     inside = foreground > threshold
     seeds = label(inside & (centre < seed_threshold) & (boundary < seed_threshold))

@@ -15,7 +15,7 @@ class ObjectTarget:
     Parameters
     ----------
     channels
-        Of the target.
+        Channels of the target.
     ignored_channel
         The channel that is -1 where pixels are neither trained nor scored.
     ignored

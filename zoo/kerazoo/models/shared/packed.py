@@ -18,8 +18,8 @@ def channels_first(network: keras.Model) -> keras.Model:
     """The network with its output as (batch, channel, y, x)."""
     import keras
 
-    output = keras.layers.Permute((3, 1, 2), name=CHANNELS_FIRST)(network.outputs[0])
-    return keras.Model(network.inputs, output, name=network.name)
+    (output,) = network.outputs
+    return keras.Model(network.inputs, keras.layers.Permute((3, 1, 2), name=CHANNELS_FIRST)(output), name=network.name)
 
 
 def without_last(network: keras.Model, name: str) -> keras.Model:

@@ -60,12 +60,13 @@ def full_resolution(model: keras.Model, grid: int) -> keras.Model:
     """
     if grid == 1:
         return model
-    channels = model.outputs[0].shape[-1]
+    (stars,) = model.outputs
+    channels = stars.shape[-1]
     # One transposed convolution per channel: a probability goes to the first pixel of its cell, distances to all.
     upsample = layers.Conv2DTranspose(
         channels, grid, strides=grid, padding="same", use_bias=False, dtype="float32", name=FULL_RESOLUTION
     )
-    network = keras.Model(model.inputs, upsample(model.outputs[0]), name=model.name)
+    network = keras.Model(model.inputs, upsample(stars), name=model.name)
     kernel = np.zeros((grid, grid, channels, channels), np.float32)
     kernel[:, :, range(1, channels), range(1, channels)] = 1
     kernel[0, 0, 0, 0] = 1

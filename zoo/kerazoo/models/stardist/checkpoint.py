@@ -60,7 +60,7 @@ def convert(path: Path, channels: int | None) -> Converted:
     path
         The folder.
     channels
-        Of the images, if they are to be checked.
+        Channels of the images, if they are to be checked.
 
     Raises
     ------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kerazoo.models.exchange import Converted, ImageOutputs, LabelsEnding, Outputs
@@ -99,8 +99,12 @@ class StarDist(Family):
         """See `Family`; polygons are suppressed strip by strip."""
         from kerazoo.models.stardist.strips import find_stars_in_strips
 
-        bands = ((rows, next(iter(band.values()))) for rows, band in image.bands())
-        return find_stars_in_strips(bands, image.shape, recipe)
+        def bands() -> Iterator[tuple[slice, np.ndarray]]:
+            for rows, band in image.bands():
+                (stars,) = band.values()
+                yield rows, stars
+
+        return find_stars_in_strips(bands(), image.shape, recipe)
 
     def tune(
         self, outputs: Sequence[Outputs], truths: Sequence[np.ndarray], ignored: Sequence[np.ndarray], recipe: Recipe
@@ -110,7 +114,7 @@ class StarDist(Family):
 
         if not any((truth[~hidden] > 0).any() for truth, hidden in zip(truths, ignored, strict=True)):
             return {}
-        stars, grid = [next(iter(output.values())) for output in outputs], recipe.geometry.grid
+        stars, grid = [array for (array,) in (output.values() for output in outputs)], recipe.geometry.grid
         found = optimise_thresholds(stars, truths, (grid, grid), ignored)
         return dict(zip(("threshold", "overlap"), found, strict=True))
 

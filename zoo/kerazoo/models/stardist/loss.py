@@ -25,7 +25,7 @@ class StarLoss(keras.losses.Loss):
     Parameters
     ----------
     weights
-        Of the probability and of the distances.
+        Weights of the probability and of the distances.
     background
         Weight of the distances in the background within the second term.
     """

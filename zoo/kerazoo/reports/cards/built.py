@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+from typing import Any
 
 import keras
 
@@ -28,13 +29,13 @@ class BuiltNetwork:
 
     @property
     def takes_images(self) -> bool:
-        """Whether its input is (batch, y, x, channel)."""
-        return len(self.model.inputs[0].shape) == 4
+        """Whether its inputs are (batch, y, x, channel)."""
+        return all(len(tensor.shape) == 4 for tensor in self.model.inputs)
 
     @property
-    def output_name(self) -> str:
-        """The id of its output."""
-        return operation_of(self.model.outputs[0]).name
+    def outputs(self) -> dict[str, Any]:
+        """Its outputs, Keras tensors, by their ids."""
+        return {operation_of(tensor).name: tensor for tensor in self.model.outputs}
 
 
 def build_network(entry: Model) -> BuiltNetwork:
@@ -58,7 +59,8 @@ def build_network(entry: Model) -> BuiltNetwork:
         family = family_of_model(entry.name)
         model = family.image_network(entry.build(input_shape=tuple(side or entry.card.size for side in shape)))
         of_any_size = family.image_network(entry.build())
-        geometry = measure(of_any_size) if None in of_any_size.inputs[0].shape[1:] else None
+        sizes = [side for tensor in of_any_size.inputs for side in tensor.shape[1:]]
+        geometry = measure(of_any_size) if None in sizes else None
         return BuiltNetwork(model, count(model), geometry)
 
 

@@ -7,7 +7,10 @@ from typing import Any
 
 import keras
 
+from bmzpack.measure.keras_graph import operation_of
+from kerazoo.models.backbones import scales_itself
 from kerazoo.models.entry import Model
+from kerazoo.models.registry import baseline as baseline_entry
 from kerazoo.models.registry import family_of_model
 from kerazoo.reports.cards.built import BuiltNetwork
 from kerazoo.reports.cards.records import CardRecord, mean_and_deviation
@@ -15,8 +18,8 @@ from kerazoo.reports.cards.texts import COMMANDS, TASKS, WARNINGS
 from kerazoo.reports.cards.variants import compare_variants
 
 NOTICE = "<!-- Rendered by `kerazoo cards` from the registry and the records: change those, not this file. -->"
-AXES = {2: "batch, {last}", 4: "batch, y, x, channel"}
-"""By number of axes."""
+AXES = ("z", "y", "x")
+"""Axes of images, the last ones of which a network has between the batch and the channels."""
 
 
 def render_card(entry: Model, network: BuiltNetwork | None, records: Sequence[CardRecord], *, figure: bool) -> str:
@@ -124,10 +127,14 @@ def _large(number: int) -> str:
 
 
 def _example(network: BuiltNetwork) -> str:
-    shape = network.model.inputs[0].shape[1:]
-    if len(shape) == 1:
-        return f"{shape[0]} numbers"
-    return f"{shape[0]} x {shape[1]} pixels, {_counted(shape[2], 'channel')}"
+    inputs = network.model.inputs
+    examples = list(dict.fromkeys(_example_of(tensor.shape[1:]) for tensor in inputs))
+    return (f"{len(inputs)} inputs of " if len(inputs) > len(examples) else "") + " and ".join(examples)
+
+
+def _example_of(shape: Sequence[int]) -> str:
+    *sides, channels = shape
+    return f"{' x '.join(map(str, sides))} pixels, {_counted(channels, 'channel')}" if sides else f"{channels} numbers"
 
 
 def _counted(number: int, what: str) -> str:
@@ -135,23 +142,29 @@ def _counted(number: int, what: str) -> str:
 
 
 def _tensors(entry: Model, network: BuiltNetwork) -> list[str]:
-    (source,), (output,) = network.model.inputs, network.model.outputs
     of_objects = family_of_model(entry.name).learns_objects
-    source_axes, axes = AXES[len(source.shape)].format(last="feature"), AXES[len(output.shape)].format(last="class")
-    if not of_objects:
-        axes = axes.replace("channel", "class")
-    return [
-        f"- `{source.name}` ({source_axes}; float32): {_input_values(entry, network)}",
-        f"- `{network.output_name}` ({axes}; float32): {_output_values(entry, network)}",
-        *([f"- Sizes: {_sizes(network, of_objects)}"] if network.takes_images else []),
+    inputs = [
+        f"- `{tensor.name}` ({_axes(tensor, 'channel' if network.takes_images else 'feature')}; float32): "
+        f"{_input_values(entry, network)}"
+        for tensor in network.model.inputs
     ]
+    outputs = [
+        f"- `{name}` ({_axes(tensor, 'channel' if of_objects else 'class')}; float32): {_output_values(entry, tensor)}"
+        for name, tensor in network.outputs.items()
+    ]
+    return [*inputs, *outputs, *([f"- Sizes: {_sizes(network, of_objects)}"] if network.takes_images else [])]
+
+
+def _axes(tensor: Any, last: str) -> str:
+    spatial = len(tensor.shape) - 2
+    return ", ".join(["batch", *AXES[len(AXES) - spatial :], last])
 
 
 def _sizes(network: BuiltNetwork, of_objects: bool) -> str:
     geometry = network.geometry
     if geometry is None:
-        _, height, width, _ = network.model.inputs[0].shape
-        return f"{height} x {width} pixels only."
+        sizes = dict.fromkeys(" x ".join(map(str, tensor.shape[1:-1])) for tensor in network.model.inputs)
+        return f"{' and '.join(sizes)} pixels only."
     sizes = f"{geometry.minimum} pixels or any multiple of {geometry.step} more on each side"
     if geometry.halo is None and of_objects:
         return f"{sizes}; all of the image decides on every pixel."
@@ -165,7 +178,7 @@ def _sizes(network: BuiltNetwork, of_objects: bool) -> str:
 def _input_values(entry: Model, network: BuiltNetwork) -> str:
     if not network.takes_images:
         return "measurements, any numbers."
-    if any(layer.name == "backbone_scaling" for layer in network.model.layers):
+    if scales_itself(network.model):
         methods = "`scaling`" if entry.task == "classification" else "`scaling` or `percentile`"
         return f"values between 0 and 1 (`normalisation.method` {methods}); the rest is in the graph."
     if entry.task == "classification":
@@ -177,11 +190,11 @@ def _input_values(entry: Model, network: BuiltNetwork) -> str:
     return text + ("; with a backbone between 0 and 1 (`scaling` or `percentile`)." if entry.backbones else ".")
 
 
-def _output_values(entry: Model, network: BuiltNetwork) -> str:
-    classes = network.model.outputs[0].shape[-1]
+def _output_values(entry: Model, output: Any) -> str:
+    classes = output.shape[-1]
     if entry.card.output:
         return entry.card.output.format(classes=classes)
-    if getattr(network.model.layers[-1], "activation", None) is keras.activations.softmax:
+    if getattr(operation_of(output), "activation", None) is keras.activations.softmax:
         return f"{classes} probabilities between 0 and 1 that add up to 1 (softmax)."
     return "a probability between 0 and 1 (sigmoid)."
 
@@ -274,7 +287,9 @@ def _scores(record: CardRecord) -> str:
         if baseline:
             cells.append(mean_and_deviation([scores[name] for scores in baseline]) if name in baseline[0] else "-")
         rows.append((f"`{name}`", *cells))
-    return _table(("score", *heads, *(["without training (`classical2d`), validation"] if baseline else [])), rows)
+    entry = baseline_entry()
+    untrained = f"without training (`{entry.name}`), validation" if entry else "without training, validation"
+    return _table(("score", *heads, *([untrained] if baseline else [])), rows)
 
 
 def _durations(record: CardRecord) -> str:

@@ -125,4 +125,4 @@ def _draw(entry: Model, network: BuiltNetwork | None) -> str | None:
     if len(blocks) > MOST_BLOCKS:
         return None
     draw = draw_architecture if network.takes_images else draw_neurons
-    return draw(blocks, title, network.output_name)
+    return draw(blocks, title, ", ".join(network.outputs))
