@@ -205,6 +205,10 @@ def evaluate(
     table: Table = None,
     axes: Axes = None,
     refine_with: RefineWith = None,
+    through: Annotated[
+        list[str] | None,
+        typer.Option(help="Score what this program makes of a bundle as well: fiji.", metavar="PROGRAM"),
+    ] = None,
     json: Annotated[
         Path | None, typer.Option("--json", help="Write the scores to this file, or alone to standard output: -")
     ] = None,
@@ -225,6 +229,7 @@ def evaluate(
         table=table,
         axes=axes,
         refine_with=refine_with,
+        through=through or (),
         json=None if json == Path("-") else json,
         overwrite=overwrite,
         progress=json != Path("-"),
@@ -234,7 +239,10 @@ def evaluate(
     if json == Path("-"):
         typer.echo(json_module.dumps(result, indent=2))
         return
-    printed.scores(result["scores"], f"{len(result['per_image'])} images")
+    if "scores" in result:
+        printed.scores(result["scores"], f"{len(result['per_image'])} images")
+    for program, seen in result.get("through", {}).items():
+        printed.scores(seen["scores"], f"{len(seen['per_image'])} images, {program}: {seen['way']}")
     printed.classes(result.get("per_class", {}))
     if "confusion" in result:
         printed.confusion(list(result["per_class"]), result["confusion"])

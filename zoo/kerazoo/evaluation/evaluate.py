@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ from kerazoo.config import DataConfig
 from kerazoo.data.survey import survey
 from kerazoo.evaluation.prompts import score_prompts
 from kerazoo.evaluation.tasks import SCORING
+from kerazoo.evaluation.through import score_through
 from kerazoo.files.pairs import Pair, pairs_of, sha256_of
 from kerazoo.files.table import annotation_of
+from kerazoo.inference.bundle import recipe_of_bundle
 from kerazoo.inference.load import load_predictor
 from kerazoo.inference.prompted import PromptedPredictor
 from kerazoo.inference.without_network import is_without_network
@@ -32,6 +34,7 @@ def evaluate(
     table: str | os.PathLike[str] | None = None,
     axes: str | None = None,
     refine_with: Run | str | os.PathLike[str] | None = None,
+    through: Sequence[str] = (),
     json: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     progress: bool = False,
@@ -52,6 +55,8 @@ def evaluate(
         The axes of the image files, such as ``CYX``; by default those of the training images.
     refine_with
         As for `kerazoo.predict`.
+    through
+        Programs, of `kerazoo.evaluation.through.PROGRAMS`, whose results with a bundle are scored as well.
     json
         Where to write the result as JSON as well.
     overwrite
@@ -70,8 +75,9 @@ def evaluate(
         For a classifier see `kerazoo.evaluation.classification.class_summary`; patches are cut out of annotated images
         as in its training; for a run that answers prompts ``prompts``, see
         `kerazoo.evaluation.prompts.score_prompts`, and ``with_points``, the scores with the mode `points` of
-        `kerazoo.predict`; ``smaller_than_patch``: how many images were mirrored beyond
-        their edges, as in prediction; ``without_patch``: of how many no patch has one class.
+        `kerazoo.predict`; ``through``, by program what `kerazoo.evaluation.through.score_through` returns: all that
+        there is, but for ``task``, of bundles that end in labels; ``smaller_than_patch``: how many images were
+        mirrored beyond their edges, as in prediction; ``without_patch``: of how many no patch has one class.
 
     Raises
     ------
@@ -89,12 +95,24 @@ def evaluate(
         raise UserError("There is nothing to evaluate on: name images and masks, a folder of classes, or a table.")
     if not isinstance(source, Run) and not is_without_network(source) and Run(source).is_there:
         source = Run.open(source)
-    predictor = load_predictor(source, refine_with=refine_with)
-    data, warnings = _data_of(source, predictor.recipe, given, axes)
+    if through and (isinstance(source, Run) or is_without_network(source)):
+        raise UserError(f"{source} is no bundle, which other programs need: leave --through out, or export it first.")
+    recipe, form = recipe_of_bundle(Path(source)) if through else (None, None)
+    predictor = None if form else load_predictor(source, refine_with=refine_with)
+    recipe = recipe if predictor is None else predictor.recipe
+    assert recipe is not None
+    data, warnings = _data_of(source, recipe, given, axes)
     pairs = pairs_of(data)
-    scoring = SCORING[predictor.recipe.task]
-    result = scoring.score(predictor, _shown(pairs, progress), data, str(masks or table))
-    if isinstance(source, Run) and predictor.family.answers_prompts and refine_with is None:
+    scoring = SCORING[recipe.task]
+    result: dict[str, Any] = {"task": recipe.task}
+    if predictor is not None:
+        result = scoring.score(predictor, _shown(pairs, progress), data, str(masks or table))
+    if through:
+        result["through"] = {
+            program: score_through(Path(source), program, pairs, data, recipe, str(masks or table))
+            for program in through
+        }
+    if isinstance(source, Run) and predictor is not None and predictor.family.answers_prompts and refine_with is None:
         prompted = PromptedPredictor(source)
         result["prompts"] = score_prompts(prompted, _shown(pairs, progress), data)
         if prompted.asked.window is not None:

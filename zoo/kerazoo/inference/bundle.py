@@ -58,6 +58,22 @@ def load_bundle(path: Path) -> tuple[ServedNetwork, Recipe]:
     return network, recipe
 
 
+def recipe_of_bundle(path: Path) -> tuple[Recipe, str | None]:
+    """The recipe of a bundle, whose geometry counts for the zoo's own only, and the form if it is not that of its run.
+
+    Raises
+    ------
+    UserError
+        As for `load_bundle`.
+    """
+    with opened(path) as contents:
+        if contents.problems:
+            raise UserError(f"{path}: {': '.join(contents.problems[0])}.")
+        own = contents.config.get("kerazoo")
+        form = own.get("form") if isinstance(own, Mapping) else None
+        return _recipe(contents.rdf, str(path)), form
+
+
 def _refuse_other_forms(own: Any, path: Path) -> None:
     """Refuse a bundle of the zoo that does not end in what the network of its run gives."""
     form = own.get("form") if isinstance(own, Mapping) else None
@@ -74,6 +90,7 @@ def _recipe(description: Mapping[str, Any], name: str) -> Recipe:
     if own is None:
         return derived_recipe(description, name)
     # What programs lack is part of the bundle's network; what remains to be done before it is what the bundle declares.
+    own = {key: value for key, value in own.items() if key != "form"} if isinstance(own, Mapping) else own
     recipe = validate(Recipe, own, f"{name}, config.kerazoo")
     if len(description["inputs"]) > 1:
         return recipe

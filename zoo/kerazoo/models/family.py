@@ -458,6 +458,9 @@ class Family:
         """The operation of the zoo that makes labels of the output; None where there is none."""
         return None
 
+    imagej_macro: str | None = None
+    """File of the bundle that makes objects of the output in ImageJ, without any plugin."""
+
     def labels_in_graph(self, recipe: Recipe) -> LabelsEnding | None:
         """TensorFlow operations that make labels of the output; None where there are none."""
         return None

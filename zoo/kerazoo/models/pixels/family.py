@@ -34,6 +34,7 @@ class Pixels(Family):
     kinds = ("classes", "foreground", "border")
     shows_probabilities = True
     blocks_only = False
+    imagej_macro = "objects_in_imagej.ijm"
 
     def defaults(self, config: Config, model: Model) -> dict[str, dict[str, Any]]:
         return {"targets": {"kind": "border"}}
@@ -92,11 +93,11 @@ class Pixels(Family):
         return "ap_50_95", grid | minimum_sizes(median_area)
 
     def bundle_extras(self, recipe: Recipe) -> tuple[dict[str, Any], dict[str, str]]:
-        from kerazoo.models.pixels.macro import NAME, macro
+        from kerazoo.models.pixels.macro import macro
 
         if recipe.targets != "border":
             return {}, {}
-        return {}, {NAME: macro(recipe)}
+        return {}, {self.imagej_macro: macro(recipe)}
 
     def labels_in_graph(self, recipe: Recipe) -> LabelsEnding | None:
         from kerazoo.models.shared.packed import decoded_batch

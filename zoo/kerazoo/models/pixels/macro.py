@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from kerazoo.models.recipe import Recipe
 
-NAME = "objects_in_imagej.ijm"
-"""Name of the macro in the bundle."""
-
 _MACRO = """\
 // Objects of the output of this network, in ImageJ without plugins. Apply the network, and run this macro while its
 // output is the active image: its channels are the probabilities of background, interior and border.
