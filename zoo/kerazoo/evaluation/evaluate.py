@@ -95,10 +95,11 @@ def evaluate(
         raise UserError("There is nothing to evaluate on: name images and masks, a folder of classes, or a table.")
     if not isinstance(source, Run) and not is_without_network(source) and Run(source).is_there:
         source = Run.open(source)
-    if through and (isinstance(source, Run) or is_without_network(source)):
+    bundle = None if isinstance(source, Run) or is_without_network(source) else Path(source)
+    if through and bundle is None:
         raise UserError(f"{source} is no bundle, which other programs need: leave --through out, or export it first.")
-    recipe, form = recipe_of_bundle(Path(source)) if through else (None, None)
-    predictor = None if form else load_predictor(source, refine_with=refine_with)
+    recipe, is_applicable = recipe_of_bundle(bundle) if through and bundle is not None else (None, True)
+    predictor = load_predictor(source, refine_with=refine_with) if is_applicable else None
     recipe = recipe if predictor is None else predictor.recipe
     assert recipe is not None
     data, warnings = _data_of(source, recipe, given, axes)
@@ -107,10 +108,9 @@ def evaluate(
     result: dict[str, Any] = {"task": recipe.task}
     if predictor is not None:
         result = scoring.score(predictor, _shown(pairs, progress), data, str(masks or table))
-    if through:
+    if bundle is not None and through:
         result["through"] = {
-            program: score_through(Path(source), program, pairs, data, recipe, str(masks or table))
-            for program in through
+            program: score_through(bundle, program, pairs, data, recipe, str(masks or table)) for program in through
         }
     if isinstance(source, Run) and predictor is not None and predictor.family.answers_prompts and refine_with is None:
         prompted = PromptedPredictor(source)

@@ -58,8 +58,8 @@ def load_bundle(path: Path) -> tuple[ServedNetwork, Recipe]:
     return network, recipe
 
 
-def recipe_of_bundle(path: Path) -> tuple[Recipe, str | None]:
-    """The recipe of a bundle, whose geometry counts for the zoo's own only, and the form if it is not that of its run.
+def recipe_of_bundle(path: Path) -> tuple[Recipe, bool]:
+    """The recipe of a bundle, whose geometry counts for the zoo's own only, and whether `load_bundle` may open it.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def recipe_of_bundle(path: Path) -> tuple[Recipe, str | None]:
             raise UserError(f"{path}: {': '.join(contents.problems[0])}.")
         own = contents.config.get("kerazoo")
         form = own.get("form") if isinstance(own, Mapping) else None
-        return _recipe(contents.rdf, str(path)), form
+        return _recipe(contents.rdf, str(path)), form is None and "keras_v3" in contents.weights
 
 
 def _refuse_other_forms(own: Any, path: Path) -> None:

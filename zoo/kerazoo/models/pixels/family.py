@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 CHANNELS = {"border": ("background", "interior", "border"), "foreground": ("background", "foreground")}
 """By kind of target; of `classes` they are those of the configuration."""
+MACRO = "objects_in_imagej.ijm"
+"""Name of the macro in the bundle."""
 NECKS = (0.8, 0.85, 0.75, 0.7, 0.6, 0.0)
 
 
@@ -34,7 +36,7 @@ class Pixels(Family):
     kinds = ("classes", "foreground", "border")
     shows_probabilities = True
     blocks_only = False
-    imagej_macro = "objects_in_imagej.ijm"
+    imagej_macro = MACRO
 
     def defaults(self, config: Config, model: Model) -> dict[str, dict[str, Any]]:
         return {"targets": {"kind": "border"}}
@@ -97,7 +99,7 @@ class Pixels(Family):
 
         if recipe.targets != "border":
             return {}, {}
-        return {}, {self.imagej_macro: macro(recipe)}
+        return {}, {MACRO: macro(recipe)}
 
     def labels_in_graph(self, recipe: Recipe) -> LabelsEnding | None:
         from kerazoo.models.shared.packed import decoded_batch
