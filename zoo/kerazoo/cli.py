@@ -239,16 +239,7 @@ def evaluate(
     if json == Path("-"):
         typer.echo(json_module.dumps(result, indent=2))
         return
-    if "scores" in result:
-        printed.scores(result["scores"], f"{len(result['per_image'])} images")
-    for program, seen in result.get("through", {}).items():
-        printed.scores(seen["scores"], f"{len(seen['per_image'])} images, {program}: {seen['way']}")
-    printed.classes(result.get("per_class", {}))
-    if "confusion" in result:
-        printed.confusion(list(result["per_class"]), result["confusion"])
-    if result.get("prompts"):
-        printed.prompts(result["prompts"])
-    printed.scores(result.get("with_points", {}), "objects, each from a point in its middle")
+    printed.evaluation(result)
 
 
 @app.command()

@@ -163,7 +163,7 @@ def test_what_cannot_hold_labels_is_refused(masks, tmp_path):
             formats=["keras_v3"],
         )
     assert not list(tmp_path.iterdir())
-    with pytest.raises(UserError, match=r"stardist2d and cellpose2d.*, but not for fields: leave --form out"):
+    with pytest.raises(UserError, match=r"stardist2d, cellpose2d, but not for fields with .*: leave --form out"):
         labels_postprocessing(recipe_of("fields"), "raw")
 
 

@@ -12,6 +12,7 @@ from kerazoo.config import DataConfig
 from kerazoo.files.pairs import Pair, load_pair, separated
 from kerazoo.files.prompts import Prompts
 from kerazoo.inference.prompted import PromptedPredictor
+from kerazoo.models.exchange import Mask
 
 CORRECTIONS = 3
 """Points that are added to the first one."""
@@ -66,7 +67,7 @@ def score_prompts(predictor: PromptedPredictor, pairs: Iterable[Pair], data: Dat
     return {"box": box, "point": point, "corrected": corrected, "objects": len(rounds[0])}
 
 
-def _overlaps(masks: Sequence[Any], truths: Sequence[np.ndarray]) -> list[float]:
+def _overlaps(masks: Sequence[Mask], truths: Sequence[np.ndarray]) -> list[float]:
     values = []
     for mask, truth in zip(masks, truths, strict=True):
         shared = np.count_nonzero(mask.inside & truth[mask.rows, mask.columns])
@@ -89,7 +90,7 @@ def _innermost(mask: np.ndarray) -> tuple[int, int]:
     return int(x) - 1 + first_x, int(y) - 1 + first_y
 
 
-def _correction(mask: Any, truth: np.ndarray) -> tuple[tuple[int, int], int]:
+def _correction(mask: Mask, truth: np.ndarray) -> tuple[tuple[int, int], int]:
     """The innermost pixel of the largest region that is wrong, and whether it lies in the object; -1: nothing is."""
     found = np.zeros(truth.shape, bool)
     found[mask.rows, mask.columns] = mask.inside

@@ -17,6 +17,7 @@ from bmzpack.measure.tensorflow_graph import frozen
 if TYPE_CHECKING:
     import keras
 
+    from kerazoo.models.exchange import PromptNetwork
     from kerazoo.models.family import Family
 
 
@@ -140,7 +141,7 @@ class Network:
         """See `memory_per_pixel`."""
         return memory_per_pixel(self._model, size)
 
-    def prompted(self) -> Any:
+    def prompted(self) -> PromptNetwork:
         """See `kerazoo.models.exchange.AppliedNetwork`."""
         assert self._family is not None
         return self._family.prompted(self._whole, compiled)

@@ -7,7 +7,6 @@ import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from kerazoo.files.prompts import Prompts, read_prompts
 from kerazoo.files.read import Stack
 from kerazoo.files.write import create_tiff, label_dtype
 from kerazoo.inference.source import open_source
+from kerazoo.models.exchange import Embedding, Mask
 from kerazoo.models.registry import family_of_kind
 from kerazoo.runs.run import Run
 
@@ -50,30 +50,30 @@ class PromptedPredictor:
         """Side in pixels of the part of an image that is seen for a prompt; None for the whole image."""
         return self.asked.window
 
-    def embed(self, image: np.ndarray, rows: slice = slice(None), columns: slice = slice(None)) -> Any:
+    def embed(self, image: np.ndarray, rows: slice = slice(None), columns: slice = slice(None)) -> Embedding:
         """The embedding of a raw image (y, x, channel) or of a part of it, computed once and asked as often as needed.
 
         Returns
         -------
-        kerazoo.models.sam.prompted.Embedding
+        kerazoo.models.exchange.Embedding
             It can be saved and loaded.
         """
         offset, scale = self.recipe.normalisation.offset_and_scale(image)
         return self.asked.embed(image[rows, columns], offset, scale)
 
-    def masks(self, embedding: Any, prompts: Prompts, *, several: bool = False) -> list[list[Any]]:
-        """Masks of the objects that are asked for, see `kerazoo.models.sam.prompted.Mask`; one each, or three."""
+    def masks(self, embedding: Embedding, prompts: Prompts, *, several: bool = False) -> list[Sequence[Mask]]:
+        """Masks of the objects that are asked for, see `kerazoo.models.exchange.Mask`; one each, or three."""
         found = self.asked.masks(embedding, prompts.points, prompts.labels, prompts.boxes, several=several)
         return list(found)
 
 
-def label_image_of(masks: Sequence[Any], shape: tuple[int, int]) -> np.ndarray:
+def label_image_of(masks: Sequence[Mask], shape: tuple[int, int]) -> np.ndarray:
     """A label image of masks: object n is n + 1, and where objects overlap the one with the better score is seen.
 
     Parameters
     ----------
     masks
-        One `kerazoo.models.sam.prompted.Mask` per object.
+        One per object.
     shape
         Height and width of the image.
 
@@ -88,13 +88,13 @@ def label_image_of(masks: Sequence[Any], shape: tuple[int, int]) -> np.ndarray:
     return labels
 
 
-def draw(mask: Any, label: int, labels: np.ndarray, scores: np.ndarray) -> bool:
+def draw(mask: Mask, label: int, labels: np.ndarray, scores: np.ndarray) -> bool:
     """Draw a mask where no better one is.
 
     Parameters
     ----------
     mask
-        A `kerazoo.models.sam.prompted.Mask`.
+        What is drawn.
     label
         Its number.
     labels, scores

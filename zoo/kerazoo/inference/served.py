@@ -13,7 +13,7 @@ import os
 import sys
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -96,7 +96,7 @@ class ServedNetwork:
         """See `kerazoo.inference.network.memory_per_pixel`."""
         return self._memory
 
-    def prompted(self) -> Any:
+    def prompted(self) -> NoReturn:
         """See `kerazoo.models.exchange.AppliedNetwork`."""
         raise UserError("The network of a bundle answers no prompts: use the run that it was made of.")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -16,6 +17,81 @@ if TYPE_CHECKING:
 
 Outputs = dict[str, "np.ndarray"]
 """Arrays (y, x, channel), float32, by the id of the network's output."""
+
+
+class Mask(Protocol):
+    """A mask of an object that was asked for."""
+
+    @property
+    def rows(self) -> slice:
+        """Rows of the part of the image outside of which there is nothing."""
+        ...
+
+    @property
+    def columns(self) -> slice:
+        """Its columns."""
+        ...
+
+    @property
+    def inside(self) -> np.ndarray:
+        """bool (y, x) of that part: what belongs to the object."""
+        ...
+
+    @property
+    def score(self) -> float:
+        """Predicted intersection over union with the object."""
+        ...
+
+
+class Embedding(Protocol):
+    """What a network makes of an image before it is asked for objects."""
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write an `.npz` file."""
+        ...
+
+
+class PromptNetwork(Protocol):
+    """A network that answers prompts: points, boxes or masks of objects."""
+
+    @property
+    def window(self) -> int | None:
+        """Side in pixels of the part of an image that is seen for a prompt; None for the whole image."""
+        ...
+
+    def embed(self, image: np.ndarray, offset: np.ndarray | float = 0.0, scale: np.ndarray | float = 1.0) -> Embedding:
+        """The embedding of an image (y, x, channel), of which ``offset`` is taken before it is divided by ``scale``."""
+        ...
+
+    def masks(
+        self,
+        embedding: Any,
+        points: np.ndarray | None = None,
+        labels: np.ndarray | None = None,
+        boxes: np.ndarray | None = None,
+        prompts: np.ndarray | None = None,
+        *,
+        several: bool = False,
+        batch: int = 64,
+    ) -> Iterator[Sequence[Mask]]:
+        """Masks of objects one after the other, each in one mask or in three.
+
+        Parameters
+        ----------
+        embedding
+            From `embed`.
+        points, labels
+            float (object, point, 2), x and y in pixels of the image; int (object, point): 1 in the object, 0 outside.
+        boxes
+            float (object, 4): x and y of the first and of the last corner, in pixels of the image.
+        prompts
+            Masks that the network gave before, as it gave them.
+        several
+            Whether three masks are given for prompts that may mean several things.
+        batch
+            Objects that are asked for at once.
+        """
+        ...
 
 
 class AppliedNetwork(Protocol):
@@ -36,8 +112,8 @@ class AppliedNetwork(Protocol):
         """Bytes that it takes for every pixel of an input with sides of ``size`` pixels, an estimate."""
         ...
 
-    def prompted(self) -> Any:
-        """What answers prompts, see `kerazoo.models.family.Family.prompted`.
+    def prompted(self) -> PromptNetwork:
+        """The same network for prompts, see `kerazoo.models.family.Family.prompted`.
 
         Raises
         ------

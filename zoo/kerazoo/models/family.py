@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from kerazoo.data.survey import Survey
     from kerazoo.data.target import Target
     from kerazoo.files.pairs import Sample
-    from kerazoo.models.exchange import AppliedNetwork, Converted, ImageOutputs, LabelsEnding, Outputs
+    from kerazoo.models.exchange import AppliedNetwork, Converted, ImageOutputs, LabelsEnding, Outputs, PromptNetwork
     from kerazoo.models.proposal import Proposal
     from kerazoo.models.recipe import Recipe, TileGeometry
 
@@ -304,8 +304,8 @@ class Family:
     answers_prompts = False
     """Whether `prompted` is there."""
 
-    def prompted(self, network: keras.Model, compiled: Callable[[Any], Any]) -> Any:
-        """What answers prompts for the objects of an image, see `kerazoo.models.sam.prompted.PromptedNetwork`.
+    def prompted(self, network: keras.Model, compiled: Callable[[Any], Any]) -> PromptNetwork:
+        """What answers prompts for the objects of an image.
 
         Parameters
         ----------

@@ -50,6 +50,20 @@ def model(entry: Model) -> None:
     console.print("Set them in a configuration with model.arguments, in Python with create_model.", markup=False)
 
 
+def evaluation(result: Mapping[str, Any]) -> None:
+    """What `kerazoo.evaluate` returns."""
+    if "scores" in result:
+        scores(result["scores"], f"{len(result['per_image'])} images")
+    for program, seen in result.get("through", {}).items():
+        scores(seen["scores"], f"{len(seen['per_image'])} images, {program}: {seen['way']}")
+    classes(result.get("per_class", {}))
+    if "confusion" in result:
+        confusion(list(result["per_class"]), result["confusion"])
+    if result.get("prompts"):
+        prompts(result["prompts"])
+    scores(result.get("with_points", {}), "objects, each from a point in its middle")
+
+
 def scores(scores: Mapping[str, object], what: str) -> None:
     """Scores by name."""
     table = Table("score", what)

@@ -188,9 +188,9 @@ class SegmentAnything(Family):
         from kerazoo.models.sam.decoding import objects_of_maps
 
         if recipe.model != TINY:
-            from kerazoo.models.sam.whole import objects_of
+            from kerazoo.models.sam.whole import objects_of_whole
 
-            return objects_of(outputs, **_decoding(recipe))
+            return objects_of_whole(outputs, **_decoding(recipe))
         (maps,) = outputs.values()
         return objects_of_maps(maps, **_decoding(recipe))
 

@@ -15,7 +15,7 @@ MAPS = ("foreground", "centre_distance", "boundary_distance")
 """Channels of the output; the distances are 0 in the middle of an object, and 1 where they are largest."""
 
 
-def find_all(embedding: Any, skips: list[Any], widths: tuple[int, int, int] = (16, 32, 64)) -> tuple[Any, Any]:
+def instance_maps(embedding: Any, skips: list[Any], widths: tuple[int, int, int] = (16, 32, 64)) -> tuple[Any, Any]:
     """A decoder above `kerazoo.models.sam.tiny`: at every level the maps of the encoder beside the enlarged ones.
 
     Parameters

@@ -12,7 +12,7 @@ from keras import layers
 from kerazoo.models.sam import unetr
 from kerazoo.models.sam.about import WINDOW
 from kerazoo.models.sam.encoder import adapt, vision_transformer
-from kerazoo.models.sam.instances import find_all
+from kerazoo.models.sam.instances import instance_maps
 from kerazoo.models.sam.mask_decoder import mask_decoder, pack_details
 from kerazoo.models.sam.tiny import STRIDE, encode
 from kerazoo.models.weights import adapt_channels, initialise, load_weights
@@ -53,7 +53,7 @@ def sam_tiny(
     """
     image = keras.Input(input_shape, name="raw")
     embedding, skips = encode(image, depth=depth, features=features)
-    maps, half = find_all(embedding, skips)
+    maps, half = instance_maps(embedding, skips)
     details = layers.Conv2D(DETAILS, 1, name="details")(half)
     embedding = layers.Concatenate(name="tokens_and_details")([embedding, pack_details(details)])
     decoder = mask_decoder(WINDOW // STRIDE, WINDOW, features, hidden=hidden, details=DETAILS)
@@ -134,7 +134,7 @@ def sam_vit(
     instances
         Features of the decoder of all objects at the resolution of the image; 0: there is none, as in official files.
     transposed
-        See `kerazoo.models.sam.unetr.find_all`.
+        See `kerazoo.models.sam.unetr.instance_maps`.
     low_rank
         Rank of what is added to the kernels of queries and values, see `kerazoo.models.sam.encoder.adapt`; None:
         nothing.
@@ -153,7 +153,7 @@ def sam_vit(
     seen = vision_transformer(side, channels, **SIZES[size] | encoder)
     embedding = seen.outputs[0]
     decoder = mask_decoder(embedding.shape[1], side, embedding.shape[-1], hidden=hidden)
-    maps = unetr.find_all(embedding, instances, transposed) if instances else None
+    maps = unetr.instance_maps(embedding, instances, transposed) if instances else None
     network = whole(seen.inputs[0], embedding, decoder, maps, f"sam_{size}")
     if weights is not None:
         first = "patch_embedding/kernel"

@@ -18,7 +18,7 @@ PREFIX = ("all_", "maps")
 """How the names of its layers begin."""
 
 
-def find_all(embedding: Any, width: int = 64, transposed: bool = False) -> Any:
+def instance_maps(embedding: Any, width: int = 64, transposed: bool = False) -> Any:
     """All objects of an image.
 
     Parameters

@@ -11,7 +11,7 @@ from skimage.segmentation import watershed
 
 from kerazoo.models.exchange import AppliedNetwork, Outputs
 from kerazoo.models.sam.automatic import automatic_masks, labels_of_masks
-from kerazoo.models.sam.prompted import brought_back, brought_to
+from kerazoo.models.sam.prompted import PromptedNetwork, brought_back, brought_to
 from kerazoo.models.shared.watershed import remove_small
 
 MAPS = "maps"
@@ -32,6 +32,7 @@ def outputs_of(network: AppliedNetwork, side: int) -> Callable[[np.ndarray, np.n
     """
     if MAPS not in network.channels:
         asked = network.prompted()
+        assert isinstance(asked, PromptedNetwork)
 
         def labels(image: np.ndarray, offset: np.ndarray, scale: np.ndarray) -> Outputs:
             embedding = asked.embed(image, offset, scale)
@@ -47,7 +48,7 @@ def outputs_of(network: AppliedNetwork, side: int) -> Callable[[np.ndarray, np.n
     return maps
 
 
-def objects_of(outputs: Outputs, threshold: float, seed_threshold: float, minimum_size: int) -> np.ndarray:
+def objects_of_whole(outputs: Outputs, threshold: float, seed_threshold: float, minimum_size: int) -> np.ndarray:
     """Find all objects.
 
     Parameters
