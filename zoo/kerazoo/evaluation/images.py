@@ -89,16 +89,41 @@ def score_images(predictor: Applicable, pairs: Iterable[Pair], data: DataConfig,
     UserError
         There is no object in any mask, or a file cannot be used.
     """
-    counts, annotated = {}, False
-    for pair in pairs:
-        sample = load_truth(pair, data, predictor.recipe)
-        annotated = (
-            annotated or data.annotation == "classes" or bool(((sample.mask > 0) & (sample.mask != data.ignored)).any())
-        )
-        counts[pair.id] = count(sample.mask, predictor.result(sample.image), predictor.recipe)
+    samples = (load_truth(pair, data, predictor.recipe) for pair in pairs)
+    return compared(((sample, predictor.result(sample.image)) for sample in samples), data, predictor.recipe, masks)
+
+
+def compared(
+    predictions: Iterable[tuple[Sample, np.ndarray]], data: DataConfig, recipe: Recipe, masks: str
+) -> dict[str, Any]:
+    """Compare what was found in annotated images with their masks.
+
+    Parameters
+    ----------
+    predictions
+        From `load_truth`, and what was found, int32 (y, x).
+    data, masks
+        As for `score_images`.
+    recipe
+        Its task and classes.
+
+    Returns
+    -------
+    dict
+        As for `summary`.
+
+    Raises
+    ------
+    UserError
+        There is no object in any mask.
+    """
+    counts, annotated = {}, data.annotation == "classes"
+    for sample, prediction in predictions:
+        annotated = annotated or bool(((sample.mask > 0) & (sample.mask != data.ignored)).any())
+        counts[sample.id] = count(sample.mask, prediction, recipe)
     if not annotated:
         raise UserError(f"{masks}: all masks are empty, there is nothing to compare with; annotate some of the images.")
-    return summary(counts, predictor.recipe)
+    return summary(counts, recipe)
 
 
 def load_truth(pair: Pair, data: DataConfig, recipe: Recipe) -> Sample:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,8 @@ from bmzpack.errors import UserError
 from bmzpack.testing.fiji import axes_of, outputs_in_fiji
 from kerazoo.config import DataConfig
 from kerazoo.evaluation.imagej import labels_by_macro
-from kerazoo.evaluation.images import load_truth, summary
-from kerazoo.evaluation.scores import count
-from kerazoo.files.pairs import Pair
+from kerazoo.evaluation.images import compared, load_truth
+from kerazoo.files.pairs import Pair, Sample
 from kerazoo.models.recipe import Recipe
 from kerazoo.models.registry import decode, family_of_kind
 
@@ -61,24 +60,17 @@ def score_through(
     """
     if program not in PROGRAMS:
         raise UserError(f"{program} cannot be scored: choose from {', '.join(PROGRAMS)}.")
-    counts, annotated = {}, False
     with opened(bundle) as contents:
-        if contents.problems:
-            raise UserError(f"{bundle}: {': '.join(contents.problems[0])}.")
         way, finish = _way(contents, recipe)
-        entry = contents.rdf["inputs"][0]
-        for group in _groups(pairs):
-            samples = [load_truth(pair, data, recipe) for pair in group]
-            outputs = outputs_in_fiji(contents, [_in_order(sample.image, axes_of(entry)) for sample in samples])
-            found = finish([_as_image(output, contents) for output in outputs])
-            for pair, sample, prediction in zip(group, samples, found, strict=True):
-                annotated |= data.annotation == "classes" or bool(
-                    ((sample.mask > 0) & (sample.mask != data.ignored)).any()
-                )
-                counts[pair.id] = count(sample.mask, prediction, recipe)
-    if not annotated:
-        raise UserError(f"{masks}: all masks are empty, there is nothing to compare with; annotate some of the images.")
-    return {"way": way} | summary(counts, recipe)
+        axes = axes_of(contents.rdf["inputs"][0])
+
+        def predictions() -> Iterator[tuple[Sample, np.ndarray]]:
+            for group in _groups(pairs):
+                samples = [load_truth(pair, data, recipe) for pair in group]
+                outputs = outputs_in_fiji(contents, [_in_order(sample.image, axes) for sample in samples])
+                yield from zip(samples, finish([_as_image(output, contents) for output in outputs]), strict=True)
+
+        return {"way": way} | compared(predictions(), data, recipe, masks)
 
 
 def _groups(pairs: Iterable[Pair]) -> Iterable[list[Pair]]:

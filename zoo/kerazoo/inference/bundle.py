@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bmzpack.bundle.contents import opened
+from bmzpack.bundle.contents import Contents, opened
 from bmzpack.errors import UserError
 from bmzpack.settings import validate
 from kerazoo.config import DecodingConfig
@@ -35,18 +35,16 @@ def load_bundle(path: Path) -> tuple[ServedNetwork, Recipe]:
         It is no bundle, has no keras_v3 weights, or what it describes cannot be done here; the message says what.
     """
     with opened(path) as contents:
-        if contents.problems:
-            raise UserError(f"{path}: {': '.join(contents.problems[0])}.")
-        _refuse_other_forms(contents.config.get("kerazoo"), path)
+        _refuse_problems(contents, path)
+        if (form := _form_of(contents)) is not None:
+            raise UserError(
+                f"{path} is a bundle of the form {form}, which cannot be applied here: use the run that it was made "
+                "of, or its bundle of the form maps."
+            )
         if "keras_v3" not in contents.weights:
             known = ", ".join(contents.weights) or "none"
             raise UserError(f"{path} has no keras_v3 weights ({known}): use a bundle of a Keras 3 network.")
-        try:
-            recipe = _recipe(contents.rdf, str(path))
-        except (LookupError, TypeError, AttributeError, ValueError) as error:
-            if isinstance(error, UserError):
-                raise
-            raise UserError(f"{path} has a description that cannot be understood: `bmzpack check` says why.") from error
+        recipe = _understood(contents, path)
         targets = recipe.targets if "kerazoo" in contents.config else None
         minimum = None if targets is None else recipe.geometry.minimum
         network = ServedNetwork(contents, targets, recipe.patch is not None, minimum)
@@ -67,21 +65,29 @@ def recipe_of_bundle(path: Path) -> tuple[Recipe, bool]:
         As for `load_bundle`.
     """
     with opened(path) as contents:
-        if contents.problems:
-            raise UserError(f"{path}: {': '.join(contents.problems[0])}.")
-        own = contents.config.get("kerazoo")
-        form = own.get("form") if isinstance(own, Mapping) else None
-        return _recipe(contents.rdf, str(path)), form is None and "keras_v3" in contents.weights
+        _refuse_problems(contents, path)
+        return _understood(contents, path), _form_of(contents) is None and "keras_v3" in contents.weights
 
 
-def _refuse_other_forms(own: Any, path: Path) -> None:
-    """Refuse a bundle of the zoo that does not end in what the network of its run gives."""
-    form = own.get("form") if isinstance(own, Mapping) else None
-    if form is not None:
-        raise UserError(
-            f"{path} is a bundle of the form {form}, which cannot be applied here: use the run that it was made of, or "
-            "its bundle of the form maps."
-        )
+def _form_of(contents: Contents) -> str | None:
+    """The form of a bundle of the zoo that does not end in what the network of its run gives."""
+    own = contents.config.get("kerazoo")
+    return own.get("form") if isinstance(own, Mapping) else None
+
+
+def _refuse_problems(contents: Contents, path: Path) -> None:
+    if contents.problems:
+        raise UserError(f"{path}: {': '.join(contents.problems[0])}.")
+
+
+def _understood(contents: Contents, path: Path) -> Recipe:
+    """See `_recipe`; UserError where the description makes no sense."""
+    try:
+        return _recipe(contents.rdf, str(path))
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path} has a description that cannot be understood: `bmzpack check` says why.") from error
 
 
 def _recipe(description: Mapping[str, Any], name: str) -> Recipe:

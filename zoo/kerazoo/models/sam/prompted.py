@@ -143,29 +143,7 @@ class PromptedNetwork:
         several: bool = False,
         batch: int = 64,
     ) -> Iterator[list[Mask]]:
-        """Masks of objects, one after the other.
-
-        Parameters
-        ----------
-        embedding
-            Of the image.
-        points, labels
-            float (object, point, 2), x and y in pixels of the image, and int (object, point): 1 within the object, 0
-            outside it.
-        boxes
-            float (object, 4): x and y of the first and of the last corner, in pixels of the image.
-        prompts
-            float32 (object, y, x): `Mask.prompt` of masks that were found before, of the same window.
-        several
-            Whether the three masks for prompts that may mean several things are given, or the one for clear prompts.
-        batch
-            Objects that are asked for at once.
-
-        Yields
-        ------
-        list of Mask
-            One, or three in the network's order.
-        """
+        """See `kerazoo.models.exchange.PromptNetwork`; ``prompts`` are `Mask.prompt` of the same window."""
         given = [array for array in (points, boxes, prompts) if array is not None]
         count = len(given[0]) if given else 1
         kept, kinds = joined(points, labels, boxes, count)
