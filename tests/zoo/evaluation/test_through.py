@@ -85,7 +85,7 @@ def test_the_macro_is_scored(run):
 
 
 def test_what_cannot_be_scored(run):
-    with pytest.raises(UserError, match="is no bundle, which other programs need"):
+    with pytest.raises(UserError, match="run is no bundle, which other programs need"):
         kerazoo.evaluate(run / "run", run / "images", run / "masks", through=["fiji"])
 
 

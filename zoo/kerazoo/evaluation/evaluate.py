@@ -14,7 +14,7 @@ from kerazoo.config import DataConfig
 from kerazoo.data.survey import survey
 from kerazoo.evaluation.prompts import score_prompts
 from kerazoo.evaluation.tasks import SCORING
-from kerazoo.evaluation.through import score_through
+from kerazoo.evaluation.through import PROGRAMS
 from kerazoo.files.pairs import Pair, pairs_of, sha256_of
 from kerazoo.files.table import annotation_of
 from kerazoo.inference.bundle import recipe_of_bundle
@@ -75,7 +75,7 @@ def evaluate(
         For a classifier see `kerazoo.evaluation.classification.class_summary`; patches are cut out of annotated images
         as in its training; for a run that answers prompts ``prompts``, see
         `kerazoo.evaluation.prompts.score_prompts`, and ``with_points``, the scores with the mode `points` of
-        `kerazoo.predict`; ``through``, by program what `kerazoo.evaluation.through.score_through` returns: all that
+        `kerazoo.predict`; ``through``, by program what `kerazoo.evaluation.through.score_in_fiji` returns: all that
         there is, but for ``task``, of bundles that end in labels; ``smaller_than_patch``: how many images were
         mirrored beyond their edges, as in prediction; ``without_patch``: of how many no patch has one class.
 
@@ -97,7 +97,10 @@ def evaluate(
         source = Run.open(source)
     bundle = None if isinstance(source, Run) or is_without_network(source) else Path(source)
     if through and bundle is None:
-        raise UserError(f"{source} is no bundle, which other programs need: leave --through out, or export it first.")
+        name = source.path if isinstance(source, Run) else source
+        raise UserError(f"{name} is no bundle, which other programs need: leave --through out, or export it first.")
+    if unknown := set(through) - set(PROGRAMS):
+        raise UserError(f"{' and '.join(sorted(unknown))} cannot be scored: choose from {', '.join(PROGRAMS)}.")
     recipe, is_applicable = recipe_of_bundle(bundle) if through and bundle is not None else (None, True)
     predictor = load_predictor(source, refine_with=refine_with) if is_applicable else None
     recipe = recipe if predictor is None else predictor.recipe
@@ -110,7 +113,7 @@ def evaluate(
         result = scoring.score(predictor, _shown(pairs, progress), data, str(masks or table))
     if bundle is not None and through:
         result["through"] = {
-            program: score_through(bundle, program, pairs, data, recipe, str(masks or table)) for program in through
+            program: PROGRAMS[program](bundle, pairs, data, recipe, str(masks or table)) for program in through
         }
     if isinstance(source, Run) and predictor is not None and predictor.family.answers_prompts and refine_with is None:
         prompted = PromptedPredictor(source)

@@ -19,8 +19,6 @@ from kerazoo.files.pairs import Pair, Sample
 from kerazoo.models.recipe import Recipe
 from kerazoo.models.registry import decode, family_of_kind
 
-PROGRAMS = ("fiji",)
-"""Programs whose results can be scored."""
 TOGETHER = 8
 """So many images are given to an engine that is started once."""
 
@@ -29,17 +27,13 @@ MACRO = "the macro {} of the bundle, in ImageJ"
 CLASSES = "the class with the largest output"
 
 
-def score_through(
-    bundle: Path, program: str, pairs: Iterable[Pair], data: DataConfig, recipe: Recipe, masks: str
-) -> dict[str, Any]:
-    """Score annotated images as a program would show them.
+def score_in_fiji(bundle: Path, pairs: Iterable[Pair], data: DataConfig, recipe: Recipe, masks: str) -> dict[str, Any]:
+    """Score annotated images as deepImageJ would show them.
 
     Parameters
     ----------
     bundle
         A zip file, its unpacked folder, or the rdf.yaml in it.
-    program
-        One of `PROGRAMS`.
     pairs, data
         The images, and how they are read.
     recipe
@@ -50,16 +44,14 @@ def score_through(
     Returns
     -------
     dict
-        As for `kerazoo.evaluation.images.summary`, and ``way``: what a user of the program does to see these results.
+        As for `kerazoo.evaluation.images.summary`, and ``way``: what a user of Fiji does to see these results.
 
     Raises
     ------
     UserError
-        The program cannot open the bundle or one of the images, its engine or ImageJ is not here, or no way leads from
+        Fiji cannot open the bundle or one of the images, its engine or ImageJ is not here, or no way leads from
         the bundle to objects.
     """
-    if program not in PROGRAMS:
-        raise UserError(f"{program} cannot be scored: choose from {', '.join(PROGRAMS)}.")
     with opened(bundle) as contents:
         way, finish = _way(contents, recipe)
         axes = axes_of(contents.rdf["inputs"][0])
@@ -109,3 +101,7 @@ def _as_image(outputs: dict[str, np.ndarray], contents: Contents) -> np.ndarray:
     """The only output as (y, x, channel)."""
     (output,), axes = outputs.values(), axes_of(contents.rdf["outputs"][0])
     return output.transpose([axes.index(name) for name in ("batch", "y", "x", "channel")])[0]
+
+
+PROGRAMS = {"fiji": score_in_fiji}
+"""Programs whose results can be scored."""
