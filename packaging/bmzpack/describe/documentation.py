@@ -60,7 +60,7 @@ def render(
         "## Inputs and outputs\n\n" + "\n\n".join(_tensor(entry, "input", in_graph, sizes) for entry in inputs),
         "\n\n".join(_tensor(entry, "output", in_graph, sizes) for entry in outputs),
         _geometry(inputs, outputs, rim),
-        _whole_images(inputs[0], labels),
+        _whole_images(labels),
         _test_tensors(inputs, mirrored),
         "## How to open it\n\n" + "\n\n".join(_opening(description, report, agreement, inputs, outputs)),
         "## Validation\n\n" + "\n\n".join(_validation(description)),
@@ -72,15 +72,14 @@ def render(
     return "\n\n".join(section.strip() for section in sections if section.strip()) + "\n"
 
 
-def _whole_images(entry: Mapping[str, Any], labels: LabelsPostprocessing | None) -> str:
+def _whole_images(labels: LabelsPostprocessing | None) -> str:
     if labels is None:
         return ""
-    sizes = [axis["size"] for axis in entry["axes"] if axis["type"] == "space"]
     text = "Labels are those of whole images: in tiles objects are cut, and every tile has an object 1."
-    if labels.in_graph and isinstance(sizes[0], Mapping) and "step" in sizes[0]:
+    if labels.sizes:
         text += (
-            f" Fiji puts an image through in tiles unless its sides are multiples of {sizes[0]['step']} pixels, and at "
-            f"least {sizes[0]['min']}: crop or pad it first."
+            f" The graph takes images of any size: it mirrors them at the lower and the right edge up to a multiple "
+            f"of {labels.sizes['step']} pixels for the network, and cuts what the network gives."
         )
     return text
 

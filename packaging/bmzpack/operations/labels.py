@@ -39,11 +39,16 @@ class LabelsPostprocessing:
     the image."""
     arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Keyword arguments of the function, as JSON has them."""
+    sizes: dict[str, int] = dataclasses.field(default_factory=dict)
+    """``minimum`` and ``step`` of the sizes that the network takes; the graph extends images of other sizes, and cuts
+    the network's output to them. Empty: the graph takes what the network takes."""
 
     @property
     def in_graph(self) -> dict[str, Any] | None:
-        """The function and its arguments for a process that writes a graph."""
-        return {"function": self.function, "arguments": self.arguments} if self.function else None
+        """What a process that writes a graph needs."""
+        if not self.function:
+            return None
+        return {"function": self.function, "arguments": self.arguments, "sizes": self.sizes}
 
 
 def are_labels(tensor: np.ndarray) -> bool:

@@ -163,7 +163,7 @@ def _write_folder(
     with temporary_folder() as scratch:
         final = scratch / "model.keras"
         model.save(final)
-        written = write_all(final, folder, names, test_inputs, formats, labels=labels)
+        written = write_all(final, folder, names, test_inputs, formats, labels=plan.labels)
 
     results = written[0].outputs[0]
     if labels is None:
@@ -190,7 +190,7 @@ def _write_folder(
         agreement,
         mirrored=mirrored,
         rim=plan.rim,
-        labels=labels,
+        labels=plan.labels,
     )
     (folder / "README.md").write_text(text, encoding="utf-8")
     consumers = _able(report)

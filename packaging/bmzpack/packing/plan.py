@@ -85,12 +85,13 @@ class Plan:
         """The tensors as rdf.yaml has them, inputs and outputs, without their test tensors."""
         first = self.first_image
         reference = first.id if first else None
+        sizes = dataclasses.replace(self.sizes, step=1) if self.labels and self.labels.sizes else self.sizes
         inputs = [
-            self._entry(tensor, input_axes(tensor, self.sizes, reference if tensor is not first else None))
+            self._entry(tensor, input_axes(tensor, sizes, reference if tensor is not first else None))
             for tensor in self.inputs
         ]
         model = with_rim(self.network, self.rim)
-        axes = output_axes(model, self.inputs, self.outputs, self.sizes, self.geometry)
+        axes = output_axes(model, self.inputs, self.outputs, sizes, self.geometry)
         outputs = [self._entry(*pair) for pair in zip(self.outputs, axes, strict=True)]
         scale_for_fiji(inputs, outputs)
         if self.labels is not None:
@@ -148,6 +149,8 @@ def make_plan(
     if rim:
         geometry = dataclasses.replace(geometry, margin=0)
     sizes = sizes_of(inputs, geometry)
+    if labels is not None and labels.in_graph and sizes.step and not geometry.margin:
+        labels = dataclasses.replace(labels, sizes={"minimum": sizes.minimum, "step": sizes.step})
     return Plan(network, inputs, outputs, geometry, sizes, rim, declared, in_graph, labels)
 
 

@@ -62,10 +62,24 @@ def freeze_with_labels(model: keras.Model, name: str, labels: Mapping[str, Any])
 
     @tf.function(input_signature=[tf.TensorSpec(shape, model.inputs[0].dtype, name)])
     def serve(image: Any) -> list[Any]:
-        return [make_labels(model(image, training=False), **labels["arguments"])]
+        extended = image
+        if labels["sizes"]:
+            for axis in (1, 2):
+                extended = tf.gather(extended, _extended(tf.shape(image)[axis], **labels["sizes"]), axis=axis)
+        output = model(extended, training=False)
+        output = output[:, : tf.shape(image)[1], : tf.shape(image)[2]] if labels["sizes"] else output
+        return [make_labels(output, **labels["arguments"])]
 
     with nearest_upsampling_at_once(model):
         return with_constants(serve.get_concrete_function(), lower_loops=False)
+
+
+def _extended(length: Any, minimum: int, step: int) -> Any:
+    """Places along an axis, up to a length that the network takes: beyond the last pixel it is mirrored there."""
+    whole = minimum + (tf.maximum(length - minimum, 0) + step - 1) // step * step
+    period = tf.maximum(2 * length - 2, 1)
+    place = tf.range(whole) % period
+    return tf.minimum(place, period - place)
 
 
 def with_constants(function: Any, *, lower_loops: bool = True) -> Frozen:

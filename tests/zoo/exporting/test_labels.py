@@ -77,9 +77,11 @@ def test_a_graph_ends_in_labels(graph_bundle, masks):
         given = np.load(folder / rdf["inputs"][0]["test_tensor"]["source"])
         assert disagreement(stored[0, ..., 0], labels_of(given[0], recipe)) < 0.01
         assert stored.max() == labels_of(given[0], recipe).max() > 3
-        images = [answer(labels, recipe) for labels in masks]
+        assert all(axis["size"]["step"] == 1 for axis in rdf["inputs"][0]["axes"] if axis["type"] == "space")
+        cut = [*masks, masks[0][:151, :133]]  # no multiple of any step
+        images = [answer(labels, recipe) for labels in cut]
         for engine in FILES:
-            for found, image, labels in zip(run_labels(engine, folder, images), images, masks, strict=True):
+            for found, image, labels in zip(run_labels(engine, folder, images), images, cut, strict=True):
                 assert disagreement(found, labels_of(image, recipe)) < 0.01
                 assert disagreement(found, labels) < 0.1
 
