@@ -207,7 +207,10 @@ def evaluate(
     refine_with: RefineWith = None,
     through: Annotated[
         list[str] | None,
-        typer.Option(help="Score what this program makes of a bundle as well: fiji.", metavar="PROGRAM"),
+        typer.Option(
+            help="Score what this program makes of a bundle as well: fiji, ilastik, qupath or core; can be repeated.",
+            metavar="PROGRAM",
+        ),
     ] = None,
     json: Annotated[
         Path | None, typer.Option("--json", help="Write the scores to this file, or alone to standard output: -")

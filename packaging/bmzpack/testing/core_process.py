@@ -2,7 +2,8 @@
 
 The folder holds the task and gets the results, as with the workers of the other engines. Jobs name ``rdf``, the
 description's file, and ``format``; their results say more than those of others: ``status`` and ``messages`` of the test
-that `bioimageio.core` makes of a model.
+that `bioimageio.core` makes of a model. Where a job is ``applied``, there is no test, and inputs are images, which get
+all of the bundle's processing.
 """
 
 from __future__ import annotations
@@ -47,15 +48,17 @@ def _run(job: dict[str, Any], entries: Sequence[dict[str, np.ndarray]], names: l
     if Path(job["weights"]) != (rdf.parent / str(weights["source"])).resolve():  # written anew
         weights = {key: value for key, value in weights.items() if key != "sha256"} | {"source": job["weights"]}
     content: Any = local(content) | {"weights": {job["format"]: weights}}
+    found = {}
     with offline(content, rdf.parent):
-        summary = test_description(content, weight_format=job["format"], expected_type="model")
-        messages = [
-            f"bioimageio.core: {detail.name}: {reason}"
-            for detail in summary.details
-            for error in detail.errors
-            if (reason := _reason(error))
-        ]
-        found = {"status": "passed" if summary.status == "passed" else "failed", "messages": messages}
+        if not job["applied"]:
+            summary = test_description(content, weight_format=job["format"], expected_type="model")
+            messages = [
+                f"bioimageio.core: {detail.name}: {reason}"
+                for detail in summary.details
+                for error in detail.errors
+                if (reason := _reason(error))
+            ]
+            found = {"status": "passed" if summary.status == "passed" else "failed", "messages": messages}
         try:
             model: Any = build_description(content, format_version="latest")
             if isinstance(model, InvalidDescr):
@@ -64,7 +67,7 @@ def _run(job: dict[str, Any], entries: Sequence[dict[str, np.ndarray]], names: l
                 axes = {str(tensor.id): [axis.id for axis in tensor.axes] for tensor in model.inputs}
                 return found | worker.run(
                     {"engine": "bioimageio.core", "name": job["name"]},
-                    lambda tensors: _predict(pipeline, axes, tensors, names),
+                    lambda tensors: _predict(pipeline, axes, tensors, names, job["applied"]),
                     entries,
                     names,
                     stem,
@@ -80,18 +83,18 @@ def _reason(error: Any) -> str:
 
 
 def _predict(
-    pipeline: Any, axes: dict[str, list[Any]], tensors: dict[str, np.ndarray], names: Sequence[str]
+    pipeline: Any, axes: dict[str, list[Any]], tensors: dict[str, np.ndarray], names: Sequence[str], applied: bool
 ) -> list[np.ndarray]:
-    """The network alone."""
+    """What all of the bundle makes of images, or else the network alone of tensors."""
     from bioimageio.core import Sample, Tensor
 
     members: dict[Any, Any] = {name: Tensor.from_numpy(array, dims=axes[name]) for name, array in tensors.items()}
     result = pipeline.predict_sample_without_blocking(
         Sample(members=members, stat={}, id="test"),
-        skip_preprocessing=True,
-        skip_postprocessing=True,
-        skip_input_padding=True,
-        skip_output_cropping=True,
+        skip_preprocessing=not applied,
+        skip_postprocessing=not applied,
+        skip_input_padding=not applied,
+        skip_output_cropping=not applied,
     )
     return [np.asarray(result.members[name].data) for name in names]
 

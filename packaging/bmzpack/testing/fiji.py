@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -123,10 +123,3 @@ def _joined(tensor: Tensor, trial: Trial, parts: Sequence[np.ndarray]) -> np.nda
             source.append(slice(begin + first - start, begin + used))
         whole[tuple(to)] = part[tuple(source)]
     return whole
-
-
-def axes_of(entry: Mapping[str, object]) -> list[str]:
-    """Ids of the axes of an input or output of rdf.yaml, format 0.5: y, x, batch, channel."""
-    axes = entry["axes"]
-    assert isinstance(axes, Sequence)
-    return [str(axis.get("id", axis["type"])) for axis in axes]

@@ -63,6 +63,7 @@ def attempt_core(
     inputs: Sequence[dict[str, np.ndarray]],
     names: TensorNames,
     *,
+    applied: bool = False,
     trust: bool = False,
     seconds: float = LONGEST,
 ) -> list[Attempt]:
@@ -74,6 +75,8 @@ def attempt_core(
         As for `attempt_formats`.
     formats
         Weights formats of one framework.
+    applied
+        Whether inputs are images, which go through all of the bundle; then there is no test.
 
     Returns
     -------
@@ -89,7 +92,14 @@ def attempt_core(
     with temporary_folder() as folder:
         files = {name: _weights(contents, name, trust, folder) for name in formats}
         jobs = [
-            {"rdf": rdf, "format": name, "name": path.name, "weights": str(path.resolve()), "trust": trust}
+            {
+                "rdf": rdf,
+                "format": name,
+                "name": path.name,
+                "weights": str(path.resolve()),
+                "trust": trust,
+                "applied": applied,
+            }
             for name, path in files.items()
         ]
         return engines.run_worker(

@@ -91,5 +91,5 @@ def test_what_cannot_be_scored(run):
 
 @pytest.mark.engines
 def test_an_unknown_program(run):
-    with pytest.raises(UserError, match="icy cannot be scored: choose from fiji"):
+    with pytest.raises(UserError, match="icy cannot be scored: choose from fiji, ilastik, qupath, core"):
         kerazoo.evaluate(bundle_of(run, "labels"), run / "images", run / "masks", through=["icy"])

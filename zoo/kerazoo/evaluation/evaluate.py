@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from kerazoo.config import DataConfig
 from kerazoo.data.survey import survey
 from kerazoo.evaluation.prompts import score_prompts
 from kerazoo.evaluation.tasks import SCORING
-from kerazoo.evaluation.through import PROGRAMS
+from kerazoo.evaluation.through import PROGRAMS, score_through
 from kerazoo.files.pairs import Pair, pairs_of, sha256_of
 from kerazoo.files.table import annotation_of
 from kerazoo.inference.bundle import recipe_of_bundle
@@ -56,7 +56,7 @@ def evaluate(
     refine_with
         As for `kerazoo.predict`.
     through
-        Programs, of `kerazoo.evaluation.through.PROGRAMS`, whose results with a bundle are scored as well.
+        Programs, of `bmzpack.testing.programs.PROGRAMS`, whose results with a bundle are scored as well.
     json
         Where to write the result as JSON as well.
     overwrite
@@ -75,7 +75,7 @@ def evaluate(
         For a classifier see `kerazoo.evaluation.classification.class_summary`; patches are cut out of annotated images
         as in its training; for a run that answers prompts ``prompts``, see
         `kerazoo.evaluation.prompts.score_prompts`, and ``with_points``, the scores with the mode `points` of
-        `kerazoo.predict`; ``through``, by program what `kerazoo.evaluation.through.score_in_fiji` returns: all that
+        `kerazoo.predict`; ``through``, by program what `kerazoo.evaluation.through.score_through` returns: all that
         there is, but for ``task``, of bundles that end in labels; ``smaller_than_patch``: how many images were
         mirrored beyond their edges, as in prediction; ``without_patch``: of how many no patch has one class.
 
@@ -112,9 +112,10 @@ def evaluate(
     if predictor is not None:
         result = scoring.score(predictor, _shown(pairs, progress), data, str(masks or table))
     if bundle is not None and through:
-        result["through"] = {
-            program: PROGRAMS[program](bundle, pairs, data, recipe, str(masks or table)) for program in through
-        }
+        result["through"] = _through(
+            through,
+            lambda program: score_through(program, bundle, _shown(pairs, progress), data, recipe, str(masks or table)),
+        )
     if isinstance(source, Run) and predictor is not None and predictor.family.answers_prompts and refine_with is None:
         prompted = PromptedPredictor(source)
         result["prompts"] = score_prompts(prompted, _shown(pairs, progress), data)
@@ -129,6 +130,19 @@ def evaluate(
         with new_file(json, overwrite=overwrite) as path:
             path.write_text(json_module.dumps(result, indent=2) + "\n", encoding="utf-8")
     return result
+
+
+def _through(programs: Sequence[str], score: Callable[[str], dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Results by program; of one among several that cannot use the bundle the reason."""
+    found: dict[str, dict[str, Any]] = {}
+    for program in programs:
+        try:
+            found[program] = score(program)
+        except UserError as error:
+            if len(programs) == 1:
+                raise
+            found[program] = {"error": str(error)}
+    return found
 
 
 def remarks(result: dict[str, Any]) -> list[str]:

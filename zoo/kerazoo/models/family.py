@@ -461,6 +461,9 @@ class Family:
     imagej_macro: str | None = None
     """File of the bundle that makes objects of the output in ImageJ, without any plugin."""
 
+    object_channel: str | None = None
+    """Channel of the output whose connected areas are what programs without a decoder can take for objects."""
+
     def labels_in_graph(self, recipe: Recipe) -> LabelsEnding | None:
         """TensorFlow operations that make labels of the output; None where there are none."""
         return None

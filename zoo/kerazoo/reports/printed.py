@@ -54,8 +54,7 @@ def evaluation(result: Mapping[str, Any]) -> None:
     """What `kerazoo.evaluate` returns."""
     if "scores" in result:
         scores(result["scores"], f"{len(result['per_image'])} images")
-    for program, seen in result.get("through", {}).items():
-        scores(seen["scores"], f"{len(seen['per_image'])} images, {program}: {seen['way']}")
+    through(result)
     classes(result.get("per_class", {}))
     if "confusion" in result:
         confusion(list(result["per_class"]), result["confusion"])
@@ -72,6 +71,26 @@ def scores(scores: Mapping[str, object], what: str) -> None:
             table.add_row(name, str(value) if isinstance(value, int) else f"{value:.4f}")
     if table.row_count:
         Console().print(table)
+
+
+def through(result: Mapping[str, Any]) -> None:
+    """Scores of what other programs make of a bundle, beside the own ones."""
+    programs = result.get("through", {})
+    columns = {name: seen["scores"] for name, seen in programs.items() if "scores" in seen}
+    if "scores" in result:
+        columns = {"kerazoo": result["scores"]} | columns
+    if not programs:
+        return
+    table = Table("score", *columns)
+    for name, value in next(iter(columns.values()), {}).items():
+        if isinstance(value, float):
+            table.add_row(
+                name, *("-" if column[name] is None else f"{column[name]:.4f}" for column in columns.values())
+            )
+    if table.row_count:
+        Console().print(table)
+    for name, seen in programs.items():
+        Console().print(f"{name}: {seen['way'] if 'way' in seen else seen['error']}", markup=False, highlight=False)
 
 
 def classes(classes: dict[str, dict[str, Any]]) -> None:

@@ -37,6 +37,7 @@ class Pixels(Family):
     shows_probabilities = True
     blocks_only = False
     imagej_macro = MACRO
+    object_channel = "interior"
 
     def defaults(self, config: Config, model: Model) -> dict[str, dict[str, Any]]:
         return {"targets": {"kind": "border"}}
