@@ -286,9 +286,9 @@ def predict(
 ) -> None:
     """Write label images or class maps of new images as TIFF, and a table of all objects or classes."""
     _warn_of_unfinished(source)
-    from kerazoo.runs.run import Run
+    from kerazoo.runs.trained import find_run
 
-    if Run(source).is_there or refine_with is not None:
+    if find_run(source) is not None or refine_with is not None:
         import_tensorflow()
     from kerazoo.inference.predict import predict as run_prediction
 

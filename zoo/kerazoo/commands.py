@@ -6,10 +6,12 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from bmzpack.errors import UserError
 from bmzpack.files import new_file
 from kerazoo.config import Config
 from kerazoo.models.configure import make_config, read_config
 from kerazoo.runs.run import Run
+from kerazoo.runs.trained import open_run
 
 
 def train(
@@ -98,12 +100,14 @@ def report(
     Raises
     ------
     UserError
-        There is no run, or the file cannot be written.
+        There is no run, the file cannot be written, or it has no name and the run comes with the package.
     """
     from kerazoo.exporting.opening import opening
     from kerazoo.reports.report import render
 
-    run = run if isinstance(run, Run) else Run.open(run)
+    run = open_run(run)
+    if output is None and run.comes_with_package:
+        raise UserError("The report of a trained network of kerazoo has no folder to go to: name its file with -o.")
     path = Path(output) if output is not None else run.path / "report.html"
     content = render(run, opening(run))
     with new_file(path, overwrite=overwrite) as temporary:

@@ -23,6 +23,7 @@ from kerazoo.models.configure import make_config
 from kerazoo.models.entry import Model
 from kerazoo.models.proposal import Proposal, Settings, lines_of
 from kerazoo.models.registry import family_of_model, get_model
+from kerazoo.models.trained import trained_networks
 from kerazoo.runs.run import recipe_beside
 
 
@@ -123,9 +124,12 @@ def _start(entry: Model, backbone: str | None, usual: str | None, weights: str |
                 else f"{entry.name} has none."
             )
         )
-    if weights not in (None, "imagenet"):
+    if weights not in (None, "imagenet", *trained_networks()):
         if not Path(weights).is_file():
-            raise UserError(f"There is no weights file {weights}: correct --weights, or leave it out.")
+            raise UserError(
+                f"There is no weights file {weights}: correct --weights, or leave it out. Trained networks of kerazoo: "
+                f"{', '.join(trained_networks()) or 'none'}."
+            )
         weights = str(Path(weights).absolute())
     return ModelConfig(name=entry.name, backbone=backbone, weights=weights)
 

@@ -23,6 +23,7 @@ from kerazoo.inference.prompted import PromptedPredictor
 from kerazoo.inference.without_network import is_without_network
 from kerazoo.models.recipe import Recipe
 from kerazoo.runs.run import Run
+from kerazoo.runs.trained import find_run
 
 
 def evaluate(
@@ -93,8 +94,8 @@ def evaluate(
     }
     if not given:
         raise UserError("There is nothing to evaluate on: name images and masks, a folder of classes, or a table.")
-    if not isinstance(source, Run) and not is_without_network(source) and Run(source).is_there:
-        source = Run.open(source)
+    if not is_without_network(source):
+        source = find_run(source) or source
     bundle = None if isinstance(source, Run) or is_without_network(source) else Path(source)
     if through and bundle is None:
         name = source.path if isinstance(source, Run) else source

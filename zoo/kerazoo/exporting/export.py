@@ -17,6 +17,7 @@ from kerazoo.exporting.prompts import with_prompts
 from kerazoo.inference.network import load_model
 from kerazoo.models.registry import family_of_kind
 from kerazoo.runs.run import Run
+from kerazoo.runs.trained import open_run
 
 MAPS = "maps"
 """The form of an ordinary bundle."""
@@ -72,8 +73,7 @@ def export(
         The run is not trained yet, its validation images are gone, the bundle cannot be written, what is to be
         enlarged is no map of patches, or the network has no such form.
     """
-    if not isinstance(run, Run):
-        run = Run.open(run)
+    run = open_run(run)
     recipe = run.recipe
     family, maps_patches = family_of_kind(recipe.targets), recipe.patch is not None
     if form not in FORMS:
@@ -100,6 +100,6 @@ def export(
     if formats is not None:
         made["formats"] = formats
     packed = pack(**made, description=description, output=output, overwrite=overwrite)
-    if form == MAPS:
+    if form == MAPS and not run.comes_with_package:
         run.write("agreement", packed.agreement)
     return packed.path

@@ -25,21 +25,22 @@ def sample_image(run: Run, config: Config) -> tuple[np.ndarray, dict[str, float]
             f"{run.path} has no validation images, of which the test tensors are made: name an image that the network "
             "is made for, with --image."
         )
-    missing = [entry.image for entry in entries if not Path(entry.image).is_file()]
+    pairs = run.held_out()
+    missing = [pair.image for pair in pairs if not pair.image.is_file()]
     if missing:
         raise UserError(
             f"{run.path}: the validation image {missing[0]} is gone: put it back, the test tensors are cut out of it."
         )
     data, recipe = config.data, run.recipe
     if recipe.patch is not None:
-        return _mosaic(run, recipe.patch), pixel_size_of(entries[0].image, data)
-    for entry in entries:
-        image = read_image(entry.image, channels=data.channels, **data.reading())
-        if entry.mask and Path(entry.mask).exists():
-            mask = read_annotation(Path(entry.mask), data, Path(entry.image).name, image.shape[:2])
+        return _mosaic(run, recipe.patch), pixel_size_of(pairs[0].image, data)
+    for pair in pairs:
+        image = read_image(pair.image, channels=data.channels, **data.reading())
+        if pair.mask and pair.mask.exists():
+            mask = read_annotation(pair.mask, data, pair.image.name, image.shape[:2])
             if np.ptp(mask) > 0:
-                return image, pixel_size_of(entry.image, data)
-    first = entries[0].image
+                return image, pixel_size_of(pair.image, data)
+    first = pairs[0].image
     return read_image(first, channels=data.channels, **data.reading()), pixel_size_of(first, data)
 
 

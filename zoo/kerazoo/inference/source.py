@@ -10,7 +10,9 @@ from kerazoo.inference.network import Network, load_model
 from kerazoo.models.exchange import AppliedNetwork
 from kerazoo.models.recipe import Recipe
 from kerazoo.models.registry import family_of_kind
+from kerazoo.models.trained import trained_networks
 from kerazoo.runs.run import Run
+from kerazoo.runs.trained import find_run
 
 
 def open_source(source: Run | str | os.PathLike[str]) -> tuple[AppliedNetwork, Recipe]:
@@ -19,7 +21,8 @@ def open_source(source: Run | str | os.PathLike[str]) -> tuple[AppliedNetwork, R
     Parameters
     ----------
     source
-        A run, its folder, or a bundle: a zip file, its unpacked folder, or the rdf.yaml in it.
+        A run, its folder, one of `kerazoo.models.trained.trained_networks`, or a bundle: a zip file, its unpacked
+        folder, or the rdf.yaml in it.
 
     Returns
     -------
@@ -31,14 +34,17 @@ def open_source(source: Run | str | os.PathLike[str]) -> tuple[AppliedNetwork, R
     UserError
         There is no run and no bundle, or the bundle does not say what is needed.
     """
-    if not isinstance(source, Run):
-        if not Path(source).exists():
-            raise UserError(f"There is no run and no bundle {source}: check the name.")
-        if not Run(source).is_there:
-            from kerazoo.inference.bundle import load_bundle
+    run = find_run(source)
+    if run is None:
+        path = Path(str(source))
+        if not path.exists():
+            raise UserError(
+                f"There is no run and no bundle {source}: check the name. Trained networks of kerazoo: "
+                f"{', '.join(trained_networks()) or 'none'}."
+            )
+        from kerazoo.inference.bundle import load_bundle
 
-            return load_bundle(Path(source))
-        source = Run.open(source)
-    recipe = source.recipe
+        return load_bundle(path)
+    recipe = run.recipe
     size = 1 if recipe.patch is None else None  # tiles come one by one, patches in batches
-    return Network(load_model(source.model_path), family_of_kind(recipe.targets), size), recipe
+    return Network(load_model(run.model_path), family_of_kind(recipe.targets), size), recipe

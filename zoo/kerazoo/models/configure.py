@@ -14,6 +14,7 @@ from bmzpack.settings import Section, read_yaml, validate
 from kerazoo.config import Config
 from kerazoo.models.family import Family
 from kerazoo.models.registry import families, family_of_model, get_model
+from kerazoo.models.trained import trained_networks
 
 
 def read_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Config:
@@ -60,8 +61,9 @@ def make_config(content: dict[str, Any], source: str = "the configuration", fold
             value = getattr(config.data, key)
             if value is not None:
                 setattr(config.data, key, (folder / value).absolute())
-        if config.model.weights not in (None, "imagenet"):
-            config.model.weights = str((folder / config.model.weights).absolute())
+        weights = config.model.weights
+        if weights not in (None, "imagenet", *trained_networks()):
+            config.model.weights = str((folder / weights).absolute())
     return config
 
 
@@ -83,7 +85,8 @@ def _apply(content: dict[str, Any], override: str) -> None:
         content_value = yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise UserError(f"--set {override}: {value} is not a YAML value.") from error
-    is_path = key.strip() in _PATHS and isinstance(content_value, str) and content_value != "imagenet"
+    names = ("imagenet", *trained_networks())
+    is_path = key.strip() in _PATHS and isinstance(content_value, str) and content_value not in names
     place[parts[-1]] = str(Path(content_value).absolute()) if is_path else content_value
 
 

@@ -26,6 +26,7 @@ import numpy as np
 
 from bmzpack.errors import UserError
 from kerazoo.models.backbones import BACKBONES, encoder_of, freeze_statistics, get_backbone
+from kerazoo.models.trained import weights_file
 
 HEADS = ("probability", "output")
 """Last layers that answer one problem: another one has other classes."""
@@ -291,7 +292,7 @@ def _download(backbone: str, alpha: float) -> dict[str, np.ndarray]:
 
 
 def _existing(path: str | os.PathLike[str]) -> Path:
-    path = Path(path)
+    path = weights_file(path)
     if not path.is_file():
         raise UserError(f"There is no weights file {path}: check the name, write `imagenet`, or leave it out.")
     return path

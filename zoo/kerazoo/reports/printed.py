@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from kerazoo.models.trained import trained_networks
+
 if TYPE_CHECKING:
     from kerazoo.models.entry import Model
 
@@ -29,6 +31,8 @@ def models(entries: Sequence[Model]) -> None:
                 table.add_row(title, entry.name, entry.purpose)
                 title = ""
     Console().print(table)
+    if names := trained_networks():
+        Console().print(f"\nTrained, to be used by name as runs are: {', '.join(names)}", markup=False)
     Console().print("\nMore about one of them: kerazoo models NAME", markup=False)
 
 

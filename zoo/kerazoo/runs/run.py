@@ -32,6 +32,7 @@ from kerazoo.config import Config
 from kerazoo.files.pairs import Pair
 from kerazoo.models.configure import make_config
 from kerazoo.models.recipe import Recipe
+from kerazoo.models.trained import FOLDER, NETWORK, weights_file
 from kerazoo.runs.records import Agreement, Environment, Record, SplitRecord
 
 Entry = TypeVar("Entry", bound=pydantic.BaseModel)
@@ -39,9 +40,9 @@ Entry = TypeVar("Entry", bound=pydantic.BaseModel)
 
 def recipe_beside(weights: str | None) -> Recipe | None:
     """The recipe of the run whose folder a weights file lies in; None where it lies elsewhere."""
-    if weights in (None, "imagenet"):
+    if weights is None or weights == "imagenet":
         return None
-    run = Run(Path(weights).parent)
+    run = Run(weights_file(weights).parent)
     return run.recipe if run.is_there and (run.path / "recipe.json").is_file() else None
 
 
@@ -76,6 +77,11 @@ class Run:
     def is_there(self) -> bool:
         """Whether the folder is that of a run, trained or not."""
         return (self.path / "config.yaml").is_file()
+
+    @property
+    def comes_with_package(self) -> bool:
+        """Whether it is one of the trained networks, into whose folder nothing is written."""
+        return self.path.is_relative_to(FOLDER)
 
     def refuse_to_replace(self, overwrite: bool) -> None:
         """Refuse a folder that is there: without ``overwrite`` any, with it one that is neither a run nor empty.
@@ -130,7 +136,7 @@ class Run:
     @property
     def model_path(self) -> Path:
         """The Keras file of the best epoch."""
-        return self.path / "best.keras"
+        return self.path / NETWORK
 
     @property
     def figures(self) -> Path:
@@ -153,7 +159,12 @@ class Run:
     def held_out(self) -> list[Pair]:
         """The validation pairs."""
         return [
-            Pair(entry.id, Path(entry.image), Path(entry.mask) if entry.mask else None, category=entry.category)
+            Pair(
+                entry.id,
+                self.path / entry.image,
+                self.path / entry.mask if entry.mask else None,
+                category=entry.category,
+            )
             for entry in self.split.validation
         ]
 
