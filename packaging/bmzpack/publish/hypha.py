@@ -1,7 +1,8 @@
 """The calls of the zoo's server, Hypha's artifact manager: repeated where that is safe, and only there.
 
 An entry ("artifact") of the zoo is made by `create`; for each file `put_file` gives an address that the file is PUT to;
-`edit` sets the status that asks for review. All but `create` may be sent twice with the effect of once.
+`edit` sets the status that asks for review. All but `create` may be sent twice with the effect of once; what became of
+a `create` without an answer tells `list`.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import httpx
 
 from bmzpack.consumers.summary import printable
 
 COLLECTION = "bioimage-io/bioimage.io"
+MARK = "bmzpack_upload"
+"""Entry of ``config`` in a manifest that says of which content on this server it is."""
 STAGE = "stage"
 """The version of an entry that waits for review."""
 WAITS = (1, 2, 4, 8)
@@ -66,7 +69,7 @@ class Hypha:
         Parameters
         ----------
         manifest
-            The content of rdf.yaml.
+            The content of rdf.yaml, `marked`.
 
         Returns
         -------
@@ -91,10 +94,34 @@ class Hypha:
         )
         answer = _json(response)
         identifier = answer.get("id") if isinstance(answer, dict) and response.is_success else None
-        if isinstance(identifier, str) and re.fullmatch(r"[\w./-]{1,200}", identifier, re.ASCII):
+        if _is_id(identifier):
             return identifier
         # any other answer may be that of a gateway on the way, behind which the entry was made
         raise Unanswered(self._words(response))
+
+    def find(self, manifest: dict[str, Any]) -> list[str]:
+        """Ids of the entries of the user that were made of a manifest with the same `MARK`, at stage or not.
+
+        Raises
+        ------
+        Refused, Unanswered
+            They are not known.
+        """
+        response = self._call(
+            "list",
+            repeatable=True,
+            parent_id=COLLECTION,
+            filters={"manifest": {"name": manifest["name"]}},
+            stage="all",
+            limit=1000,
+        )
+        self._accept(response)
+        answer = _json(response)
+        if not isinstance(answer, list):
+            raise Unanswered("the server gave no list of entries")
+        return [
+            entry["id"] for entry in answer if _mark(entry) == _mark({"manifest": manifest}) and _is_id(entry["id"])
+        ]
 
     def put(self, artifact: str, name: str, path: Path) -> None:
         """Store a file in an entry, in place of one of the same name.
@@ -188,6 +215,23 @@ def complaint(address: str) -> str | None:
     here = url.scheme == "http" and url.host in ("localhost", "127.0.0.1", "::1")
     safe = here or (url.scheme == "https" and url.host)
     return None if safe else f"leads to {printable(f'{url.scheme}://{url.host}')}, but an upload needs https"
+
+
+def marked(manifest: dict[str, Any], mark: str) -> dict[str, Any]:
+    """A manifest by which `Hypha.find` finds its entry again."""
+    config = manifest.get("config")
+    return manifest | {"config": (config if isinstance(config, dict) else {}) | {MARK: mark}}
+
+
+def _mark(entry: Any) -> str | None:
+    """The mark of an entry as the server lists it."""
+    for key in ("manifest", "config", MARK):
+        entry = entry.get(key) if isinstance(entry, dict) else None
+    return entry if isinstance(entry, str) else None
+
+
+def _is_id(text: Any) -> TypeGuard[str]:
+    return isinstance(text, str) and re.fullmatch(r"[\w./-]{1,200}", text, re.ASCII) is not None
 
 
 def _json(response: httpx.Response) -> Any:

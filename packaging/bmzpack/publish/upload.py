@@ -10,7 +10,8 @@
 - nothing is tried again, and what failed half-way is begun anew, with a second entry.
 
 Here the files go up byte by byte as they are in the bundle, and a record in the user's cache keeps how far the upload
-of each content came. The address and the token are those of bioimageio.spec.
+of each content came. An entry that may have been made is looked up on the server before another one is. The address and
+the token are those of bioimageio.spec.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from bmzpack.consumers.summary import printable, summarise
 from bmzpack.describe.rdf import sha256
 from bmzpack.errors import UserError
 from bmzpack.files import cache_folder, new_file
-from bmzpack.publish.hypha import COLLECTION, STAGE, Hypha, Refused, Unanswered, complaint
+from bmzpack.publish.hypha import COLLECTION, STAGE, WAITS, Hypha, Refused, Unanswered, complaint, marked
 from bmzpack.testing.check import check
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def upload(
     dry_run
         Whether to do everything but the calls; needs no token.
     again
-        Whether to make a new entry in place of the one that an unfinished upload made, or may have made.
+        Whether to make a new entry in place of the one that an unfinished upload made.
     confirm
         Answers the question whether to upload, after ``show`` has shown what becomes public.
     show
@@ -140,7 +141,7 @@ def upload(
         for line in _what_becomes_public(model, report, files, server):
             show(line)
         if record.in_doubt and not again:
-            raise UserError(_in_doubt(bundle, "an earlier call ended before it came"))
+            show("An earlier call may have made an entry for it: that is looked up before anything is sent.")
         if token is None:
             show("Nothing was uploaded: this was a dry run.")
             return None
@@ -156,7 +157,8 @@ def upload(
                 if record.artifact:
                     show(f"The unfinished entry {printable(record.artifact)} stays at stage: remove it at {ENTRIES}.")
                 record.forget()
-            artifact = record.artifact or _create(hypha, record, manifest, bundle)
+            manifest = marked(manifest, record.mark)
+            artifact = record.artifact or _entry(hypha, record, manifest, bundle, show, sleep)
             _put(hypha, artifact, record, files, bundle, show)
             _request_review(hypha, artifact, record, manifest, bundle)
     found = _uploaded(server, artifact)
@@ -190,6 +192,11 @@ class Record:
         with contextlib.suppress(ValueError, TypeError):
             return cls(path, begun=True, **json.loads(path.read_text(encoding="utf-8")))
         return cls(path, begun=True)
+
+    @property
+    def mark(self) -> str:
+        """What stands for this content on this server."""
+        return self.path.stem
 
     @property
     def in_doubt(self) -> bool:
@@ -235,28 +242,70 @@ class Record:
             ) from error
 
 
-def _create(hypha: Hypha, record: Record, manifest: dict[str, Any], bundle: Path) -> str:
-    record.begin()
-    try:
-        artifact = hypha.create(manifest)
-    except Refused as error:
-        record.forget()
-        raise UserError(
-            f"{bundle} was not uploaded: the server was not reached ({error}). Nothing was sent. Call again when it "
-            "is there."
-        ) from error
-    except Unanswered as error:
-        raise UserError(_in_doubt(bundle, str(error))) from error
+def _entry(
+    hypha: Hypha,
+    record: Record,
+    manifest: dict[str, Any],
+    bundle: Path,
+    show: Callable[[str], None],
+    sleep: Callable[[float], None],
+) -> str:
+    """The entry of this content: that which an earlier call made, or a new one."""
+    artifact = None
+    if record.in_doubt:
+        artifact = _made_already(hypha, manifest, bundle, "an earlier call ended before it came", show, sleep)
+    else:
+        record.begin()
+    if artifact is None:
+        try:
+            artifact = hypha.create(manifest)
+        except Refused as error:
+            record.forget()
+            raise UserError(
+                f"{bundle} was not uploaded: the server was not reached ({error}). Nothing was sent. Call again when "
+                "it is there."
+            ) from error
+        except Unanswered as error:
+            artifact = _made_already(hypha, manifest, bundle, str(error), show, sleep)
+            if artifact is None:
+                raise UserError(_in_doubt(bundle, str(error))) from error
     record.artifact = artifact
     record.save()
     return artifact
 
 
+def _made_already(
+    hypha: Hypha,
+    manifest: dict[str, Any],
+    bundle: Path,
+    reason: str,
+    show: Callable[[str], None],
+    sleep: Callable[[float], None],
+) -> str | None:
+    """The entry that a call without an answer made; None where the server has none after some seconds, either."""
+    for pause in WAITS:
+        try:
+            found = hypha.find(manifest)
+        except (Refused, Unanswered) as error:
+            raise UserError(_in_doubt(bundle, f"{reason}; then {error}")) from error
+        if len(found) > 1:
+            raise UserError(
+                f"{bundle} was not uploaded: the server has the entries {', '.join(map(printable, found))} for it. "
+                f"Remove all but one at {ENTRIES}, and call again."
+            )
+        if found:
+            return found[0]
+        show("No entry of it is there: looking again.")
+        sleep(pause)
+    return None
+
+
 def _in_doubt(bundle: Path, reason: str) -> str:
     return (
         f"{bundle} was not uploaded: the server was asked to make an entry for it, and whether it did is not known "
-        f"({reason}). Nothing is public. Look at {ENTRIES} for an entry without files, remove it, and call again with "
-        f"--again; a token that has expired is replaced at {TOKENS}."
+        f"({reason}). Nothing is public. The same command looks for that entry, and continues there or makes one; with "
+        f"--again it makes one without looking: first remove at {ENTRIES} what has no files. A token that has expired "
+        f"is replaced at {TOKENS}."
     )
 
 
