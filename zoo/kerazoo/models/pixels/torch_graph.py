@@ -16,6 +16,7 @@ from kerazoo.models.shared.torch_label_graph import (
     image_of,
     largest_around,
     neighbours_of,
+    of_labels,
     with_none,
     with_the_rest,
 )
@@ -141,9 +142,7 @@ def _flooded(labels: Tensor, heights: Tensor, neighbours: Tensor, step: float = 
 
 def _numbered(labels: Tensor) -> Tensor:
     """Labels in the order of their last pixels, which depends on rounding less than that of the seeds."""
-    place = torch.arange(len(labels), device=labels.device)
-    count = int(with_none(labels).max())
-    last = torch.zeros([count + 1], dtype=torch.int64, device=labels.device).scatter_reduce(0, labels, place, "amax")
+    last = of_labels(torch.arange(len(labels), device=labels.device), labels, "amax")
     numbers = torch.zeros_like(last)
-    numbers[1 + last[1:].argsort()] = torch.arange(1, count + 1, device=labels.device)
+    numbers[1 + last[1:].argsort()] = torch.arange(1, len(last), device=labels.device)
     return numbers[labels]

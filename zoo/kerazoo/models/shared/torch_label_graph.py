@@ -21,6 +21,23 @@ def areas_of(labels: Tensor) -> Tensor:
     return torch.bincount(labels.reshape(-1))
 
 
+def of_labels(values: Tensor, labels: Tensor, reduction: str) -> Tensor:
+    """Values of pixels by their label, from 0 to the largest; 0 for labels that no pixel has.
+
+    Parameters
+    ----------
+    values
+        (pixel,).
+    labels
+        int64 (pixel,).
+    reduction
+        ``sum``, ``mean``, ``amin`` or ``amax``.
+    """
+    count = int(with_none(labels).max()) + 1
+    empty = torch.zeros([count], dtype=values.dtype, device=values.device)
+    return empty.scatter_reduce(0, labels, values, reduction, include_self=False)
+
+
 def finished(labels: Tensor, minimum_size: int) -> Tensor:
     """Remove small objects, and give the label image (y, x) the form of an output: (1, y, x, 1), float32."""
     labels = keep(labels, areas_of(labels) >= max(minimum_size, 1))
@@ -28,7 +45,7 @@ def finished(labels: Tensor, minimum_size: int) -> Tensor:
 
 
 def image_of(values: Tensor, places: Tensor, shape: list[int]) -> Tensor:
-    """An image (y, x) with values at places, int64 (pixel, 2), and 0 elsewhere."""
+    """An image (y, x, ...) with values at places, int64 (pixel, 2), and 0 elsewhere."""
     image = torch.zeros(shape, dtype=values.dtype, device=values.device)
     image[places[:, 0], places[:, 1]] = values
     return image
@@ -55,6 +72,11 @@ def neighbours_of(places: Tensor, shape: list[int], square: int = 2) -> Tensor:
     numbers = torch.zeros([(shape[0] + 2 * reach) * width], dtype=torch.int64, device=places.device)
     numbers[flat] = torch.arange(1, len(flat) + 1, device=places.device)
     return numbers[flat + (offsets[:, 0] * width + offsets[:, 1])[:, None]]
+
+
+def quotient(dividend: Tensor, divisor: Tensor) -> Tensor:
+    """A quotient that is 0 where the divisor is."""
+    return torch.where(divisor == 0, 0.0, dividend / divisor)
 
 
 def with_none(values: Tensor) -> Tensor:
@@ -110,14 +132,10 @@ def filled(labels: Tensor, smaller_than: int | None = None) -> Tensor:
     width = labels.shape[1]
     own = places[:, 0] * width + places[:, 1]
     around = torch.stack([known[own - width], known[own - 1], known[own + 1], known[own + width]])
-    above_all = int(labels.max()) + 1
-    count = int(with_none(parts).max()) + 1
-    lowest = torch.full([count], above_all, dtype=torch.int64, device=labels.device)
-    lowest = lowest.scatter_reduce(0, parts, torch.where(around == 0, above_all, around).amin(0), "amin")
-    owner = torch.zeros_like(lowest).scatter_reduce(0, parts, around.amax(0), "amax")
-    alone = lowest == owner
+    owner = of_labels(around.amax(0), parts, "amax")
+    alone = of_labels(torch.where(around == 0, labels.max(), around).amin(0), parts, "amin") == owner
     if smaller_than is not None:
-        alone = alone & (torch.bincount(parts, minlength=count) < smaller_than)
+        alone = alone & (torch.bincount(parts, minlength=len(alone)) < smaller_than)
     result = labels.clone()
     result[enclosed] = torch.where(alone, owner, 0)[parts]
     return result

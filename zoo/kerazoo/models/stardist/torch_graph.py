@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from kerazoo.models.shared.torch_label_graph import finished
+from kerazoo.models.shared.torch_label_graph import finished, quotient
 from kerazoo.models.stardist.decoding import GREATEST_DISTANCE, LEAST_DISTANCE, ROUNDING
 
 
@@ -105,7 +105,7 @@ def _shared_areas(polygon: Tensor, others: Tensor) -> Tensor:
     steeper, higher = slope - other_slope, start - other_start
     first, last = steeper * left + higher, steeper * right + higher
     one, two = first.abs(), last.abs()
-    apart = torch.where(first * last < 0, _quotient(one * one + two * two, one + two), one + two)
+    apart = torch.where(first * last < 0, quotient(one * one + two * two, one + two), one + two)
     below = 0.25 * (right - left).clamp(min=0.0) * (slopes * (left + right) + 2 * starts - apart)
     return (sign * other_sign * below).sum([-2, -1]).abs()
 
@@ -117,10 +117,5 @@ def _edges(corners: Tensor) -> Tensor:
     """
     following = corners.roll([-1], [-2])
     y, x, to_y, to_x = corners[..., 0], corners[..., 1], following[..., 0], following[..., 1]
-    slope = _quotient(to_y - y, to_x - x)
+    slope = quotient(to_y - y, to_x - x)
     return torch.stack([torch.minimum(x, to_x), torch.maximum(x, to_x), (to_x - x).sign(), slope, y - slope * x])
-
-
-def _quotient(dividend: Tensor, divisor: Tensor) -> Tensor:
-    """A quotient that is 0 where the divisor is."""
-    return torch.where(divisor == 0, 0.0, dividend / divisor)
