@@ -109,10 +109,10 @@ RULES = [
     Rule(
         "T10",
         DEGRADED,
-        "ilastik puts images through in blocks, and every block gets its own labels; it takes the result for "
-        "probabilities from 0 to 1 (lazyflow's operators/tiktorch/operators.py, from the source code).",
+        "ilastik puts images through in blocks, and every block gets its own labels; it takes them for probabilities "
+        "between 0 and 1 (lazyflow's operators/tiktorch/operators.py, from the source code).",
         tensor_axes.label_images_from_graph,
-        remedy="Use images of one block, and read the labels of the exported result; or use Fiji.",
+        remedy="Use a bundle that ends in the network's own output (of kerazoo: without --form), or Fiji.",
     ),
 ]
 

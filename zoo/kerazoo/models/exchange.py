@@ -163,7 +163,7 @@ class Converted:
 
 @dataclasses.dataclass(frozen=True)
 class LabelsEnding:
-    """What makes a label image of a network's output in a bundle: an operation of the zoo, or operations in the graph."""
+    """What makes a label image of a network's output in a bundle: an operation of the zoo, or more of the graph."""
 
     labels: Callable[[np.ndarray], np.ndarray]
     """The same in NumPy: from outputs (batch, ...) to label images with the same axes and one channel."""

@@ -34,8 +34,8 @@ def find_flow_objects(
     inside = output[0, :, :, 2] > threshold
     flows = output[0, :, :, :2] / scale
     flows = torch.where(inside[:, :, None] & flows.isfinite(), flows, 0.0)
-    places = torch.nonzero(inside)
-    labels = image_of(_clusters(_ends(flows, places, iterations), inside.shape), places, inside.shape)
+    places, shape = torch.nonzero(inside), list(inside.shape)
+    labels = image_of(_clusters(_ends(flows, places, iterations), shape), places, shape)
     areas = areas_of(labels)
     labels = keep(labels, (areas > 0) & (areas <= largest * inside.numel()))
     if flow_error > 0:
@@ -99,7 +99,7 @@ def _flow_errors(labels: Tensor, flows: Tensor) -> Tensor:
     own = torch.arange(len(label), device=labels.device)
     middle = distance == of_labels(distance, label, "amin")[label]
     source = (own == of_labels(torch.where(middle, own, len(own)), label, "amin")[label]).to(torch.float64)
-    neighbours = neighbours_of(places, labels.shape)
+    neighbours = neighbours_of(places, list(labels.shape))
     neighbours = torch.where(with_none(label)[neighbours] == label, neighbours, 0)
     heat = torch.zeros_like(source)
     for step in range(int(with_none(steps).max())):

@@ -28,9 +28,9 @@ from kerazoo.models.shared.torch_label_graph import (
 def find_field_objects(output: Tensor, threshold: float, flow_error: float, minimum_size: int) -> Tensor:
     """Label image of a network output, see `kerazoo.models.omnipose.graph.find_field_objects`."""
     flow, distance = output[0, :, :, :2], output[0, :, :, 2]
-    places = _foreground(distance, threshold)
+    places, shape = _foreground(distance, threshold), list(distance.shape)
     ends = _ends(flow, places)
-    labels = image_of(_clusters(ends, distance[places[:, 0], places[:, 1]], distance.shape), places, distance.shape)
+    labels = image_of(_clusters(ends, distance[places[:, 0], places[:, 1]], shape), places, shape)
     labels = keep(labels, areas_of(labels) >= max(minimum_size, 1))
     labels = filled(labels, smaller_than=minimum_size)
     if flow_error > 0:
@@ -41,7 +41,7 @@ def find_field_objects(output: Tensor, threshold: float, flow_error: float, mini
 def _foreground(distance: Tensor, threshold: float, weak: float = WEAK) -> Tensor:
     """Pixels above the weaker threshold in parts that have some above the threshold, int64 (pixel, 2)."""
     places = torch.nonzero(distance > threshold - weak)
-    neighbours = neighbours_of(places, distance.shape, square=1)
+    neighbours = neighbours_of(places, list(distance.shape), square=1)
     parts = components(torch.ones_like(places[:, 0], dtype=torch.bool), neighbours)
     strong = of_labels((distance[places[:, 0], places[:, 1]] > threshold).to(torch.int64), parts, "amax")
     return places[strong[parts] > 0]
@@ -110,14 +110,15 @@ def _clusters(
     if not thin:
         cells, square = ends.round().to(torch.int64), 2
         height, width = shape[0], shape[1]
-    points = torch.bincount(cells[:, 0] * width + cells[:, 1], minlength=height * width).reshape(height, width)
+    grid = [height, width]
+    points = torch.bincount(cells[:, 0] * width + cells[:, 1], minlength=height * width).reshape(grid)
     occupied = torch.nonzero(points)
     own = points[occupied[:, 0], occupied[:, 1]]
-    neighbours = neighbours_of(occupied, points.shape, square)
+    neighbours = neighbours_of(occupied, grid, square)
     core = own + with_none(own)[neighbours].sum(0) >= (crowd if thin else 1)
     labels = components(core, neighbours)
     labels = torch.where(core, labels, largest_around(labels, neighbours))
-    return image_of(labels, occupied, points.shape)[cells[:, 0], cells[:, 1]]
+    return image_of(labels, occupied, grid)[cells[:, 0], cells[:, 1]]
 
 
 def _flow_errors(labels: Tensor, flow: Tensor, scale: float = FLOW_SCALE) -> Tensor:
@@ -131,7 +132,7 @@ def _flow_errors(labels: Tensor, flow: Tensor, scale: float = FLOW_SCALE) -> Ten
 def _flows_of(labels: Tensor, places: Tensor, label: Tensor, converged: float = CONVERGED) -> Tensor:
     """The flow that the shape of its object gives a pixel, see `kerazoo.models.omnipose.targets.distance_fields`."""
     height, width = labels.shape[0], labels.shape[1]
-    numbers = image_of(torch.arange(1, len(label) + 1, device=labels.device), places, labels.shape)
+    numbers = image_of(torch.arange(1, len(label) + 1, device=labels.device), places, list(labels.shape))
     offsets = torch.tensor([[-1, 0], [1, 0], [0, -1], [0, 1], [-1, -1], [1, 1], [-1, 1], [1, -1]], device=labels.device)
     # the field goes on unchanged beyond the edge of the image
     y = (places[:, 0] + offsets[:, :1]).clamp(0, height - 1)

@@ -33,17 +33,18 @@ def find_objects(
 ) -> Tensor:
     """Label image of a network output, see `kerazoo.models.pixels.graph.find_objects`."""
     foreground = output[0, :, :, 1] + output[0, :, :, 2] > threshold
+    shape = list(foreground.shape)
     interior = foreground & (output[0, :, :, 1] > seed_threshold)
     inside, outside = torch.nonzero(interior), torch.nonzero(foreground & ~interior)
-    height = _smoothed(image_of(_distance(interior, inside), inside, interior.shape))
+    height = _smoothed(image_of(_distance(interior, inside), inside, shape))
     height[outside[:, 0], outside[:, 1]] = -_distance(~interior, outside, farthest)
     places = torch.nonzero(foreground)
     heights = height[places[:, 0], places[:, 1]]
-    around = neighbours_of(places, foreground.shape)
+    around = neighbours_of(places, shape)
     seeds = components(_summits(heights.clamp(min=0.0), neck, around), around)
-    sides = neighbours_of(places, foreground.shape, square=1)
+    sides = neighbours_of(places, shape, square=1)
     labels = _numbered(with_the_rest(_flooded(seeds, heights, sides), sides))
-    return finished(filled(image_of(labels, places, foreground.shape)), minimum_size)
+    return finished(filled(image_of(labels, places, shape)), minimum_size)
 
 
 def _distance(mask: Tensor, places: Tensor, farthest: float = FAR, far: float = FAR) -> Tensor:

@@ -127,7 +127,9 @@ def filled(labels: Tensor, smaller_than: int | None = None) -> Tensor:
     # all pixels of a hole see the same object on all sides, and so do few others; none of them is at the rim
     enclosed = enclosing(labels) > 0
     places = torch.nonzero(enclosed)
-    parts = components(torch.ones_like(places[:, 0], dtype=torch.bool), neighbours_of(places, labels.shape, square=1))
+    parts = components(
+        torch.ones_like(places[:, 0], dtype=torch.bool), neighbours_of(places, list(labels.shape), square=1)
+    )
     known = torch.where((labels == 0) & ~enclosed, -1, labels).reshape(-1)
     width = labels.shape[1]
     own = places[:, 0] * width + places[:, 1]
@@ -142,7 +144,7 @@ def filled(labels: Tensor, smaller_than: int | None = None) -> Tensor:
 
 
 def enclosing(labels: Tensor) -> Tensor:
-    """The object that the background sees to the left, to the right, above and below; 0 where it is not the same one."""
+    """The object that a pixel of the background sees on all four sides; 0 where there is no such one, or several."""
     up, down = nearest_along(labels, 0, True), nearest_along(labels, 0, False)
     left, right = nearest_along(labels, 1, True), nearest_along(labels, 1, False)
     return torch.where((labels == 0) & (up == down) & (up == left) & (up == right), up, 0)
