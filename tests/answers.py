@@ -67,6 +67,7 @@ def answer(labels, recipe):
 def packed(recipe, image, path, ending, model, axes="byxc", **options):
     description = {
         "name": "Labels of nuclei",
+        "licence": "MIT",
         "inputs": [{"test_image": image, "channel_names": recipe.channel_names}],
         "outputs": [{"id": "labels", "axes": axes}],
     }

@@ -106,6 +106,14 @@ RULES = [
         remedy="Enlarge the output to the size of the input inside the network (of a patch classifier of kerazoo: "
         "`kerazoo export --enlarge`), or use another program.",
     ),
+    Rule(
+        "T10",
+        DEGRADED,
+        "ilastik puts images through in blocks, and every block gets its own labels; it takes them for probabilities "
+        "between 0 and 1 (lazyflow's operators/tiktorch/operators.py, from the source code).",
+        tensor_axes.label_images_from_graph,
+        remedy="Use a bundle that ends in the network's own output (of kerazoo: without --form), or Fiji.",
+    ),
 ]
 
 ILASTIK = Consumer(

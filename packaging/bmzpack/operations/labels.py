@@ -35,10 +35,13 @@ class LabelsPostprocessing:
     package of that name is installed. Else the graph ends in labels."""
     function: str | None = None
     """``package.module:name`` of a function of TensorFlow operations, from the network's output with a batch of one to
-    the labels, float32. Saved models and ONNX hold its loops; the other formats have none whose length depends on
-    the image."""
+    the labels, float32. Saved models and ONNX hold its loops; Keras files have none whose length depends on the
+    image."""
+    torch_function: str | None = None
+    """The same in PyTorch, of the operations and the Python that ``torch.jit.script`` of PyTorch 2.0 takes, with the
+    same arguments; TorchScript holds its loops. None: the labels are not written in TorchScript."""
     arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """Keyword arguments of the function, as JSON has them."""
+    """Keyword arguments of both functions, as JSON has them."""
     sizes: dict[str, int] = dataclasses.field(default_factory=dict)
     """``minimum`` and ``step`` of the sizes that the network takes; the graph extends images of other sizes, and cuts
     the network's output to them. Empty: the graph takes what the network takes."""
@@ -48,7 +51,12 @@ class LabelsPostprocessing:
         """What a process that writes a graph needs."""
         if not self.function:
             return None
-        return {"function": self.function, "arguments": self.arguments, "sizes": self.sizes}
+        return {
+            "function": self.function,
+            "torch_function": self.torch_function,
+            "arguments": self.arguments,
+            "sizes": self.sizes,
+        }
 
 
 def are_labels(tensor: np.ndarray) -> bool:

@@ -91,7 +91,8 @@ class Plan:
             for tensor in self.inputs
         ]
         model = with_rim(self.network, self.rim)
-        axes = output_axes(model, self.inputs, self.outputs, sizes, self.geometry)
+        # the network is measured at sizes that it takes, though a graph of labels takes others too
+        axes = output_axes(model, self.inputs, self.outputs, self.sizes, self.geometry)
         outputs = [self._entry(*pair) for pair in zip(self.outputs, axes, strict=True)]
         scale_for_fiji(inputs, outputs)
         if self.labels is not None:

@@ -54,8 +54,8 @@ class Format:
     layer_names_with_dots: bool = True
     """Whether the file can hold them."""
     ends_in_labels: bool = False
-    """Whether it is written of a TensorFlow graph, which can go on with the loops that make labels of the network's
-    output."""
+    """Whether its graph can go on with the loops that make labels of the network's output: functions of the backend
+    make them."""
     program: bool = False
     """Whether the file holds a program that can do more than compute: a stranger's is run confined or not at all."""
     canonical: Callable[[Path, Path], None] | None = None

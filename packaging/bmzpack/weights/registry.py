@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from bmzpack.errors import UserError
+from bmzpack.operations.labels import LabelsPostprocessing
 from bmzpack.weights import (
     keras_hdf5,
     keras_v3,
@@ -57,23 +58,30 @@ def choose_formats(names: Sequence[str] | None) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def labels_formats(names: Sequence[str] | None) -> list[str]:
+def labels_formats(names: Sequence[str] | None, labels: LabelsPostprocessing) -> list[str]:
     """The formats of a graph that ends in labels.
 
     Parameters
     ----------
     names
-        Those that are asked for; None for all.
+        Those that are asked for; None for all that this installation can write.
+    labels
+        What makes the labels.
 
     Raises
     ------
     UserError
-        A format that is named cannot hold such a graph.
+        A format that is named cannot hold such a graph, or needs a package that is not installed.
     """
     able = [form.name for form in FORMATS.values() if form.ends_in_labels]
+    if labels.torch_function is None:
+        able = [name for name in able if FORMATS[name].backend != "torch"]
+    chosen = choose_formats(names)
     for name in names or ():
-        if name not in able:
+        if not FORMATS[name].ends_in_labels:
             raise UserError(
                 f"{name} has no loops whose length depends on the image: name {' or '.join(able)}, or no format."
             )
-    return [name for name in able if name in (names or able)]
+        if name not in able:
+            raise UserError(f"There are no {name} operations for these labels: name {' or '.join(able)}, or no format.")
+    return [name for name in able if name in chosen]

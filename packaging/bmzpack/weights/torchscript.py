@@ -1,4 +1,4 @@
-"""TorchScript, for ilastik: the model on Keras' torch backend, traced."""
+"""TorchScript, for ilastik and QuPath: the model on Keras' torch backend, traced."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def write(network: Network, path: Path) -> Versions:
 
     from bmzpack.weights.traced import write_traced
 
-    write_traced(network.model, path)
+    write_traced(network.model, path, network.labels)
     return {"pytorch_version": version(torch.__version__)}
 
 
@@ -116,4 +116,5 @@ FORMAT = Format(
     backend="torch",
     package="torch",
     layer_names_with_dots=False,
+    ends_in_labels=True,
 )

@@ -1,9 +1,10 @@
-"""A model on Keras' torch backend as a traced TorchScript file."""
+"""A model on Keras' torch backend as a traced TorchScript file, which may go on with a script that makes labels."""
 
 from __future__ import annotations
 
 import functools
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,27 @@ import torch
 
 from bmzpack.measure.geometry import measure
 from bmzpack.measure.keras_graph import all_layers, keep_tensors_on_the_cpu, replaced_calls
+from bmzpack.weights.references import resolved
 
 EXAMPLE = 64
 """Size of the open axes of the image with which the model is traced, or the next that it takes."""
 
 
-def write_traced(model: keras.Model, path: Path) -> None:
-    """Write ``path``: any batch and size, any device, tensors by position."""
+def write_traced(model: keras.Model, path: Path, labels: Mapping[str, Any] | None = None) -> None:
+    """Write ``path``: any batch and size, any device, tensors by position.
+
+    Parameters
+    ----------
+    model
+        On the torch backend.
+    path
+        The file.
+    labels
+        From `bmzpack.operations.labels.LabelsPostprocessing.in_graph`, for a model with one input and one output: what
+        follows it makes labels, of a batch of one.
+    """
     keep_tensors_on_the_cpu()
-    module = Positional(model).eval()
+    module = (Labelled(model, labels) if labels else Positional(model)).eval()
     for parameter in module.parameters():
         _order_for_torch(parameter)
     with torch.no_grad(), replaced_calls(module.rescalings), warnings.catch_warnings():
@@ -63,6 +76,41 @@ class Positional(torch.nn.Module):
         nested = keras.tree.pack_sequence_as(self.model.input, tensors)
         outputs = keras.tree.flatten(self.model(nested, training=False))
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+
+class Labelled(Positional):
+    """A network, and the script that makes labels of its output; images of other sizes are extended for the network."""
+
+    __module__ = Positional.__module__
+
+    def __init__(self, model: keras.Model, labels: Mapping[str, Any]):
+        super().__init__(model)
+        # a trace keeps calls of scripts, with their loops
+        self.make_labels: Any = torch.jit.script(resolved(labels["torch_function"]))
+        self.arguments, self.sizes = labels["arguments"], labels["sizes"]
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        extended: Any = _extended(image, **self.sizes) if self.sizes else image
+        output = super().forward(extended)
+        output = _cut(output, image) if self.sizes else output
+        return self.make_labels(output.detach(), **self.arguments)
+
+
+@torch.jit.script
+def _extended(image: torch.Tensor, minimum: int, step: int) -> torch.Tensor:
+    """An image (1, y, x, channel) of sizes that the network takes: beyond the last pixel it is mirrored there."""
+    for axis in (1, 2):
+        length = image.shape[axis]
+        whole = minimum + (max(length - minimum, 0) + step - 1) // step * step
+        period = max(2 * length - 2, 1)
+        place = torch.arange(whole, device=image.device) % period
+        image = image.index_select(axis, torch.minimum(place, period - place))
+    return image
+
+
+@torch.jit.script
+def _cut(output: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+    return output[:, : image.shape[1], : image.shape[2]]
 
 
 def _example(model: keras.Model) -> tuple[torch.Tensor, ...]:

@@ -100,7 +100,7 @@ def write_all(
         or does not compute what Keras computes.
     """
     labels = labels if labels and labels.in_graph else None
-    chosen = choose_formats(labels_formats(formats) if labels else formats)
+    chosen = labels_formats(formats, labels) if labels else choose_formats(formats)
     check_source(model_path, tensors, chosen, names_made_up=names_made_up)
     written = []
     with temporary_folder() as scratch:

@@ -57,8 +57,8 @@ def export(
     form
         `maps`: what the network gives, as the programs' own plugins for objects take it. Of some networks also `raw`:
         with the operation of the BioImage Model Zoo that makes labels in Python; and `labels`: the graph itself ends in
-        the label image, as a saved model and in ONNX, for the other formats have no loops. Of networks that answer
-        prompts also `prompts`: from an image and boxes to masks, in ONNX; and `embedding`: of an image.
+        the label image, as a saved model, in ONNX and in TorchScript, for Keras files have no loops. Of networks that
+        answer prompts also `prompts`: from an image and boxes to masks, in ONNX; and `embedding`: of an image.
     overwrite
         Whether an existing file may be replaced.
 

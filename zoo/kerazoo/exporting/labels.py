@@ -79,6 +79,7 @@ def labels_postprocessing(recipe: Recipe, form: str) -> LabelsPostprocessing:
         decode=found.labels,
         operation=operation,
         function=found.function,
+        torch_function=found.torch_function,
         arguments=found.arguments,
     )
 

@@ -163,7 +163,7 @@ class Converted:
 
 @dataclasses.dataclass(frozen=True)
 class LabelsEnding:
-    """What makes a label image of a network's output in a bundle: an operation of the zoo, or TensorFlow operations."""
+    """What makes a label image of a network's output in a bundle: an operation of the zoo, or more of the graph."""
 
     labels: Callable[[np.ndarray], np.ndarray]
     """The same in NumPy: from outputs (batch, ...) to label images with the same axes and one channel."""
@@ -171,8 +171,10 @@ class LabelsEnding:
     """`id` and `kwargs` as in rdf.yaml."""
     function: str | None = None
     """`module:function` of TensorFlow operations behind the output."""
+    torch_function: str | None = None
+    """`module:function` of the same operations of PyTorch, which TorchScript takes."""
     arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """Arguments of the function."""
+    """Arguments of both functions."""
     channels_first: bool = False
     """Whether the operation takes (batch, channel, y, x)."""
     remark: str = ""

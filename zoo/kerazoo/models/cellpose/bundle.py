@@ -50,8 +50,12 @@ def labels_in_graph(recipe: Recipe) -> LabelsEnding:
         "minimum_size": decoding.minimum_size,
         "iterations": FLOW_ITERATIONS,
     }
-    function = "kerazoo.models.cellpose.graph:find_flow_objects"
-    return LabelsEnding(lambda output: decoded_batch(output, recipe, "float32"), function=function, arguments=arguments)
+    return LabelsEnding(
+        lambda output: decoded_batch(output, recipe, "float32"),
+        function="kerazoo.models.cellpose.graph:find_flow_objects",
+        torch_function="kerazoo.models.cellpose.torch_graph:find_flow_objects",
+        arguments=arguments,
+    )
 
 
 def _finite_logit(probability: float) -> float:

@@ -14,6 +14,8 @@ FLOW_ITERATIONS = 200
 """Steps along the flows, one pixel each at most, at the size of the image that the network sees."""
 LARGEST = 0.4
 """Part of the image beyond which an object is taken for background."""
+REACH = 5
+"""An object's seed grows so many pixels."""
 
 
 def find_flow_objects(
@@ -267,7 +269,7 @@ def _grow(count: np.ndarray, y: int, x: int, label: int, place: np.ndarray) -> N
     reached = np.zeros((13, 13), np.bool_)
     reached[6, 6] = True
     place[y, x] = label
-    for _ in range(5):
+    for _ in range(REACH):
         before = reached.copy()
         for row in range(1, 12):
             for column in range(1, 12):

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from kerazoo.models.cellpose.decoding import FLOW_SCALE, LARGEST
+from kerazoo.models.cellpose.decoding import FLOW_SCALE, LARGEST, REACH
 from kerazoo.models.shared.label_graph import areas_of, counted, ends_of, finished, keep, nearest_along, sorted_by
-
-REACH = 5
-"""An object's seed grows so many pixels."""
 
 
 def find_flow_objects(

@@ -21,6 +21,8 @@ REACH = float(np.sqrt(2))
 """End points of one object are at most so far apart, in pixels."""
 CROWD = 5
 """So many end points within reach, itself included, make a point part of the core of an object."""
+FINE = 3
+"""At the end of a graph, cells of the grid for thin objects in a pixel, along y and x."""
 BUNDLE = 256
 """So many points are moved together."""
 

@@ -74,6 +74,7 @@ class Omnipose(Family):
         return LabelsEnding(
             lambda output: decoded_batch(output, recipe, "float32"),
             function="kerazoo.models.omnipose.graph:find_field_objects",
+            torch_function="kerazoo.models.omnipose.torch_graph:find_field_objects",
             arguments={
                 "threshold": decoding.distance,
                 "flow_error": decoding.flow_error,

@@ -10,7 +10,7 @@ import itertools
 
 import tensorflow as tf
 
-from kerazoo.models.omnipose.decoding import CROWD, EXTREMES, ITERATIONS, REACH, THIN, WEAK
+from kerazoo.models.omnipose.decoding import CROWD, EXTREMES, FINE, ITERATIONS, REACH, THIN, WEAK
 from kerazoo.models.omnipose.targets import CONVERGED, FLOW_SCALE
 from kerazoo.models.shared.label_graph import (
     AROUND,
@@ -26,8 +26,6 @@ from kerazoo.models.shared.label_graph import (
     with_none,
 )
 
-FINE = 3
-"""Cells of the grid for thin objects in a pixel, along y and x."""
 WITHIN = tuple(
     (dy, dx) for dy, dx in itertools.product(range(-5, 6), repeat=2) if 0 < dy * dy + dx * dx <= (FINE * REACH) ** 2
 )

@@ -110,6 +110,7 @@ class Pixels(Family):
         return LabelsEnding(
             lambda output: decoded_batch(output, recipe, "float32"),
             function="kerazoo.models.pixels.graph:find_objects",
+            torch_function="kerazoo.models.pixels.torch_graph:find_objects",
             arguments=recipe.decoding.model_dump(include={"threshold", "seed_threshold", "neck", "minimum_size"}),
         )
 

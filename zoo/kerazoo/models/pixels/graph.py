@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from kerazoo.models.pixels.flooding import FAR, FARTHEST, LEVEL, STEP
 from kerazoo.models.shared.label_graph import (
     BESIDE,
     any_of,
@@ -21,15 +22,6 @@ from kerazoo.models.shared.label_graph import (
     with_none,
 )
 from kerazoo.models.shared.watershed import SMOOTHING
-
-STEP = 0.5
-"""By how much the flood falls, in pixels of distance to the interior's edge."""
-LEVEL = 1e-3
-"""Hills whose heights differ by a smaller part are of one height."""
-FARTHEST = 64.0
-"""Pixels: where the interior is farther away, its distance has no influence on what a pixel belongs to."""
-FAR = 1e6
-"""A distance where there is nothing to be distant from."""
 
 
 def find_objects(

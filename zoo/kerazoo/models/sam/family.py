@@ -206,6 +206,7 @@ class SegmentAnything(Family):
         return LabelsEnding(
             lambda output: decoded_batch(output, recipe, "float32"),
             function="kerazoo.models.sam.graph:find_objects",
+            torch_function="kerazoo.models.sam.torch_graph:find_objects",
             arguments=_decoding(recipe),
         )
 

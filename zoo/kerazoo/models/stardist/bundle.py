@@ -129,5 +129,9 @@ def labels_in_graph(recipe: Recipe) -> LabelsEnding:
         "overlap": decoding.overlap,
         "minimum_size": decoding.minimum_size,
     }
-    function = "kerazoo.models.stardist.graph:find_stars"
-    return LabelsEnding(lambda output: decoded_batch(output, recipe, "float32"), function=function, arguments=arguments)
+    return LabelsEnding(
+        lambda output: decoded_batch(output, recipe, "float32"),
+        function="kerazoo.models.stardist.graph:find_stars",
+        torch_function="kerazoo.models.stardist.torch_graph:find_stars",
+        arguments=arguments,
+    )

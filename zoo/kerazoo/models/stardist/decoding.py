@@ -11,6 +11,8 @@ from kerazoo.models.stardist.polygons import intersection_area, make_scratch, tw
 
 LEAST_DISTANCE, GREATEST_DISTANCE = 1e-3, 1e6
 """Predicted distances below and above become these; those of networks in disorder are infinite, or no numbers."""
+ROUNDING = 1e-4
+"""Part of an area that polygons seem to share in float32, at the end of a graph, where they do not."""
 
 UNDECIDED, SURVIVES, SUPPRESSED = 0, 1, 2
 

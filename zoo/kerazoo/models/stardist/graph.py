@@ -13,10 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerazoo.models.shared.label_graph import any_of, finished
-from kerazoo.models.stardist.decoding import GREATEST_DISTANCE, LEAST_DISTANCE
-
-ROUNDING = 1e-4
-"""Part of an area that polygons seem to share in float32 where they do not."""
+from kerazoo.models.stardist.decoding import GREATEST_DISTANCE, LEAST_DISTANCE, ROUNDING
 
 
 def find_stars(output: tf.Tensor, *, border: int, threshold: float, overlap: float, minimum_size: int) -> tf.Tensor:
