@@ -64,12 +64,12 @@ def answer(labels, recipe):
     return np.concatenate([5 * target[..., :2], 12 * target[..., 2:] - 6], axis=-1).astype(np.float32)
 
 
-def packed(recipe, image, path, ending, model, axes="byxc", **options):
+def packed(recipe, image, path, ending, model, axes="byxc", id="labels", **options):
     description = {
         "name": "Labels of nuclei",
         "licence": "MIT",
         "inputs": [{"test_image": image, "channel_names": recipe.channel_names}],
-        "outputs": [{"id": "labels", "axes": axes}],
+        "outputs": [{"id": id, "axes": axes}],
     }
     return pack(model, description, path, labels=ending, **options)
 

@@ -75,6 +75,12 @@ def render(
 def _whole_images(labels: LabelsPostprocessing | None) -> str:
     if labels is None:
         return ""
+    if labels.as_mask:
+        return (
+            "Every connected area of the mask is one object, as a line of background keeps objects apart that touch; "
+            "and it can be put together from tiles. Label the areas above 0.5: in Fiji *Analyze Particles*, in "
+            "ilastik *Object Classification*, in QuPath *Create objects*."
+        )
     text = "Labels are those of whole images: in tiles objects are cut, and every tile has an object 1."
     if labels.sizes:
         text += (

@@ -1,4 +1,4 @@
-"""What follows a network and makes labels of its output: an operation of the zoo, or more operations in its graph."""
+"""What follows a network and makes objects of its output: an operation of the zoo, or more operations in its graph."""
 
 from __future__ import annotations
 
@@ -17,8 +17,12 @@ TO_LABELS = {name: operation.package for name, operation in OPERATIONS.items() i
 """Operations of the zoo that make labels, and the packages with which bioimageio.core computes them."""
 CHANNEL_NAMES = ["labels"]
 """Channels of a label image in a bundle."""
+MASK_NAMES = ["objects"]
+"""Channels of a mask whose connected areas are objects."""
 REPRODUCED = {"mismatched_elements_per_million": 1000}
 """What bioimageio.core tolerates of labels: at outlines a pixel goes where the last bit leads."""
+AFTER = ((0, 1), (1, -1), (1, 0), (1, 1))
+"""Where the neighbours of a pixel lie that come after it row by row: y and x."""
 TOLERANCE = 0.02
 """Largest part of the objects' pixels that may belong to other objects when a graph makes them."""
 
@@ -46,6 +50,15 @@ class LabelsPostprocessing:
     """``minimum`` and ``step`` of the sizes that the network takes; the graph extends images of other sizes, and cuts
     the network's output to them. Empty: the graph takes what the network takes."""
 
+    as_mask: bool = False
+    """Whether the graph goes on to a mask of the objects, see `mask_of`: that can be put together from tiles, and
+    programs that know no labels find its objects."""
+
+    @property
+    def channel_names(self) -> list[str]:
+        """Channels of the result."""
+        return MASK_NAMES if self.as_mask else CHANNEL_NAMES
+
     @property
     def in_graph(self) -> dict[str, Any] | None:
         """What a process that writes a graph needs."""
@@ -56,12 +69,33 @@ class LabelsPostprocessing:
             "torch_function": self.torch_function,
             "arguments": self.arguments,
             "sizes": self.sizes,
+            "as_mask": self.as_mask,
         }
 
 
+def mask_of(labels: np.ndarray) -> np.ndarray:
+    """A mask, float32, of label images (batch, y, x, 1): 1 in objects, 0 in the background and between objects.
+
+    Of two pixels that touch, also at their corners, and belong to different objects, the first row by row becomes
+    background, so that every connected area is one object.
+    """
+    padded = np.pad(labels, ((0, 0), (0, 1), (1, 1), (0, 0)))
+    height, width = labels.shape[1:3]
+    kept = labels > 0
+    for dy, dx in AFTER:
+        other = padded[:, dy : dy + height, 1 + dx : 1 + dx + width]
+        kept &= (other == 0) | (other == labels)
+    return kept.astype(np.float32)
+
+
+def are_objects(tensor: np.ndarray) -> bool:
+    """Whether a tensor can be a label image or a mask: whole numbers from 0 on."""
+    return bool(tensor.min() >= 0 and tensor.max() > 0 and np.array_equal(tensor, np.rint(tensor)))
+
+
 def are_labels(tensor: np.ndarray) -> bool:
-    """Whether a tensor can be a label image: whole numbers from 0 on, and more than a mask."""
-    return bool(tensor.min() >= 0 and tensor.max() > 1 and np.array_equal(tensor, np.rint(tensor)))
+    """Whether a tensor can be a label image, and is more than a mask."""
+    return are_objects(tensor) and bool(tensor.max() > 1)
 
 
 def disagreement(labels: np.ndarray, reference: np.ndarray) -> float:

@@ -22,7 +22,7 @@ from bmzpack.measure.axes import (
 )
 from bmzpack.measure.geometry import Geometry, measure
 from bmzpack.operations.divide import divide
-from bmzpack.operations.labels import CHANNEL_NAMES, LabelsPostprocessing
+from bmzpack.operations.labels import LabelsPostprocessing
 from bmzpack.operations.section import Processing
 from bmzpack.packing.network import with_processing, with_rim
 from bmzpack.packing.tensors import read_test_image, test_windows
@@ -144,22 +144,22 @@ def make_plan(
     has_image = any(tensor.is_image for tensor in inputs)
     if geometry is None:
         geometry = measure(network) if has_image else Geometry(step=1, halo=None, margin=0, minimum=1)
-    if labels is not None:  # labels of whole images need no halo
+    if labels is not None and not labels.as_mask:  # labels of whole images need no halo
         geometry = dataclasses.replace(geometry, halo=None)
     rim = rim_of(network, inputs, outputs, geometry)
     if rim:
         geometry = dataclasses.replace(geometry, margin=0)
     sizes = sizes_of(inputs, geometry)
-    if labels is not None and labels.in_graph and sizes.step and not geometry.margin:
+    if labels is not None and labels.in_graph and not labels.as_mask and sizes.step and not geometry.margin:
         labels = dataclasses.replace(labels, sizes={"minimum": sizes.minimum, "step": sizes.step})
     return Plan(network, inputs, outputs, geometry, sizes, rim, declared, in_graph, labels)
 
 
 def _describe_labels(source: dict[str, Any], entry: dict[str, Any], labels: LabelsPostprocessing) -> None:
-    """Describe labels in place of the network's output: they have one channel, and in a graph a batch of one."""
+    """Describe objects in place of the network's output: they have one channel, and in a graph a batch of one."""
     for axis in entry["axes"]:
         if axis["id"] == "channel":
-            axis["channel_names"] = CHANNEL_NAMES
+            axis["channel_names"] = labels.channel_names
     if labels.in_graph:
         for axis in (*source["axes"], *entry["axes"]):
             if axis["id"] == "batch":

@@ -19,7 +19,7 @@ from bmzpack.engines.matrix import Cell
 from bmzpack.engines.rows import ENGINES, TODAY
 from bmzpack.errors import UserError
 from bmzpack.operations import processing
-from bmzpack.operations.labels import CHANNEL_NAMES, TO_LABELS, are_labels, disagreement
+from bmzpack.operations.labels import CHANNEL_NAMES, MASK_NAMES, TO_LABELS, are_objects, disagreement
 from bmzpack.operations.labels import TOLERANCE as TOLERANCE_OF_LABELS
 from bmzpack.testing.inputs import EngineInputs, plan, seam
 from bmzpack.weights import TOLERANCE
@@ -44,7 +44,7 @@ class Expectation:
         preprocessed = {name: _contiguous(np.asarray(members[name].data)) for name in self.names.inputs}
         self.inputs = plan(contents, preprocessed) if sizes else EngineInputs([preprocessed])
         channels = [axis.channel_names for tensor in contents.outputs for axis in tensor.axes if axis.id == "channel"]
-        self.labels = channels == [CHANNEL_NAMES] and are_labels(tensors[self.names.outputs[0]])
+        self.labels = channels in ([CHANNEL_NAMES], [MASK_NAMES]) and are_objects(tensors[self.names.outputs[0]])
         self.tolerance = TOLERANCE_OF_LABELS if self.labels else TOLERANCE
 
     def error(self, outputs: Mapping[str, np.ndarray]) -> float:
@@ -139,7 +139,7 @@ def _at_other_sizes(
         for name, array in expected.items():
             if output[name].shape != array.shape:
                 return [f"With an input of {shapes} it gives {name} another shape than {other}."]
-            labels = expectation.labels and are_labels(array)
+            labels = expectation.labels and are_objects(array)
             difference = disagreement(output[name], array) if labels else relative_error(output[name], array)
             if not difference <= (TOLERANCE_OF_LABELS if labels else TOLERANCE):
                 part = "the objects' pixels" if labels else "the range"

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from bmzpack.measure.keras_graph import all_layers, replaced_calls
 from bmzpack.measure.tensorflow_graph import frozen
+from bmzpack.operations.labels import AFTER
 from bmzpack.weights.references import resolved
 
 
@@ -68,10 +69,22 @@ def freeze_with_labels(model: keras.Model, name: str, labels: Mapping[str, Any])
                 extended = tf.gather(extended, _extended(tf.shape(image)[axis], **labels["sizes"]), axis=axis)
         output = model(extended, training=False)
         output = output[:, : tf.shape(image)[1], : tf.shape(image)[2]] if labels["sizes"] else output
-        return [make_labels(output, **labels["arguments"])]
+        found = make_labels(output, **labels["arguments"])
+        return [_mask_of(found) if labels["as_mask"] else found]
 
     with nearest_upsampling_at_once(model):
         return with_constants(serve.get_concrete_function(), lower_loops=False)
+
+
+def _mask_of(labels: Any) -> Any:
+    """See `bmzpack.operations.labels.mask_of`."""
+    padded = tf.pad(labels, [[0, 0], [0, 1], [1, 1], [0, 0]])
+    height, width = tf.shape(labels)[1], tf.shape(labels)[2]
+    kept = labels > 0
+    for dy, dx in AFTER:
+        other = padded[:, dy : dy + height, 1 + dx : 1 + dx + width]
+        kept &= (other == 0) | (other == labels)
+    return tf.cast(kept, tf.float32)
 
 
 def _extended(length: Any, minimum: int, step: int) -> Any:

@@ -87,13 +87,14 @@ class Labelled(Positional):
         super().__init__(model)
         # a trace keeps calls of scripts, with their loops
         self.make_labels: Any = torch.jit.script(resolved(labels["torch_function"]))
-        self.arguments, self.sizes = labels["arguments"], labels["sizes"]
+        self.arguments, self.sizes, self.as_mask = labels["arguments"], labels["sizes"], labels["as_mask"]
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         extended: Any = _extended(image, **self.sizes) if self.sizes else image
         output = super().forward(extended)
         output = _cut(output, image) if self.sizes else output
-        return self.make_labels(output.detach(), **self.arguments)
+        found = self.make_labels(output.detach(), **self.arguments)
+        return _mask_of(found) if self.as_mask else found
 
 
 @torch.jit.script
@@ -106,6 +107,18 @@ def _extended(image: torch.Tensor, minimum: int, step: int) -> torch.Tensor:
         place = torch.arange(whole, device=image.device) % period
         image = image.index_select(axis, torch.minimum(place, period - place))
     return image
+
+
+@torch.jit.script
+def _mask_of(labels: torch.Tensor) -> torch.Tensor:
+    """See `bmzpack.operations.labels.mask_of`."""
+    height, width = labels.shape[1], labels.shape[2]
+    padded = torch.nn.functional.pad(labels, [0, 0, 1, 1, 0, 1])
+    kept = labels > 0
+    for dy, dx in ((0, 1), (1, -1), (1, 0), (1, 1)):
+        other = padded[:, dy : dy + height, 1 + dx : 1 + dx + width]
+        kept = kept & ((other == 0) | (other == labels))
+    return kept.to(torch.float32)
 
 
 @torch.jit.script

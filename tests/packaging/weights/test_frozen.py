@@ -23,7 +23,9 @@ def network():
 @pytest.mark.parametrize("shape", [(16, 24), (17, 31), (40, 33), (5, 23), (1, 16)])
 def test_images_are_mirrored_at_their_ends_for_the_network(network, shape):
     image = np.random.default_rng(1).normal(size=(1, *shape, 1)).astype(np.float32)
-    frozen = freeze_with_labels(network, "raw", {"function": "tensorflow:identity", "arguments": {}, "sizes": SIZES})
+    frozen = freeze_with_labels(
+        network, "raw", {"function": "tensorflow:identity", "arguments": {}, "sizes": SIZES, "as_mask": False}
+    )
     with tf.compat.v1.Session(graph=frozen.graph) as session:
         (found,) = session.run(frozen.outputs, {frozen.inputs[0]: image})
     height, width = (max(16, -(-side // 8) * 8) for side in shape)

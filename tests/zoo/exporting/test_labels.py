@@ -12,14 +12,16 @@ import kerazoo
 from answers import answer, labels_of, network_of, packed, recipe_of
 from bmzpack import check
 from bmzpack.bundle.archive import unpacked
+from bmzpack.bundle.contents import opened
 from bmzpack.engines import TensorNames, old
 from bmzpack.errors import UserError
-from bmzpack.operations.labels import TO_LABELS, disagreement
+from bmzpack.operations.labels import TO_LABELS, disagreement, mask_of
 from bmzpack.settings import read_yaml
+from bmzpack.testing.programs import PROGRAMS
 from bmzpack.testing.test import test as prove
 from kerazoo.config import DecodingConfig
 from kerazoo.evaluation.scores import count_instances
-from kerazoo.examples.synthetic import write_nuclei
+from kerazoo.examples.synthetic import nuclei, write_nuclei
 from kerazoo.exporting.labels import labels_postprocessing
 from kerazoo.models.configure import make_config
 from kerazoo.models.shared.packed import channels_first
@@ -134,6 +136,34 @@ def test_labels_of_real_nuclei_in_torchscript(graph_bundle, data_folder):
 
     assert precision(decoded, found, 8) >= 0.99  # an IoU of 0.9
     assert precision(masks, found, 0) >= precision(masks, decoded, 0) - 0.01 > 0.8
+
+
+def test_a_mask_keeps_objects_apart():
+    labels = np.zeros((1, 5, 6, 1), np.float32)
+    labels[0, 1:4, 1:3], labels[0, 2:5, 3:5], labels[0, 0, 5] = 1, 2, 3
+    mask = mask_of(labels)
+    assert mask.dtype == np.float32
+    assert ndimage.label(mask[0, ..., 0], np.ones((3, 3)))[1] == 3
+    lost = (labels > 0) & (mask == 0)
+    assert np.argwhere(lost[0, ..., 0]).tolist() == [[1, 2], [2, 2], [3, 2]]
+
+
+@pytest.mark.parametrize("name", ["border", pytest.param("stars", marks=pytest.mark.slow)])
+def test_a_mask_has_the_same_objects_in_every_program_and_tile(name, masks, tmp_path):
+    recipe = recipe_of(name)
+    model = full_resolution(network_of(recipe), recipe.geometry.grid)
+    path, ending = tmp_path / "mask.zip", labels_postprocessing(recipe, "mask")
+    result = packed(recipe, answer(masks[0], recipe), path, ending, model, id="mask")
+    assert list(result.agreement) == FORMATS
+    assert all(entry["max_abs_error"] < 0.01 for entry in result.agreement.values())
+    verdicts = check(path).consumers
+    assert {verdicts[name].verdict for name in ("fiji", "ilastik", "qupath", "core")} == {"opens"}
+    image = answer(nuclei(5, 620)[1], recipe)
+    with opened(path) as contents:
+        for program in ("core", "ilastik", "qupath"):
+            (found,) = PROGRAMS[program](contents, [image[None]])
+            areas = ndimage.label(found["mask"][0, ..., 0] > 0.5)[0]
+            assert count_instances(labels_of(image, recipe), areas).average_precision()[0] > 0.95
 
 
 @pytest.mark.engines

@@ -93,7 +93,7 @@ def _way(program: str, contents: Contents, recipe: Recipe) -> tuple[str, Finish]
     if others:
         raise UserError(f"This bundle has {len(others) + 1} outputs, which are not scored.")
     names = next((axis.get("channel_names") for axis in output["axes"] if axis["type"] == "channel"), None)
-    if names == ["labels"] and program == "qupath":  # it takes the only channel for a probability
+    if names == ["objects"] or (names == ["labels"] and program == "qupath"):  # QuPath takes it for a probability
         return AREAS, _each(lambda image: _areas(image[..., 0] > 0.5))
     if names == ["labels"]:
         return LABELS, _each(lambda image: np.rint(image[..., 0]))

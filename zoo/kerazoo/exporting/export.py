@@ -11,7 +11,7 @@ from bmzpack.errors import UserError
 from bmzpack.files import refuse_existing
 from bmzpack.packing.pack import pack
 from kerazoo.exporting.describe import describe
-from kerazoo.exporting.labels import with_labels
+from kerazoo.exporting.labels import IN_GRAPH, with_labels
 from kerazoo.exporting.prompts import FORMS as PROMPTS
 from kerazoo.exporting.prompts import with_prompts
 from kerazoo.inference.network import load_model
@@ -21,7 +21,7 @@ from kerazoo.runs.trained import open_run
 
 MAPS = "maps"
 """The form of an ordinary bundle."""
-FORMS = (MAPS, "raw", "labels", *PROMPTS)
+FORMS = (MAPS, "raw", *IN_GRAPH, *PROMPTS)
 """What the output of a bundle for single objects can be, see `export`."""
 
 
@@ -56,8 +56,9 @@ def export(
         Of a patch classifier: whether the map is as large as the image, which ilastik needs.
     form
         `maps`: what the network gives, as the programs' own plugins for objects take it. Of some networks also `raw`:
-        with the operation of the BioImage Model Zoo that makes labels in Python; and `labels`: the graph itself ends in
-        the label image, as a saved model, in ONNX and in TorchScript, for Keras files have no loops. Of networks that
+        with the operation of the BioImage Model Zoo that makes labels in Python; `labels`: the graph itself ends in the
+        label image, as a saved model, in ONNX and in TorchScript, for Keras files have no loops; and `mask`: in a mask
+        in which objects that touch lie apart, for programs that tile images, and know no labels. Of networks that
         answer prompts also `prompts`: from an image and boxes to masks, in ONNX; and `embedding`: of an image.
     overwrite
         Whether an existing file may be replaced.

@@ -8,14 +8,17 @@ import keras
 
 from bmzpack.describe.description import Description, Output, Processing
 from bmzpack.errors import UserError
-from bmzpack.operations.labels import LabelsPostprocessing
+from bmzpack.operations.labels import LabelsPostprocessing, mask_of
 from bmzpack.settings import validate
-from kerazoo.exporting.texts import LABELS, allowed, data_set_name, rescaling_note
+from kerazoo.exporting.texts import LABELS, MASK, allowed, data_set_name, rescaling_note
 from kerazoo.models.exchange import LabelsEnding
 from kerazoo.models.recipe import Recipe
 from kerazoo.models.registry import families, family_of_kind
 from kerazoo.models.shared.packed import channels_first
 from kerazoo.runs.run import Run
+
+IN_GRAPH = {"labels": "label images", "mask": "masks"}
+"""Forms whose graph ends in objects, and in what they end."""
 
 
 def with_labels(
@@ -32,7 +35,8 @@ def with_labels(
     description
         Description of the ordinary bundle.
     form
-        `raw`: an operation of the zoo makes the labels; `labels`: the graph itself.
+        `raw`: an operation of the zoo makes the labels; `labels`: the graph itself; `mask`: the graph goes on to a
+        mask of the objects.
 
     Raises
     ------
@@ -41,11 +45,11 @@ def with_labels(
     """
     recipe, axes = run.recipe, "byxc"
     found = _ending(recipe, form)
-    if form == "labels":
-        description.documentation = LABELS + rescaling_note(recipe)
+    if form in IN_GRAPH:
+        description.documentation = (MASK if form == "mask" else LABELS) + rescaling_note(recipe)
         # a name that says StarDist would have deepImageJ search for what its plugin needs
         description.name = run.config.publication.name or allowed(
-            f"Instance segmentation of {data_set_name(run.config)} (label images)"
+            f"Instance segmentation of {data_set_name(run.config)} ({IN_GRAPH[form]})"
         )
     else:
         if found.channels_first:
@@ -53,9 +57,10 @@ def with_labels(
         channels = f" The channels are {', '.join(recipe.classes)}."
         use = family_of_kind(recipe.targets).use(recipe)
         description.documentation = use + rescaling_note(recipe) + channels + found.remark
-    about = "Labels 1, 2, ... of the objects, 0 for the background"
-    description.outputs = [Output(id="labels", axes=axes, description=about)]
-    return network, labels_postprocessing(recipe, form)
+    labels = labels_postprocessing(recipe, form)
+    about = "1 in objects, 0 elsewhere" if labels.as_mask else "Labels 1, 2, ... of the objects, 0 for the background"
+    description.outputs = [Output(id="mask" if labels.as_mask else "labels", axes=axes, description=about)]
+    return network, labels
 
 
 def labels_postprocessing(recipe: Recipe, form: str) -> LabelsPostprocessing:
@@ -75,12 +80,14 @@ def labels_postprocessing(recipe: Recipe, form: str) -> LabelsPostprocessing:
     """
     found = _ending(recipe, form)
     operation = validate(Processing, found.operation, recipe.model) if found.operation else None
+    as_mask = form == "mask"
     return LabelsPostprocessing(
-        decode=found.labels,
+        decode=(lambda output: mask_of(found.labels(output))) if as_mask else found.labels,
         operation=operation,
         function=found.function,
         torch_function=found.torch_function,
         arguments=found.arguments,
+        as_mask=as_mask,
     )
 
 
@@ -96,7 +103,7 @@ def _ending(recipe: Recipe, form: str) -> LabelsEnding:
 
 def _found(recipe: Recipe, form: str) -> LabelsEnding | None:
     family = family_of_kind(recipe.targets)
-    return family.labels_in_graph(recipe) if form == "labels" else family.operation(recipe)
+    return family.labels_in_graph(recipe) if form in IN_GRAPH else family.operation(recipe)
 
 
 def _able(recipe: Recipe, form: str) -> Iterator[str]:

@@ -19,6 +19,10 @@ TASKS: dict[Task, str] = {
 }
 LABELS = "The graph gives a label image: 0 for the background, 1, 2, ... for the objects, with no plugin for them."
 """What a bundle of the form `labels` says of its output."""
+MASK = (
+    "The graph gives a mask of the objects: 1 in objects, 0 in the background and on a line between objects that touch."
+)
+"""The same of the form `mask`."""
 
 
 def rescaling_note(recipe: Recipe) -> str:
