@@ -284,14 +284,15 @@ def _difference(transformation: Transformation, tensor: DescribedTensor, operati
         return None if same and (transformation.outside or not lists) else "scale_linear has one number per channel"
     single = {"bc"[n] for n, axis in enumerate(("batch", "channel")) if axis == "batch" or tensor.channels == 1}
     of_jdll = set(transformation.outside) - single
-    specified = operation.kwargs.get("axes")
-    chosen = {LETTERS.get(axis, axis) for axis in specified} if isinstance(specified, list) else None
-    meant = set() if chosen is None else set(transformation.letters) - chosen - single
+    asked = operation.kwargs.get("axes")
+    specified = [*map(str, asked)] if isinstance(asked, list) else None
+    chosen = {LETTERS.get(axis, axis) for axis in specified or ()}
+    meant = set() if specified is None else set(transformation.letters) - chosen - single
+    over = ", ".join(specified or [str(asked or "no axes")])
     if operation.id == "scale_range":
-        return None if of_jdll == meant else f"scale_range runs over the axes {', '.join(specified or ())}"
+        return None if of_jdll == meant else f"scale_range runs over the axes {over}"
     if of_jdll or of_jdll != meant:
         left_out = next(name for name in tensor.ids if LETTERS.get(name, name) in meant | of_jdll)
-        over = ", ".join(map(str, specified or ())) or "no axes"
         return f"Mean and deviation are asked for over {over}, for each {left_out} by itself"
     return None
 

@@ -233,9 +233,9 @@ def _text(value: Any, place: str) -> str | None:
 
 
 def _number(value: Any, default: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) >= 2**31:
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return default
-    return value
+    return value if abs(value) < 2**31 else default  # NaN is not smaller either
 
 
 def _integers(value: Any, place: str) -> list[int]:
