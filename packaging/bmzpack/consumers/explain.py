@@ -53,8 +53,6 @@ def overview() -> str:
     for consumer in CONSUMERS.values():
         ids = dict.fromkeys(rule.id for rule in rules_of(consumer))
         lines += [f"{consumer.key}: {consumer.name}", f"  seen on  {_versions(consumer)}"]
-        if consumer.changed:
-            lines.append(f"  changed  {consumer.changed}")
         lines.append(f"  rules    {' '.join(sorted(ids, key=_natural))}")
     titles = [f"{rule:4} {title}" for rule, title in all_titles().items()]
     return "\n".join([*lines, "", *titles, "", "`bmzpack explain RULE` says why, and what to do.", LEGEND])

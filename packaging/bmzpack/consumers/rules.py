@@ -9,6 +9,7 @@ from bmzpack.bundle.contents import Contents
 from bmzpack.consumers.conditions import (
     bundle_files,
     metadata,
+    older_specifications,
     processing,
     tensor_axes,
     tensor_data,
@@ -40,6 +41,7 @@ TITLES = {
     "R11": "The program runs the network itself, and no other one for StarDist or Cellpose",
     "R12": "There is a cover image of a size that the zoo shows",
     "R13": "GitHub users need not be looked up",
+    "R14": "Entries are ones that the program's version of the specification has",
     "N1": "There is a weights format that the program runs",
     "N2": "There are weights for every platform",
     "N3": "The architecture of a state dict can be loaded",
@@ -73,6 +75,7 @@ TITLES = {
     "P9": "softmax and scale_mean_variance are not declared",
     "P10": "Operations are ones that the program supports",
     "P11": "Arguments of operations are ones that the program takes",
+    "P12": "Operations are computed as real numbers",
     "E1": "The engine reproduces the test output",
 }
 """What should hold, in a few words, by the id of the rule: the same for all consumers that have it."""
@@ -100,6 +103,8 @@ REMEDIES = {
     "N3": "Add TorchScript weights, or an architecture that needs PyTorch alone.",
     "P11": "Write the arguments as the specification has them, and as lists of one number per channel.",
     "R13": "Leave github_user out, and the maintainers who have nothing else.",
+    "R14": "Leave the entry out, or write it as the older version has it; or ask users for the newer program.",
+    "P12": "Convert images to 32 bits before they are put through, or stay with the released version.",
     "P8": "Leave ensure_dtype out, or cast inside the network.",
     "P9": "Put a softmax into the network (`bmzpack pack` does); leave scale_mean_variance out.",
 }
@@ -182,8 +187,8 @@ SHARED = {
         Rule(
             "T7",
             Severity.CANNOT_OPEN,
-            "bioimageio.spec refuses tensors of one id.",
-            tensor_axes.duplicate_tensor_ids,
+            "bioimageio.spec refuses inputs of one id, and keeps outputs by their ids.",
+            tensor_axes.duplicate_ids_among_equals,
         ),
         Rule("T8", Severity.CANNOT_OPEN, "", tensor_sizes.sizes_known_after_run),
         Rule(
@@ -239,6 +244,44 @@ def scale_linear_rule() -> Rule:
         processing.old_scale_linear_with_axes,
         remedy="Write the description in format 0.5.",
     )
+
+
+def older_rules(specification: str) -> list[Rule]:
+    """R1, R14 and P10: what an older bioimageio.spec refuses, of a version in `OLDER`."""
+    refused, names = OLDER[specification]
+    return [
+        Rule(
+            "R1",
+            Severity.CANNOT_OPEN,
+            f"bioimageio.spec {specification} refuses mappings of source and sha256 (observed).",
+            metadata.files_as_mappings,
+            remedy="Write the file names alone, and format_version: 0.5.10 (`bmzpack repair` does).",
+        ),
+        Rule(
+            "R14",
+            Severity.CANNOT_OPEN,
+            f"bioimageio.spec {specification} does not know them, or needs others (observed).",
+            refused,
+        ),
+        Rule(
+            "P10",
+            Severity.CANNOT_OPEN,
+            f"bioimageio.spec {specification} does not know the operation, or its arguments (observed).",
+            older_specifications.operations_not_in(*names),
+            remedy="Leave the operation out, or put it into the network.",
+        ),
+    ]
+
+
+OLDER: dict[str, tuple[Condition, tuple[str, ...]]] = {
+    "0.5.9.1": (older_specifications.not_in_0_5_9, ("cellpose_flow_dynamics", "custom")),
+    "0.5.5.4": (older_specifications.not_in_0_5_5, ("cellpose_flow_dynamics", "custom", "stardist_postprocessing")),
+    "0.5.4.1": (
+        older_specifications.not_in_0_5_4,
+        ("cellpose_flow_dynamics", "custom", "softmax", "stardist_postprocessing"),
+    ),
+}
+"""By version of bioimageio.spec: the entries and the operations that it refuses."""
 
 
 def link_rule(link: str) -> Rule:

@@ -12,6 +12,7 @@ import math
 import pathlib
 import random
 import re
+import shutil
 import sys
 import tempfile
 import time
@@ -24,13 +25,66 @@ NUMBERS = (
     *(math.nan, math.inf, -math.inf, 1e308, 5e-324, True),
 )
 TEXTS = (
-    *("", " ", "\0", "\x1b[2J", "\u202e", "\ufeff", "\ud800", "é" * 50, "😀", "a" * 5000, "..", ".", "~", "{}", "%s", "{0}"),
-    *("../rdf.yaml", "/etc/passwd", "C:\\x", "http://", "https://[::1", "file:///etc/passwd", "rdf.yaml", "NaN", "1e999"),
+    *(
+        "",
+        " ",
+        "\0",
+        "\x1b[2J",
+        "\u202e",
+        "\ufeff",
+        "\ud800",
+        "é" * 50,
+        "😀",
+        "a" * 5000,
+        "..",
+        ".",
+        "~",
+        "{}",
+        "%s",
+        "{0}",
+    ),
+    *(
+        "../rdf.yaml",
+        "/etc/passwd",
+        "C:\\x",
+        "http://",
+        "https://[::1",
+        "file:///etc/passwd",
+        "rdf.yaml",
+        "NaN",
+        "1e999",
+    ),
     *("batch", "channel", "x", "y", "z", "time", "index", "space", "raw", "byxc", "bcyx", "yx", "ıİßſ", "२", "float32"),
-    *("bool", "uint64", "int999", "complex64", "onnx", "torchscript", "pytorch_state_dict", "keras_v3", "1.9e5", "0x10"),
+    *(
+        "bool",
+        "uint64",
+        "int999",
+        "complex64",
+        "onnx",
+        "torchscript",
+        "pytorch_state_dict",
+        "keras_v3",
+        "1.9e5",
+        "0x10",
+    ),
 )
 VERSIONS = (
-    *("0.5.10", "0.5.12", "0.5.999", "0.4.10", "0.4", "0.3.6", "0.5", "0.6.0", "1.0", "0.5.x", "0..5", ".", "-1", "latest"),
+    *(
+        "0.5.10",
+        "0.5.12",
+        "0.5.999",
+        "0.4.10",
+        "0.4",
+        "0.3.6",
+        "0.5",
+        "0.6.0",
+        "1.0",
+        "0.5.x",
+        "0..5",
+        ".",
+        "-1",
+        "latest",
+    ),
     *(0.5, 0.4, 5, None, [0, 5, 10], {"major": 0}, "0.5." + "9" * 5000, "٠.٥.١٠", "0.5.10\n", " 0.5.10"),
 )
 OPERATIONS = (
@@ -40,7 +94,12 @@ OPERATIONS = (
 SIZES = (
     *({"min": 0, "step": 0}, {"min": -16, "step": 16}, {"min": 10**18, "step": 1}, {"min": 1, "step": 10**18}),
     *({"min": 40, "step": 16}, {"min": math.nan, "step": math.inf}, {"min": "32", "step": [16]}, {"min": 32}, {}),
-    *({"tensor_id": "raw"}, {"tensor_id": "raw", "axis_id": "x", "offset": math.nan}, {"max": -1}, {"min": 5, "max": 1}),
+    *(
+        {"tensor_id": "raw"},
+        {"tensor_id": "raw", "axis_id": "x", "offset": math.nan},
+        {"max": -1},
+        {"min": 5, "max": 1},
+    ),
     *({"tensor_id": None, "axis_id": []}, {"tensor_id": "raw", "axis_id": "y", "offset": -(10**12)}, [16], "16", -16),
 )
 SECONDS = 2
@@ -142,18 +201,32 @@ def of_kind(rdf, chance):
         key = chance.choice(["id", "type", "size"])
         one[key], other[key] = other.get(key), one.get(key)
     elif kind == 3 and tensors:
-        arguments = {chance.choice(["axes", "axis", "gain", "min", "max", "mean", "std", "threshold", "mode"]): value_of(chance)}
+        arguments = {
+            chance.choice(["axes", "axis", "gain", "min", "max", "mean", "std", "threshold", "mode"]): value_of(chance)
+        }
         name = chance.choice(OPERATIONS)
         made = {"id": name, "name": name, "kwargs": chance.choice([arguments, {}, None, value_of(chance)])}
-        chance.choice(tensors)[chance.choice(["preprocessing", "postprocessing"])] = [made] * chance.choice([1, 1, 2, 50])
+        chance.choice(tensors)[chance.choice(["preprocessing", "postprocessing"])] = [made] * chance.choice(
+            [1, 1, 2, 50]
+        )
     elif kind == 4 and tensors:
-        chance.choice(tensors)[chance.choice(["id", "name", "shape", "data", "data_type", "axes", "halo"])] = chance.choice(
-            [*SIZES, *TEXTS, *NUMBERS, [1, 64, 64, 1], [-1] * 40, {"type": "bool"}, [{"values": [math.nan]}]]
+        chance.choice(tensors)[chance.choice(["id", "name", "shape", "data", "data_type", "axes", "halo"])] = (
+            chance.choice(
+                [*SIZES, *TEXTS, *NUMBERS, [1, 64, 64, 1], [-1] * 40, {"type": "bool"}, [{"values": [math.nan]}]]
+            )
         )
     elif kind == 5 and isinstance(rdf.get("weights"), dict) and rdf["weights"]:
         entry = chance.choice([*rdf["weights"].values()])
         if isinstance(entry, dict):
-            keys = ["pytorch_version", "opset_version", "tensorflow_version", "parent", "source", "sha256", "architecture"]
+            keys = [
+                "pytorch_version",
+                "opset_version",
+                "tensorflow_version",
+                "parent",
+                "source",
+                "sha256",
+                "architecture",
+            ]
             entry[chance.choice(keys)] = chance.choice([*VERSIONS, *TEXTS, *NUMBERS, {"callable": None}, []])
     elif len(axes) > 1:
         # sizes that follow one another in a circle
@@ -172,7 +245,10 @@ def mutation(number, originals):
         change(rdf, chance)
         if not isinstance(rdf, dict) or not rdf:
             break
-    content = yaml.dump(rdf, sort_keys=False, allow_unicode=True).encode("utf-8", "surrogatepass")
+    try:
+        content = yaml.dump(rdf, sort_keys=False, allow_unicode=True).encode("utf-8", "surrogatepass")
+    except RecursionError:
+        content = chance.choice([b"[", b"{a: ", b"- "]) * 3000
     if chance.random() < 0.1:
         cut = chance.randrange(len(content) + 1)
         content = chance.choice([content[:cut], content[:cut] + b"\xff\0" + content[cut:], content * 2])
@@ -194,32 +270,34 @@ def main(first, last, folder, zoo=None):
     from bmzpack.consumers import page, terminal
     from bmzpack.errors import UserError
 
-    bundles = sorted(path.parent for path in pathlib.Path(folder).glob("*/rdf.yaml"))
-    published = sorted(pathlib.Path(zoo, "rdf").glob("*.yaml")) if zoo else []
-    files = [*(bundle / "rdf.yaml" for bundle in bundles), *published]
-    originals = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in files]
-    found = {"tracebacks": {}, "seconds": {}, "refused": 0}
-    with tempfile.TemporaryDirectory() as alone:
+    found = {"tracebacks": {}, "refused": 0}
+    seconds = {}
+    with tempfile.TemporaryDirectory() as copied:
+        shutil.copytree(folder, copied, dirs_exist_ok=True)
+        alone = pathlib.Path(copied, "alone")
+        alone.mkdir()
+        bundles = sorted(path.parent for path in pathlib.Path(copied).glob("*/rdf.yaml"))
+        published = sorted(pathlib.Path(zoo, "rdf").glob("*.yaml")) if zoo else []
+        files = [*(bundle / "rdf.yaml" for bundle in bundles), *published]
+        originals = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in files]
         for number in range(int(first), int(last)):
             place, content = mutation(number, originals)
-            bundle = bundles[place] if place < len(bundles) else pathlib.Path(alone)
+            bundle = bundles[place] if place < len(bundles) else alone
             (bundle / "rdf.yaml").write_bytes(content)
             started = time.process_time()
             try:
                 report = check(bundle)
-                spent = time.process_time() - started
+                seconds[number] = time.process_time() - started
                 json.dumps(report.as_dict())
                 page.render(report)
                 terminal.show(report, Console(file=io.StringIO()))
             except UserError:
-                spent = time.process_time() - started
+                seconds[number] = time.process_time() - started
                 found["refused"] += 1
             except BaseException:
-                spent = time.process_time() - started
                 found["tracebacks"][number] = traceback.format_exc()
-            found["seconds"][number] = spent
-    longest = max(found["seconds"], key=found["seconds"].get)
-    found |= {"longest": longest, "seconds": found["seconds"][longest]}
+    longest = max(seconds, key=seconds.get)
+    found |= {"longest": longest, "seconds": seconds[longest]}
     found["megabytes"] = int(re.search("VmHWM:\\s*([0-9]+)", pathlib.Path("/proc/self/status").read_text())[1]) / 1024
     found["modules"] = sorted({name.partition(".")[0] for name in sys.modules})
     print(json.dumps(found | {"asked": asked}))
