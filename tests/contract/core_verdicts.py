@@ -1,7 +1,7 @@
-"""What a bioimageio.core makes of bundles, in an environment of its own: ``python core_verdicts.py FOLDER...``.
+"""What a bioimageio.core makes of bundles, in an environment of its own: ``core_verdicts.py FOLDER... -- FOLDER...``.
 
-Prints as JSON, by folder: whether the description is taken, whether the ONNX file passes the test of the model (null
-where there is none), and why not. Files and users are not looked up in the network.
+Prints as JSON, by folder: whether the description is taken; of the folders before the ``--`` also whether the ONNX file
+passes the test of the model (null where there is none); and why not. Nothing is looked up in the network.
 """
 
 import json
@@ -14,8 +14,8 @@ import bioimageio.spec
 from loguru import logger
 
 
-def verdict(folder):
-    """What happens to a bundle."""
+def verdict(folder, runs):
+    """What happens to a bundle; its ONNX file is run on request."""
     with bioimageio.spec.ValidationContext(perform_io_checks=False):
         try:
             model = bioimageio.spec.load_description(folder / "rdf.yaml")
@@ -24,7 +24,7 @@ def verdict(folder):
         if isinstance(model, bioimageio.spec.InvalidDescr):
             return {"loads": False, "onnx": None, "why": _errors(model.validation_summary)}
         weights = getattr(getattr(model, "weights", None), "onnx", None)
-        if weights is None:
+        if weights is None or not runs:
             return {"loads": True, "onnx": None, "why": ""}
         try:
             summary = bioimageio.core.test_description(folder / "rdf.yaml", weight_format="onnx")
@@ -40,4 +40,7 @@ def _errors(summary):
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     logger.remove()
-    print(json.dumps({folder: verdict(pathlib.Path(folder)) for folder in sys.argv[1:]}))
+    end = sys.argv.index("--")
+    found = {folder: verdict(pathlib.Path(folder), True) for folder in sys.argv[1:end]}
+    found |= {folder: verdict(pathlib.Path(folder), False) for folder in sys.argv[end + 1 :]}
+    print(json.dumps(found))

@@ -146,6 +146,13 @@ RULES = [
         weights_files.by_priority(FORMATS, weights_files.unreadable_onnx),
         remedy="Write the ONNX file anew.",
     ),
+    Rule(
+        "W8",
+        WRONG_RESULT,
+        "bioimageio.core takes the outputs of ONNX Runtime by their position (observed in 0.8.0 to 0.11).",
+        weights_files.by_priority(ORDER, weights_files.onnx_outputs_in_other_order),
+        remedy="Describe the outputs in the order of the graph.",
+    ),
     torchscript_rule("bioimageio.core loads it with torch.jit.load.", FORMATS),
     Rule(
         "W5",

@@ -248,7 +248,7 @@ RULES = [
         "W8",
         WRONG_RESULT,
         "JDLL's engine for ONNX fills the results by their position, whatever they are called (observed).",
-        weights_files.by_priority(weights.order, jdll_model.onnx_outputs_in_other_order),
+        weights_files.by_priority(weights.order, weights_files.onnx_outputs_in_other_order),
         remedy="Describe the outputs in the order of the graph.",
     ),
     torchscript_rule("PyTorch's engine loads archives of torch.jit only.", weights.order),

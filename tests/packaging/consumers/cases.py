@@ -1054,6 +1054,12 @@ def architecture_with_an_environment(bundle):
     bundle.rdf["weights"]["pytorch_state_dict"]["dependencies"] = {"source": "environment.yaml", "sha256": None}
 
 
+@case("W8", fiji=FAILS, ilastik=FAILS, qupath=FAILS, core=FAILS, also=("N1", "T1"))
+def outputs_in_another_order_of_onnx_alone(bundle):
+    bundle.only("onnx")
+    outputs_in_another_order(bundle)
+
+
 @case("W8", base="ONNX first", fiji=FAILS, ilastik=FAILS, qupath=FAILS, also=("T1",), says="gives border, probability")
 def outputs_in_another_order(bundle):
     bundle.rdf["outputs"].append(json.loads(json.dumps(bundle.rdf["outputs"][0])) | {"id": "border"})

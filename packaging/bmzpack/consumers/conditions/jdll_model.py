@@ -149,21 +149,6 @@ def outputs_of_another_dtype(contents: Contents) -> Iterator[Occurrence]:
             )
 
 
-def onnx_outputs_in_other_order(contents: Contents) -> Iterator[Occurrence]:
-    """An ONNX graph whose outputs are in another order than described: they are taken by their position."""
-    if not isinstance(contents.onnx, OnnxFile):
-        return
-    for what, tensors, graph in (
-        ("inputs", contents.inputs, list(contents.onnx.inputs)),
-        ("outputs", contents.outputs, list(contents.onnx.outputs)),
-    ):
-        ids = [tensor.id for tensor in tensors]
-        if what == "outputs" and graph != ids and set(graph) == set(ids):
-            yield Occurrence(
-                "weights.onnx", f"The graph gives {', '.join(graph)}, the description has {', '.join(ids)}."
-            )
-
-
 def sent_to_stardist(contents: Contents) -> Iterator[Occurrence]:
     """A model that JDLL hands to Python StarDist, which needs weights of its own."""
     configuration = contents.config.get("stardist")
