@@ -1060,7 +1060,16 @@ def outputs_in_another_order_of_onnx_alone(bundle):
     outputs_in_another_order(bundle)
 
 
-@case("W8", base="ONNX first", fiji=FAILS, ilastik=FAILS, qupath=FAILS, also=("T1",), says="gives border, probability")
+@case(
+    "W8",
+    base="ONNX first",
+    fiji=FAILS,
+    ilastik=FAILS,
+    qupath=FAILS,
+    core=OPENS,
+    also=("T1",),
+    says="gives border, probability",
+)
 def outputs_in_another_order(bundle):
     bundle.rdf["outputs"].append(json.loads(json.dumps(bundle.rdf["outputs"][0])) | {"id": "border"})
     bundle.network(outputs={"border": ANY, "probability": ANY})

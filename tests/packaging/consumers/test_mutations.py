@@ -10,7 +10,8 @@ import pytest
 from corpus import BASES, OTHER_BASES
 from mutations import SECONDS
 
-SHARED = Path(os.environ.get("CONTRACT_TRUTH", Path(__file__).parents[4] / "shared"))
+ROOT = Path(__file__).parents[3]
+SHARED = Path(os.environ.get("CONTRACT_TRUTH", ROOT.parent / "shared"))
 """Where published descriptions are, if they are there."""
 MEGABYTES = 300
 FRAMEWORKS = {"tensorflow", "torch", "keras", "onnx", "onnxruntime", "jax", "tf2onnx"}
@@ -31,7 +32,8 @@ def checked(first, last, bundles, *zoo):
     """Check mutations in a process of its own, with all that was asked of checks."""
     program = Path(__file__).with_name("mutations.py")
     command = [sys.executable, program, str(first), str(last), bundles, *zoo]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "packaging")}
+    run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert run.returncode == 0, run.stderr[-2000:]
     found = json.loads(run.stdout)
     tracebacks = found["tracebacks"]

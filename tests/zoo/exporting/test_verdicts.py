@@ -99,7 +99,9 @@ def learned(name, nuclei, folder):
     """A run whose network has the labels of its validation image."""
     masks = sorted((nuclei / "masks").iterdir())
     labels = relabel_sequential(np.asarray(Image.open(masks[0])).astype(np.int32))[0]
-    recipe = recipe_of(ANSWERS[name]).model_copy(update={"model": name, "axes": "YXC"})
+    recipe = recipe_of(ANSWERS[name])
+    geometry = recipe.geometry.model_copy(update={"step": recipe.geometry.grid, "minimum": recipe.geometry.grid})
+    recipe = recipe.model_copy(update={"model": name, "axes": "YXC", "geometry": geometry})
     image, mask = folder / "image.tif", folder / "mask.tif"
     tifffile.imwrite(image, answer(labels, recipe), photometric="minisblack", metadata={"axes": "YXC"})
     tifffile.imwrite(mask, labels.astype("uint16"))
