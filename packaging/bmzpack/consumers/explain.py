@@ -84,6 +84,14 @@ def rules_of(consumer: Consumer) -> list[Rule]:
 
 def _entries(rule: str) -> Iterator[tuple[str, Rule]]:
     """A rule as each program and each other version has it, with the program's name and versions."""
+    said = set()
+    for program, entry in _every(rule):
+        if (program, entry.why) not in said:
+            said.add((program, entry.why))
+            yield program, entry
+
+
+def _every(rule: str) -> Iterator[tuple[str, Rule]]:
     if rule == ENGINE.id:
         yield "All programs", ENGINE
     for consumer in CONSUMERS.values():

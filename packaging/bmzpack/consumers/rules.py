@@ -147,42 +147,57 @@ ENGINE = Rule(
 """What is found by running, not by reading: for `bmzpack explain`."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Older:
+    """What an older bioimageio.spec refuses."""
+
+    refused: Condition
+    what: str
+    """In words."""
+    operations: tuple[str, ...]
+
+
+OLDER = {
+    "0.5.9.1": Older(
+        older_specifications.not_in_0_5_9,
+        "takes identifiers only as names of channels, and inputs without pad and output_of",
+        ("cellpose_flow_dynamics", "custom"),
+    ),
+    "0.5.5.4": Older(
+        older_specifications.not_in_0_5_5,
+        "has no weights keras_v3, not as a parent either, no external_data and no clip without min and max, and takes "
+        "even halos only; besides what 0.5.9 refuses",
+        ("cellpose_flow_dynamics", "custom", "stardist_postprocessing"),
+    ),
+    "0.5.4.1": Older(
+        older_specifications.not_in_0_5_4,
+        "needs authors, cite, description, documentation, license and test tensors; besides what 0.5.5 refuses",
+        ("cellpose_flow_dynamics", "custom", "softmax", "stardist_postprocessing"),
+    ),
+}
+"""By version of bioimageio.spec."""
+
+
 def older_rules(specification: str) -> list[Rule]:
     """R1, R14 and P10: what an older bioimageio.spec refuses, of a version in `OLDER`."""
-    refused, names = OLDER[specification]
+    older, name = OLDER[specification], f"bioimageio.spec {specification}"
     return [
         Rule(
             "R1",
             Severity.CANNOT_OPEN,
-            f"bioimageio.spec {specification} refuses mappings of source and sha256 (observed).",
+            f"{name} refuses mappings of source and sha256 (observed).",
             metadata.files_as_mappings,
             remedy="Write the file names alone, and format_version: 0.5.10 (`bmzpack repair` does).",
         ),
-        Rule(
-            "R14",
-            Severity.CANNOT_OPEN,
-            f"bioimageio.spec {specification} does not know them, or needs others (observed).",
-            refused,
-        ),
+        Rule("R14", Severity.CANNOT_OPEN, f"{name} {older.what} (observed).", older.refused),
         Rule(
             "P10",
             Severity.CANNOT_OPEN,
-            f"bioimageio.spec {specification} does not know the operation, or its arguments (observed).",
-            older_specifications.operations_not_in(*names),
+            f"{name} does not know the operation, or not with these arguments (observed).",
+            older_specifications.operations_not_in(*older.operations),
             remedy="Leave the operation out, or put it into the network.",
         ),
     ]
-
-
-OLDER: dict[str, tuple[Condition, tuple[str, ...]]] = {
-    "0.5.9.1": (older_specifications.not_in_0_5_9, ("cellpose_flow_dynamics", "custom")),
-    "0.5.5.4": (older_specifications.not_in_0_5_5, ("cellpose_flow_dynamics", "custom", "stardist_postprocessing")),
-    "0.5.4.1": (
-        older_specifications.not_in_0_5_4,
-        ("cellpose_flow_dynamics", "custom", "softmax", "stardist_postprocessing"),
-    ),
-}
-"""By version of bioimageio.spec: the entries and the operations that it refuses."""
 
 
 def link_rule(link: str) -> Rule:
