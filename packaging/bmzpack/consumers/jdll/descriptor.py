@@ -107,6 +107,11 @@ def read(rdf: Mapping[str, Any], is_old: bool) -> Descriptor:
         ]
         for key in ("inputs", "outputs")
     )
+    names: set[str] = set()
+    for tensor in (*inputs, *outputs):
+        if tensor.name in names:
+            raise Refused(tensor.place, f"Another tensor has the id {tensor.name} too", "T7")
+        names.add(tensor.name)
     found = Descriptor(inputs, outputs)
     deepimagej = _mapping(_mapping(rdf.get("config"), "config").get("deepimagej"), "config.deepimagej")
     if deepimagej:
