@@ -49,9 +49,16 @@ parity: install $(PEERS:%=.venv/parity/%/.installed)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
+CORES := 0.11.0 0.10.2 0.9.1 0.8.0
+
 # Against what really happens to published models, beside the checkout; CONTRACT_TRUTH names another folder.
-contract: install
+contract: install $(CORES:%=.venv/core/%/.installed)
 	$(BIN)/python tests/contract/confusion.py
+
+.venv/core/%/.installed:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check bioimageio.core==$* onnxruntime==1.32.0 'pydantic<2.14'
+	@touch $@
 
 lint: install
 	$(BIN)/ruff format --check zoo packaging tests

@@ -140,11 +140,18 @@ def check(
 
 
 @app.command()
-def explain(rule: Annotated[str, typer.Argument(help="The id of a rule, such as R6.")]) -> None:
+def explain(
+    rule: Annotated[str | None, typer.Argument(help="The id of a rule, such as R6.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Write the pages of all rules, in Markdown.")] = False,
+) -> None:
     """Say why a rule of the check matters, to which programs, and what to do."""
     from bmzpack.consumers.explain import explain as page_of
+    from bmzpack.consumers.explain import explain_all
+    from bmzpack.errors import UserError
 
-    typer.echo(page_of(rule))
+    if rule is None and not every:
+        raise UserError("Name a rule, such as R6, or --all; `bmzpack check --list` names all of them.")
+    typer.echo(page_of(rule) if rule is not None else explain_all())
 
 
 @app.command()

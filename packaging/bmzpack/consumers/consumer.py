@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from bmzpack.bundle.contents import Contents
 from bmzpack.consumers.findings import Sides
 from bmzpack.consumers.rules import Rule
+
+
+@dataclasses.dataclass(frozen=True)
+class Release:
+    """Another version of a program, by what it does otherwise."""
+
+    name: str
+    """Name in reports, such as "ilastik 1.4.1.post1"."""
+    versions: Mapping[str, str]
+    """As in `Consumer`."""
+    rules: Sequence[Rule]
+    """What it needs besides."""
+    without: frozenset[str] = frozenset()
+    """Ids of rules of the consumer that it has not."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,10 +44,8 @@ class Consumer:
     specification: Rule | None = None
     """What bioimageio.spec says, where it validates with that: applied last, as what another rule has said already is
     not said again."""
-    changed: str = ""
-    """What other versions do otherwise, in sentences."""
-    remarks: Callable[[Contents], Iterable[str]] = lambda contents: ()
-    """What other versions do otherwise with a bundle, in sentences."""
+    releases: Sequence[Release] = ()
+    """Other versions that are in use."""
     obstacle: Callable[[str, int, int], str | None] = lambda name, inputs, outputs: None
     """Why it does not run a weights format with these numbers of inputs and outputs, in one sentence, where that is no
     defect of the bundle; None where it does."""

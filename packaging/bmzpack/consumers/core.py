@@ -16,9 +16,9 @@ from bmzpack.consumers.conditions import (
     validation,
     weights_files,
 )
-from bmzpack.consumers.consumer import Consumer
+from bmzpack.consumers.consumer import Consumer, Release
 from bmzpack.consumers.findings import Severity
-from bmzpack.consumers.rules import Rule, scale_linear_rule, shared_rule, torchscript_rule, version_rule
+from bmzpack.consumers.rules import Rule, older_rules, scale_linear_rule, shared_rule, torchscript_rule, version_rule
 from bmzpack.engines import rows
 from bmzpack.operations.labels import TO_LABELS
 
@@ -146,6 +146,13 @@ RULES = [
         weights_files.by_priority(FORMATS, weights_files.unreadable_onnx),
         remedy="Write the ONNX file anew.",
     ),
+    Rule(
+        "W8",
+        WRONG_RESULT,
+        "bioimageio.core takes the outputs of ONNX Runtime by their position (observed in 0.8.0 to 0.11).",
+        weights_files.by_priority(ORDER, weights_files.onnx_outputs_in_other_order),
+        remedy="Describe the outputs in the order of the graph.",
+    ),
     torchscript_rule("bioimageio.core loads it with torch.jit.load.", FORMATS),
     Rule(
         "W5",
@@ -187,6 +194,16 @@ RULES = [
     ),
 ]
 
+RELEASES = [
+    Release(
+        f"bioimageio.core {core}",
+        {"bioimageio.core": core, "bioimageio.spec": specification},
+        older_rules(specification),
+        without=frozenset({"R1", "W7"}),
+    )
+    for core, specification in (("0.10.2", "0.5.9.1"), ("0.9.1", "0.5.5.4"), ("0.8.0", "0.5.4.1"))
+]
+
 CORE = Consumer(
     key="core",
     name="Python (bioimageio.core)",
@@ -195,13 +212,7 @@ CORE = Consumer(
     obstacle=_obstacle,
     tries_next=True,
     engines=dict.fromkeys(ORDER, (rows.CORE,)),
-    remarks=lambda contents: (
-        ["bioimageio.core 0.8.0 and 0.9.1 refuse this bundle: they do not know the parent keras_v3."]
-        if [*metadata.keras_parents(contents)]
-        else []
-    ),
-    changed="bioimageio.core 0.10.2 rejects mappings as documentation and covers (R1 of ilastik); 0.9.1 and 0.8.0 "
-    "reject weights with parent: keras_v3 (observed).",
+    releases=RELEASES,
     rules=RULES,
     specification=dataclasses.replace(RULES[0], condition=validation.invalid_description),
 )

@@ -9,13 +9,14 @@ from bmzpack.consumers.conditions import (
     bundle_files,
     jdll_model,
     metadata,
+    processing,
     python_sources,
     tensor_axes,
     tensor_data,
     tensor_sizes,
     weights_files,
 )
-from bmzpack.consumers.consumer import Consumer
+from bmzpack.consumers.consumer import Consumer, Release
 from bmzpack.consumers.findings import Severity
 from bmzpack.consumers.jdll import sides, weights
 from bmzpack.consumers.jdll.processing import ARGUMENTS
@@ -247,7 +248,7 @@ RULES = [
         "W8",
         WRONG_RESULT,
         "JDLL's engine for ONNX fills the results by their position, whatever they are called (observed).",
-        weights_files.by_priority(weights.order, jdll_model.onnx_outputs_in_other_order),
+        weights_files.by_priority(weights.order, weights_files.onnx_outputs_in_other_order),
         remedy="Describe the outputs in the order of the graph.",
     ),
     torchscript_rule("PyTorch's engine loads archives of torch.jit only.", weights.order),
@@ -293,7 +294,7 @@ RULES = [
         weights_files.by_priority(weights.order, weights_files.graph_shapes_differ),
         remedy="Declare the sizes that the network takes.",
     ),
-    shared_rule("T7", "JDLL keeps tensors by their ids."),
+    shared_rule("T7", "JDLL keeps tensors by their ids.", condition=tensor_axes.duplicate_tensor_ids),
     Rule(
         "T10",
         DEGRADED,
@@ -412,13 +413,21 @@ FIJI = Consumer(
         weights.STATE_DICT: (rows.CORE,),
     },
     sides=sides.sides,
-    remarks=lambda contents: (
-        ["JDLL 98d3be2 (2026-07) would preprocess integer images in their own data type, to a wrong result."]
-        if any(tensor.operations for tensor in contents.inputs)
-        else []
-    ),
-    changed="JDLL 98d3be2 (2026-07, in no release of deepImageJ) preprocesses in place in the image's own data type: a "
-    "normalised uint16 image becomes garbage there. Its tiles are those of 0.6.1.",
+    releases=[
+        Release(
+            "JDLL 98d3be2",
+            {"JDLL": "98d3be2 (2026-07, in no release of deepImageJ)"},
+            [
+                Rule(
+                    "P12",
+                    WRONG_RESULT,
+                    "JDLL 98d3be2 preprocesses in place, in the image's own data type: a normalised uint16 image "
+                    "becomes garbage (observed). Its tiles are those of 0.6.1.",
+                    processing.of_inputs,
+                )
+            ],
+        )
+    ],
     rules=RULES,
     link=LINK,
     tags=("fiji", "imagej", "deepimagej"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from bmzpack.bundle.contents import Contents
@@ -114,8 +114,8 @@ class Verdict:
     """The image sizes for which that holds, where the program sets limits that are known."""
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """By program or library: the versions on which its rules were seen."""
-    remarks: Sequence[str] = ()
-    """What other versions do otherwise, in sentences."""
+    releases: Mapping[str, Verdict] = dataclasses.field(default_factory=dict)
+    """By name of another version that is in use: what that one does."""
 
     @property
     def verdict(self) -> Literal["opens", "degraded", "fails"]:
@@ -130,9 +130,10 @@ class Verdict:
         found: dict[str, Any] = {
             "verdict": self.verdict,
             "versions": dict(self.versions),
-            "other_versions": list(self.remarks),
             "findings": [dataclasses.asdict(finding) for finding in self.findings],
         }
+        if self.releases:
+            found["releases"] = {name: release.as_dict() for name, release in self.releases.items()}
         return found | ({"sides": self.sides.as_dict()} if self.sides else {})
 
 

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from bmzpack.consumers.conditions import (
     bundle_files,
-    metadata,
     python_sources,
     tensor_axes,
     tensor_sizes,
     validation,
     weights_files,
 )
-from bmzpack.consumers.consumer import Consumer
+from bmzpack.consumers.consumer import Consumer, Release
 from bmzpack.consumers.findings import Severity
 from bmzpack.consumers.rules import (
     Rule,
     link_rule,
+    older_rules,
     scale_linear_rule,
     shared_rule,
     torchscript_rule,
@@ -48,13 +48,7 @@ RULES = [
         "0.4",
         "0.5",
     ),
-    Rule(
-        "R1",
-        CANNOT_OPEN,
-        "bioimageio.core 0.10.2, as shipped with tiktorch, rejects mappings of source and sha256 (observed).",
-        metadata.files_as_mappings,
-        remedy="Write the file names alone, and format_version: 0.5.10 (`bmzpack repair` does).",
-    ),
+    *older_rules("0.5.9.1"),
     Rule(
         "R5",
         CANNOT_OPEN,
@@ -119,15 +113,25 @@ RULES = [
 ILASTIK = Consumer(
     key="ilastik",
     name="ilastik",
-    versions={"tiktorch": "26.5.0", "bioimageio.core": "0.10.2", "ilastik": "ebbaf9b (2026-07)"},
+    versions={"ilastik": "1.4.2rc1 and ebbaf9b (2026-07)", "tiktorch": "26.5.0", "bioimageio.core": "0.10.2"},
     order=ORDER,
-    changed="ilastik 1.4.1.post1, with bioimageio.core 0.8.0, rejects weights with parent: keras_v3 (observed), and "
-    "fails to import most architectures of state dicts (the zoo's runs).",
-    remarks=lambda contents: (
-        ["ilastik 1.4.1.post1 refuses this bundle: its bioimageio.core 0.8.0 does not know the parent keras_v3."]
-        if [*metadata.keras_parents(contents)]
-        else []
-    ),
+    releases=[
+        Release(
+            "ilastik 1.4.1.post1",
+            {"ilastik": "1.4.1.post1", "bioimageio.core": "0.8.0", "bioimageio.spec": "0.5.4.1"},
+            [
+                *older_rules("0.5.4.1"),
+                Rule(
+                    "N3",
+                    DEGRADED,
+                    "In the zoo's runs ilastik 1.4.1.post1 could not import the architecture of 42 of 52 models that "
+                    "have a state dict and no TorchScript; one of them ran.",
+                    python_sources.state_dict_without_torchscript,
+                ),
+            ],
+            without=frozenset({"R1", "P10", "R14"}),
+        )
+    ],
     engines={"torchscript": (rows.TORCH,), "pytorch_state_dict": (rows.CORE,)},
     rules=RULES,
     specification=Rule(

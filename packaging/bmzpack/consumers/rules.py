@@ -9,6 +9,7 @@ from bmzpack.bundle.contents import Contents
 from bmzpack.consumers.conditions import (
     bundle_files,
     metadata,
+    older_specifications,
     processing,
     tensor_axes,
     tensor_data,
@@ -16,109 +17,7 @@ from bmzpack.consumers.conditions import (
     weights_files,
 )
 from bmzpack.consumers.findings import Condition, Finding, Severity, worst_first
-
-TITLES = {
-    "F1": "Files are at the top level of the zip",
-    "F2": "Files that rdf.yaml names exist",
-    "F3": "Checksums (sha256) match the files",
-    "F4": "File names are portable",
-    "F5": "Weights and test tensors are files of the bundle",
-    "D1": "rdf.yaml is valid",
-    "D2": "format_version is supported",
-    "D3": "Entries are of the types that the program reads",
-    "D4": "Entries that the program needs are there",
-    "R1": "documentation and covers are plain file names",
-    "R2": "There is a nickname, and no id other than the zoo's",
-    "R3": "The description is called rdf.yaml",
-    "R4": "Framework versions are text with three numbers",
-    "R5": "Axis ids are batch, channel, z, y, x, and channels have channel_names",
-    "R6": "Input sizes (min, step) and halo allow tiling",
-    "R7": "Output sizes refer to the input, and the halo covers the receptive field",
-    "R8": "Sample tensors equal the test tensors",
-    "R9": "links has the program's entry in the zoo",
-    "R10": "Metadata is complete for the zoo",
-    "R11": "The program runs the network itself, and no other one for StarDist or Cellpose",
-    "R12": "There is a cover image of a size that the zoo shows",
-    "R13": "GitHub users need not be looked up",
-    "N1": "There is a weights format that the program runs",
-    "N2": "There are weights for every platform",
-    "N3": "The architecture of a state dict can be loaded",
-    "W1": "The saved model has its layout, signature and tensor names",
-    "W2": "The saved model is a frozen graph",
-    "W3": "The ONNX file has a supported opset, IR version and tensor names",
-    "W4": "The TorchScript file is a torch.jit archive",
-    "W5": "One weights format has no parent, the others name theirs",
-    "W6": "The network can be converted to every weights format",
-    "W7": "bioimageio.spec and pydantic are compatible",
-    "W8": "The ONNX graph gives its outputs in the order of the description",
-    "T1": "There is one input and one output",
-    "T2": "Inputs and outputs have a channel axis",
-    "T3": "Inputs of the network are float32",
-    "T4": "Test tensors match the description",
-    "T5": "Inputs and outputs are images with the axes y and x",
-    "T6": "Tensor shapes of the network match the description",
-    "T7": "Tensor ids are unique",
-    "T8": "Output sizes do not depend on the data",
-    "T9": "Outputs have the size that the program expects",
-    "T10": "Outputs can be stitched from tiles",
-    "T11": "Outputs have the data type that the network gives",
-    "P1": "Normalisations run over all axes but the batch",
-    "P2": "No operation is computed over the batch axis",
-    "P3": "scale_range does not need exact percentiles",
-    "P4": "scale_linear has one gain and one offset",
-    "P5": "fixed_zero_mean_unit_variance is written as scale_linear",
-    "P6": "binarize has one threshold",
-    "P7": "clip has min and max",
-    "P8": "ensure_dtype casts to float32 only",
-    "P9": "softmax and scale_mean_variance are not declared",
-    "P10": "Operations are ones that the program supports",
-    "P11": "Arguments of operations are ones that the program takes",
-    "E1": "The engine reproduces the test output",
-}
-"""What should hold, in a few words, by the id of the rule: the same for all consumers that have it."""
-REMEDIES = {
-    "F1": "Zip the files themselves, not the folder that holds them.",
-    "D1": "Correct the entry.",
-    "D2": "Write the description in format 0.5.10.",
-    "D3": "Write the entry in the form that the specification gives it.",
-    "D4": "Add the entry.",
-    "R5": "Use the axes batch, z, y, x and channel only, with channel_names.",
-    "R6": "Choose a larger min, a multiple of step.",
-    "R7": "Let the sizes refer to the input's axes.",
-    "N1": "Add one of these formats (`bmzpack repair` converts Keras files).",
-    "F2": "Add the file, or take its entry out.",
-    "F3": "Pack the bundle again from the right files.",
-    "W1": "Let `bmzpack repair` write the saved model anew.",
-    "W2": "Let `bmzpack repair` freeze it.",
-    "W4": "Save the network with torch.jit (`bmzpack repair` converts Keras files).",
-    "T1": "Bring them together as channels of one tensor.",
-    "T2": "Add a channel axis of length 1.",
-    "T4": "Write the test tensors anew with the network's own input and output.",
-    "T5": "Nothing can be done for a network that gives no image; use it from Python.",
-    "T7": "Give every tensor another id.",
-    "T8": "Nothing can be done for a network that gives no image; use it from Python.",
-    "N3": "Add TorchScript weights, or an architecture that needs PyTorch alone.",
-    "P11": "Write the arguments as the specification has them, and as lists of one number per channel.",
-    "R13": "Leave github_user out, and the maintainers who have nothing else.",
-    "P8": "Leave ensure_dtype out, or cast inside the network.",
-    "P9": "Put a softmax into the network (`bmzpack pack` does); leave scale_mean_variance out.",
-}
-"""What to do, by the id of the rule, where it is the same for most consumers."""
-
-EXAMPLES = {
-    "R1": "documentation: README.md            # not {source: README.md, sha256: ...}\nformat_version: 0.5.10",
-    "R5": "axes:\n- {type: batch}\n- {type: space, id: y, size: 256}\n- {type: space, id: x, size: 256}\n"
-    "- {type: channel, channel_names: [raw]}",
-    "R6": "size: {min: 32, step: 16}           # not {min: 40, step: 16}: 40 is no multiple of 16",
-    "R7": "size: {tensor_id: raw, axis_id: y}  # not a number\nhalo: 16",
-    "R11": "config: {stardist: ...}             # with StarDist in the name, JDLL runs Python StarDist in its place",
-    "N3": "architecture: {source: network.py, callable: UNet}   # a file that imports torch alone",
-    "T11": "data: {type: float32}               # what the network gives, not what a cast would make of it",
-    "P1": "- id: zero_mean_unit_variance\n  kwargs: {axes: [channel, y, x]}",
-    "P11": "- id: scale_linear\n  kwargs: {axis: channel, gain: [0.01], offset: [0.0]}",
-    "D4": "authors:\n- {name: Ada Lovelace}",
-}
-"""Entries as they should be, by the id of the rule."""
+from bmzpack.consumers.rule_texts import EXAMPLES, REMEDIES, TITLES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +35,7 @@ class Rule:
     title: str = ""
     """What should hold, in a few words; by default that of `TITLES`."""
     example: str = ""
-    """An entry as it should be; by default that of `EXAMPLES`, if there is one."""
+    """How it should be; by default that of `EXAMPLES`."""
     unreadable: bool = False
     """Whether a description where it does not hold cannot be understood, so that no other rule is to be trusted."""
     on_files_alone: bool = False
@@ -145,11 +44,9 @@ class Rule:
     """Whether it is left out where the consumer cannot open the bundle."""
 
     def __post_init__(self) -> None:
-        for key, texts in (("remedy", REMEDIES), ("title", TITLES)):
+        for key, texts in (("remedy", REMEDIES), ("title", TITLES), ("example", EXAMPLES)):
             if not getattr(self, key):
                 object.__setattr__(self, key, texts[self.id])
-        if not self.example:
-            object.__setattr__(self, "example", EXAMPLES.get(self.id, ""))
 
 
 SHARED = {
@@ -182,8 +79,8 @@ SHARED = {
         Rule(
             "T7",
             Severity.CANNOT_OPEN,
-            "bioimageio.spec refuses tensors of one id.",
-            tensor_axes.duplicate_tensor_ids,
+            "bioimageio.spec refuses inputs of one id, and keeps outputs by their ids.",
+            tensor_axes.duplicate_ids_among_equals,
         ),
         Rule("T8", Severity.CANNOT_OPEN, "", tensor_sizes.sizes_known_after_run),
         Rule(
@@ -239,6 +136,68 @@ def scale_linear_rule() -> Rule:
         processing.old_scale_linear_with_axes,
         remedy="Write the description in format 0.5.",
     )
+
+
+ENGINE = Rule(
+    "E1",
+    Severity.CANNOT_OPEN,
+    "`bmzpack check --run` puts the test tensors through the program's own engine, where it is installed.",
+    lambda contents: (),
+)
+"""What is found by running, not by reading: for `bmzpack explain`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Older:
+    """What an older bioimageio.spec refuses."""
+
+    refused: Condition
+    what: str
+    """In words."""
+    operations: tuple[str, ...]
+
+
+OLDER = {
+    "0.5.9.1": Older(
+        older_specifications.not_in_0_5_9,
+        "takes identifiers only as names of channels, and inputs without pad and output_of",
+        ("cellpose_flow_dynamics", "custom"),
+    ),
+    "0.5.5.4": Older(
+        older_specifications.not_in_0_5_5,
+        "has no weights keras_v3, not as a parent either, no external_data and no clip without min and max, and takes "
+        "even halos only; besides what 0.5.9 refuses",
+        ("cellpose_flow_dynamics", "custom", "stardist_postprocessing"),
+    ),
+    "0.5.4.1": Older(
+        older_specifications.not_in_0_5_4,
+        "needs authors, cite, description, documentation, license and test tensors; besides what 0.5.5 refuses",
+        ("cellpose_flow_dynamics", "custom", "softmax", "stardist_postprocessing"),
+    ),
+}
+"""By version of bioimageio.spec."""
+
+
+def older_rules(specification: str) -> list[Rule]:
+    """R1, R14 and P10: what an older bioimageio.spec refuses, of a version in `OLDER`."""
+    older, name = OLDER[specification], f"bioimageio.spec {specification}"
+    return [
+        Rule(
+            "R1",
+            Severity.CANNOT_OPEN,
+            f"{name} refuses mappings of source and sha256 (observed).",
+            metadata.files_as_mappings,
+            remedy="Write the file names alone, and format_version: 0.5.10 (`bmzpack repair` does).",
+        ),
+        Rule("R14", Severity.CANNOT_OPEN, f"{name} {older.what} (observed).", older.refused),
+        Rule(
+            "P10",
+            Severity.CANNOT_OPEN,
+            f"{name} does not know the operation, or not with these arguments (observed).",
+            older_specifications.operations_not_in(*older.operations),
+            remedy="Leave the operation out, or put it into the network.",
+        ),
+    ]
 
 
 def link_rule(link: str) -> Rule:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from bmzpack.consumers.findings import Finding, Report, Severity, Verdict
 from bmzpack.consumers.registry import CONSUMERS
@@ -179,7 +179,18 @@ def _conditions(verdict: Verdict) -> str:
     sizes = f"Square images of {verdict.sides}. " if verdict.sides and verdict.verdict != "fails" else ""
     versions = ", ".join(f"{name} {version}" for name, version in verdict.versions.items())
     seen = f"Seen on {versions}." if versions else ""
-    return printable(" ".join([f"{sizes}{seen}", *verdict.remarks]))
+    return printable(" ".join([f"{sizes}{seen}", *_otherwise(verdict)]))
+
+
+def _otherwise(verdict: Verdict) -> Iterator[str]:
+    """What other versions make of the bundle, where that is another verdict."""
+    does = {"opens": "opens it", "degraded": "opens it, with limits", "fails": "cannot use it"}
+    for name, release in verdict.releases.items():
+        if release.verdict != verdict.verdict:
+            reasons = [finding.found for finding in release.findings if finding not in verdict.findings][:1]
+            yield printable(
+                f"{name} {does[release.verdict]}{': ' if reasons else '.'}{''.join(reasons)}", LONGEST_REASON
+            )
 
 
 def _reasons(findings: Iterable[Finding]) -> str:

@@ -6,11 +6,11 @@ The bundle is read only: no network, no TensorFlow, no torch, and none of the bu
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from bmzpack.bundle.contents import Contents
 from bmzpack.consumers.consumer import Consumer
-from bmzpack.consumers.findings import Finding, Report, Severity, Verdict
+from bmzpack.consumers.findings import Finding, Report, Severity, Verdict, worst_first
 from bmzpack.consumers.registry import CONSUMERS
 from bmzpack.consumers.rules import apply
 from bmzpack.errors import UserError
@@ -49,15 +49,27 @@ def _verdict(consumer: Consumer, contents: Contents) -> Verdict:
     if consumer.specification is not None:
         found = _with_specification(found, apply([consumer.specification], contents), contents)
     sides = consumer.sides(contents)
-    verdict = Verdict(
-        found, sides if sides and sides.running else None, consumer.versions, [*consumer.remarks(contents)]
-    )
-    if verdict.verdict == "fails":
-        # a link to a program that cannot open the bundle would mislead
-        misleading = {rule.id for rule in consumer.rules if rule.only_if_it_opens}
-        kept = [finding for finding in found if finding.rule not in misleading]
-        return dataclasses.replace(verdict, findings=kept)
-    return verdict
+    sides = sides if sides and sides.running else None
+    # a link to a program that cannot open the bundle would mislead
+    misleading = {rule.id for rule in consumer.rules if rule.only_if_it_opens}
+
+    def verdict(findings: list[Finding], versions: Mapping[str, str]) -> Verdict:
+        given = Verdict(findings, sides, versions)
+        if given.verdict != "fails":
+            return given
+        kept = [finding for finding in findings if finding.rule not in misleading]
+        return dataclasses.replace(given, findings=kept)
+
+    releases = {
+        release.name: verdict(
+            worst_first(
+                [finding for finding in found if finding.rule not in release.without] + apply(release.rules, contents)
+            ),
+            release.versions,
+        )
+        for release in consumer.releases
+    }
+    return dataclasses.replace(verdict(found, consumer.versions), releases=releases)
 
 
 def _with_specification(found: Sequence[Finding], invalid: Sequence[Finding], contents: Contents) -> list[Finding]:

@@ -9,7 +9,8 @@ from bmzpack.consumers.conditions.weights_files import order_for
 from bmzpack.consumers.consumer import Consumer
 from bmzpack.consumers.findings import Finding, Report, Severity, worst_first
 from bmzpack.consumers.registry import CONSUMERS
-from bmzpack.consumers.rules import TITLES
+from bmzpack.consumers.rule_texts import TITLES
+from bmzpack.consumers.rules import ENGINE
 from bmzpack.engines.matrix import Cell, Matrix
 from bmzpack.testing.judge import SEAM
 
@@ -63,9 +64,8 @@ def _findings(consumer: Consumer, matrix: Matrix, contents: Contents) -> list[Fi
                     where=f"weights.{name}",
                     found=cell.message,
                     why=f"{row} was run with the test tensors, as this program would.",
-                    remedy="Write the weights anew (`bmzpack repair` converts Keras files), or the test tensors with "
-                    "the network's own input and output.",
-                    title=TITLES["E1"],
+                    remedy=ENGINE.remedy,
+                    title=ENGINE.title,
                 )
             )
         elif cell.seam is not None and not cell.seam <= SEAM:

@@ -832,7 +832,17 @@ def network_of_more_axes(bundle):
     bundle.network(inputs={"raw": (None, None, None, None, 2)}, outputs={"probability": ANY})
 
 
-@case("T7", fiji=FAILS, ilastik=FAILS, core=FAILS)
+@case("T7", also=("T1", "W8"), fiji=FAILS, ilastik=FAILS, qupath=FAILS, core=FAILS)
+def outputs_of_one_id(bundle):
+    bundle.rdf["outputs"].append(json.loads(json.dumps(bundle.rdf["outputs"][0])))
+
+
+@case("R14", ilastik=FAILS)
+def channel_of_two_words(bundle):
+    bundle.axis("inputs", "channel")["channel_names"] = ["cell nuclei", "membranes"]
+
+
+@case("T7", also=("D1",), fiji=FAILS, ilastik=FAILS, core=FAILS)
 def tensors_of_one_id(bundle):
     bundle.rdf["outputs"][0]["id"] = "raw"
     bundle.network(outputs={"raw": ANY})
@@ -966,20 +976,20 @@ def mean_of_another_tensor(bundle):
     bundle.rdf["outputs"][0]["postprocessing"] = [{"id": "scale_mean_variance", "kwargs": kwargs}]
 
 
-@case("P10", fiji=FAILS, qupath=FAILS, core=OPENS)
+@case("P10", fiji=FAILS, ilastik=FAILS, qupath=FAILS, core=OPENS)
 def stardist_postprocessing(bundle):
     kwargs = {"prob_threshold": 0.5, "nms_threshold": 0.4, "n_rays": 1, "b": 0, "grid": [1, 1]}
     bundle.rdf["outputs"][0]["postprocessing"] = [{"id": "stardist_postprocessing", "kwargs": kwargs}]
 
 
-@case("P10", fiji=FAILS, qupath=FAILS)
+@case("P10", fiji=FAILS, ilastik=FAILS, qupath=FAILS)
 def custom_postprocessing(bundle):
     bundle.write("own.py", b"class Own: ...")
     own = {"id": "custom", "source": "own.py", "sha256": None, "callable": "Own", "kwargs": {}}
     bundle.rdf["outputs"][0]["postprocessing"] = [own]
 
 
-@case("P10", fiji=FAILS, qupath=FAILS, core=OPENS)
+@case("P10", fiji=FAILS, ilastik=FAILS, qupath=FAILS, core=OPENS)
 def cellpose_postprocessing(bundle):
     kwargs = {"cellprob_threshold": 0.0, "flow_threshold": 0.4, "do_3D": False}
     bundle.rdf["outputs"][0]["postprocessing"] = [{"id": "cellpose_flow_dynamics", "kwargs": kwargs}]
@@ -1044,7 +1054,22 @@ def architecture_with_an_environment(bundle):
     bundle.rdf["weights"]["pytorch_state_dict"]["dependencies"] = {"source": "environment.yaml", "sha256": None}
 
 
-@case("W8", base="ONNX first", fiji=FAILS, ilastik=FAILS, qupath=FAILS, also=("T1",), says="gives border, probability")
+@case("W8", fiji=FAILS, ilastik=FAILS, qupath=FAILS, core=FAILS, also=("N1", "T1"))
+def outputs_in_another_order_of_onnx_alone(bundle):
+    bundle.only("onnx")
+    outputs_in_another_order(bundle)
+
+
+@case(
+    "W8",
+    base="ONNX first",
+    fiji=FAILS,
+    ilastik=FAILS,
+    qupath=FAILS,
+    core=OPENS,
+    also=("T1",),
+    says="gives border, probability",
+)
 def outputs_in_another_order(bundle):
     bundle.rdf["outputs"].append(json.loads(json.dumps(bundle.rdf["outputs"][0])) | {"id": "border"})
     bundle.network(outputs={"border": ANY, "probability": ANY})

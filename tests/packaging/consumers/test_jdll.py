@@ -1,5 +1,6 @@
 """The model of JDLL against what its own code did, and the image sizes that verdicts state."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -84,6 +85,19 @@ def test_order_of_weights():
 @given(st.lists(st.text(), unique=True, max_size=12))
 def test_every_key_comes_back(keys):
     assert sorted(hash_map_order(keys)) == sorted(keys)
+
+
+def test_tensors_of_one_id_and_other_axes(tmp_path):
+    """JDLL keeps tensors by their ids: the second would take the place of the first."""
+    bundle = clean(tmp_path / "bundle")
+    other = copy.deepcopy(bundle.rdf["inputs"][0])
+    del other["axes"][1]
+    bundle.rdf["inputs"].append(other)
+    with pytest.raises(Refused, match="Another tensor has the id raw too"):
+        read(bundle.rdf, is_old=False)
+    verdict = check(bundle.finish(), consumers=["fiji"]).consumers["fiji"]
+    assert "T7" in {finding.rule for finding in verdict.findings}
+    assert verdict.sides is None
 
 
 def test_sides_of_a_verdict(tmp_path):

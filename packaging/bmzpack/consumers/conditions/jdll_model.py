@@ -149,21 +149,6 @@ def outputs_of_another_dtype(contents: Contents) -> Iterator[Occurrence]:
             )
 
 
-def onnx_outputs_in_other_order(contents: Contents) -> Iterator[Occurrence]:
-    """An ONNX graph whose outputs are in another order than described: they are taken by their position."""
-    if not isinstance(contents.onnx, OnnxFile):
-        return
-    for what, tensors, graph in (
-        ("inputs", contents.inputs, list(contents.onnx.inputs)),
-        ("outputs", contents.outputs, list(contents.onnx.outputs)),
-    ):
-        ids = [tensor.id for tensor in tensors]
-        if what == "outputs" and graph != ids and set(graph) == set(ids):
-            yield Occurrence(
-                "weights.onnx", f"The graph gives {', '.join(graph)}, the description has {', '.join(ids)}."
-            )
-
-
 def sent_to_stardist(contents: Contents) -> Iterator[Occurrence]:
     """A model that JDLL hands to Python StarDist, which needs weights of its own."""
     configuration = contents.config.get("stardist")
@@ -284,14 +269,15 @@ def _difference(transformation: Transformation, tensor: DescribedTensor, operati
         return None if same and (transformation.outside or not lists) else "scale_linear has one number per channel"
     single = {"bc"[n] for n, axis in enumerate(("batch", "channel")) if axis == "batch" or tensor.channels == 1}
     of_jdll = set(transformation.outside) - single
-    specified = operation.kwargs.get("axes")
-    chosen = {LETTERS.get(axis, axis) for axis in specified} if isinstance(specified, list) else None
-    meant = set() if chosen is None else set(transformation.letters) - chosen - single
+    asked = operation.kwargs.get("axes")
+    specified = [*map(str, asked)] if isinstance(asked, list) else None
+    chosen = {LETTERS.get(axis, axis) for axis in specified or ()}
+    meant = set() if specified is None else set(transformation.letters) - chosen - single
+    over = ", ".join(specified or [str(asked or "no axes")])
     if operation.id == "scale_range":
-        return None if of_jdll == meant else f"scale_range runs over the axes {', '.join(specified or ())}"
+        return None if of_jdll == meant else f"scale_range runs over the axes {over}"
     if of_jdll or of_jdll != meant:
         left_out = next(name for name in tensor.ids if LETTERS.get(name, name) in meant | of_jdll)
-        over = ", ".join(map(str, specified or ())) or "no axes"
         return f"Mean and deviation are asked for over {over}, for each {left_out} by itself"
     return None
 

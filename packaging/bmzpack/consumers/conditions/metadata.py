@@ -127,13 +127,6 @@ def unverified_github_users(contents: Contents) -> Iterator[Occurrence]:
                 yield Occurrence(f"{key}.{n}.github_user", f"{user} is looked up at GitHub.")
 
 
-def keras_parents(contents: Contents) -> Iterator[Occurrence]:
-    """Weights that were made of a Keras file, which older specifications do not know."""
-    for entry in contents.weights.values():
-        if entry.content.get("parent") == "keras_v3":
-            yield Occurrence(f"{entry.place}.parent", "The parent is keras_v3.")
-
-
 def missing_or_unfit_cover(contents: Contents) -> Iterator[Occurrence]:
     """No cover, or one that the zoo does not show."""
     entries = contents.rdf.get("covers")

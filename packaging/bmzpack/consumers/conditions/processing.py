@@ -36,6 +36,13 @@ def named(*names: str) -> Condition:
     return condition
 
 
+def of_inputs(contents: Contents) -> Iterator[Occurrence]:
+    """Any preprocessing."""
+    for tensor in contents.inputs:
+        for operation in tensor.operations[:1]:
+            yield Occurrence(operation.place, f"Integer images of {tensor.id} would be preprocessed as integers.")
+
+
 def skipped(known: Container[str], but: Container[str] = ()) -> Condition:
     """Operations outside of a list, with the error of leaving them out."""
 

@@ -50,6 +50,13 @@ def lacking_packages(order: Order, known: Container[str], *, environment: bool, 
     return condition
 
 
+def state_dict_without_torchscript(contents: Contents) -> Iterator[Occurrence]:
+    """A state dict, in a bundle that has no TorchScript to be taken in its place."""
+    if STATE_DICT in contents.weights and "torchscript" not in contents.weights:
+        place = contents.weights[STATE_DICT].place
+        yield Occurrence(f"{place}.architecture", "The network is there as a state dict only.")
+
+
 def imported(contents: Contents) -> set[str]:
     """The packages that the architecture imports, without Python's own and those of the bundle."""
     architecture = contents.weights[STATE_DICT].content.get("architecture")

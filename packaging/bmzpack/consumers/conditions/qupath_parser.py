@@ -122,7 +122,7 @@ def _axis(axis: Mapping[str, Any]) -> str | None:
 
 def _reference(size: Mapping[str, Any], contents: Contents, of_input: bool) -> str | None:
     offset = size.get("offset")
-    if isinstance(offset, float) and offset != int(offset):
+    if isinstance(offset, float) and not offset.is_integer():  # neither are infinity and NaN
         return f"A size has an offset of {offset}"
     tensors = contents.inputs if of_input else contents.tensors
     tensor = next((tensor for tensor in tensors if tensor.id == size["tensor_id"]), None)

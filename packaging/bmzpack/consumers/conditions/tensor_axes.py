@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 from bmzpack.bundle.contents import Contents
 from bmzpack.bundle.described import DescribedTensor, every_axis
@@ -33,8 +33,18 @@ def several_inputs_of_keras(contents: Contents) -> Iterator[Occurrence]:
 
 def duplicate_tensor_ids(contents: Contents) -> Iterator[Occurrence]:
     """Tensors of one id."""
+    yield from _duplicates(contents.tensors)
+
+
+def duplicate_ids_among_equals(contents: Contents) -> Iterator[Occurrence]:
+    """Two inputs, or two outputs, of one id."""
+    yield from _duplicates(contents.inputs)
+    yield from _duplicates(contents.outputs)
+
+
+def _duplicates(tensors: Iterable[DescribedTensor]) -> Iterator[Occurrence]:
     seen: set[str] = set()
-    for tensor in contents.tensors:
+    for tensor in tensors:
         if tensor.id in seen:
             yield Occurrence(tensor.place, f"Another tensor has the id {tensor.id} too.")
         seen.add(tensor.id)

@@ -289,3 +289,13 @@ def _fits(axis: DescribedAxis, size: int) -> bool:
     if axis.size is not None:
         return axis.size == size
     return axis.id == "batch" or axis.by_data or axis.reference is not None
+
+
+def onnx_outputs_in_other_order(contents: Contents) -> Iterator[Occurrence]:
+    """An ONNX graph whose outputs are in another order than described, for programs that take them by position."""
+    if isinstance(contents.onnx, OnnxFile):
+        graph, ids = list(contents.onnx.outputs), [tensor.id for tensor in contents.outputs]
+        if graph != ids and set(graph) == set(ids):
+            yield Occurrence(
+                "weights.onnx", f"The graph gives {', '.join(graph)}, the description has {', '.join(ids)}."
+            )

@@ -107,6 +107,11 @@ def read(rdf: Mapping[str, Any], is_old: bool) -> Descriptor:
         ]
         for key in ("inputs", "outputs")
     )
+    names: set[str] = set()
+    for tensor in (*inputs, *outputs):
+        if tensor.name in names:
+            raise Refused(tensor.place, f"Another tensor has the id {tensor.name} too", "T7")
+        names.add(tensor.name)
     found = Descriptor(inputs, outputs)
     deepimagej = _mapping(_mapping(rdf.get("config"), "config").get("deepimagej"), "config.deepimagej")
     if deepimagej:
@@ -233,9 +238,9 @@ def _text(value: Any, place: str) -> str | None:
 
 
 def _number(value: Any, default: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) >= 2**31:
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return default
-    return value
+    return value if abs(value) < 2**31 else default  # NaN is not smaller either
 
 
 def _integers(value: Any, place: str) -> list[int]:
