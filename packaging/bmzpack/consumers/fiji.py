@@ -299,8 +299,9 @@ RULES = [
         "T10",
         DEGRADED,
         "JDLL cuts an image into tiles unless its sides are multiples of the step, and every tile gets its own labels.",
-        tensor_axes.label_images_from_graph,
-        remedy="Say so in the documentation (`bmzpack pack` does); crop or pad images before they are put through.",
+        tensor_axes.label_images_in_tiles,
+        remedy="Let the graph take any size, with a step of 1 (`kerazoo export --form labels` does); or crop or pad "
+        "images before they are put through.",
     ),
     Rule(
         "T11",

@@ -106,7 +106,7 @@ RULES = [
         "ilastik puts images through in blocks, and every block gets its own labels; it takes them for probabilities "
         "between 0 and 1 (lazyflow's operators/tiktorch/operators.py, from the source code).",
         tensor_axes.label_images_from_graph,
-        remedy="Use a bundle that ends in the network's own output (of kerazoo: without --form), or Fiji.",
+        remedy="Use a mask in which objects lie apart (of kerazoo: `kerazoo export --form mask`), or Fiji.",
     ),
 ]
 

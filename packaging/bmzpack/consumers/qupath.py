@@ -165,10 +165,11 @@ RULES = [
     ),
     Rule(
         "T10",
-        DEGRADED,
-        "QuPath puts images through in tiles, and every tile gets its own labels.",
+        WRONG_RESULT,
+        "QuPath takes the only channel of a result for a probability: what is above 0.5 becomes one object, so that "
+        "objects that touch become one (BioimageIoTools, PixelClassifierTools, from the source code).",
         tensor_axes.label_images_from_graph,
-        remedy="Use QuPath's own extensions for objects, or Fiji.",
+        remedy="Use a mask in which objects lie apart (of kerazoo: `kerazoo export --form mask`).",
     ),
     shared_rule("P8", LEFT_OUT),
     Rule(

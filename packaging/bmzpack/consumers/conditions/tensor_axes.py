@@ -111,6 +111,13 @@ def label_images_from_graph(contents: Contents) -> Iterator[Occurrence]:
             yield Occurrence(tensor.place, f"{tensor.id} is a label image of the whole input.")
 
 
+def label_images_in_tiles(contents: Contents) -> Iterator[Occurrence]:
+    """Label images from a graph that takes images of some sizes only, so that others are cut into tiles."""
+    steps = {axis.step for tensor in contents.inputs for axis in tensor.axes if axis.id in ("z", "y", "x")}
+    if steps != {1}:
+        yield from label_images_from_graph(contents)
+
+
 def tensors_with_z(contents: Contents) -> Iterator[Occurrence]:
     """Tensors with an axis z."""
     for tensor in contents.tensors:
