@@ -76,4 +76,4 @@ def packed(recipe, image, path, ending, model, axes="byxc", id="labels", **optio
 
 def labels_of(output, recipe):
     grid = recipe.geometry.grid
-    return decode(output[::grid, ::grid], recipe, output.shape)
+    return decode(output[::grid, ::grid], recipe, output.shape)[: output.shape[0], : output.shape[1]]

@@ -63,13 +63,15 @@ def freeze_with_labels(model: keras.Model, name: str, labels: Mapping[str, Any])
 
     @tf.function(input_signature=[tf.TensorSpec(shape, model.inputs[0].dtype, name)])
     def serve(image: Any) -> list[Any]:
-        extended = image
-        if labels["sizes"]:
+        if not labels["sizes"]:
+            found = make_labels(model(image, training=False), **labels["arguments"])
+        else:
+            height, width, extended = tf.shape(image)[1], tf.shape(image)[2], image
             for axis in (1, 2):
                 extended = tf.gather(extended, _extended(tf.shape(image)[axis], **labels["sizes"]), axis=axis)
-        output = model(extended, training=False)
-        output = output[:, : tf.shape(image)[1], : tf.shape(image)[2]] if labels["sizes"] else output
-        found = make_labels(output, **labels["arguments"])
+            output = model(extended, training=False)[:, :height, :width]
+            # labels of coarser grids may reach a few pixels beyond
+            found = make_labels(output, **labels["arguments"])[:, :height, :width]
         return [_mask_of(found) if labels["as_mask"] else found]
 
     with nearest_upsampling_at_once(model):

@@ -94,6 +94,7 @@ class Labelled(Positional):
         output = super().forward(extended)
         output = _cut(output, image) if self.sizes else output
         found = self.make_labels(output.detach(), **self.arguments)
+        found = _cut(found, image) if self.sizes else found  # labels of coarser grids may reach a few pixels beyond
         return _mask_of(found) if self.as_mask else found
 
 

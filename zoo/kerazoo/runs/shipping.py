@@ -80,7 +80,10 @@ def ship(run: Run, name: str, sample: str, data: Data, root: Path = FOLDER) -> P
         (new.path / "config.yaml").write_text(yaml.safe_dump(_configuration(run), sort_keys=False), encoding="utf-8")
         new.write("recipe", run.recipe.model_dump(mode="json"))
         machine = run.environment.as_json()
-        new.write("environment", {key: value for key, value in machine.items() if key not in ("command", "started")})
+        new.write(
+            "environment",
+            {key: value for key, value in machine.items() if key not in ("command", "started", "platform")},
+        )
         record = run.record.as_json()
         new.write("record", {key: value for key, value in record.items() if key != "validation"})
         new.update_record(data=dataclasses.asdict(data))

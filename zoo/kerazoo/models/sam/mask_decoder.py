@@ -78,8 +78,8 @@ def mask_decoder(
     if details:
         fine = ops.zeros_like(x[..., :1]) + unpack_details(whole[..., features:], side, details)
         x, width = layers.Concatenate(name="upscaled_and_details")([x, fine, drawn]), features // 4
-        x = layers.Conv2D(width, 1, activation="relu", name="mixing1")(x)
-        x = layers.Conv2D(width, 1, activation="relu", name="mixing2")(x)
+        x = layers.Conv2D(width, 3, padding="same", activation="relu", name="mixing1")(x)
+        x = layers.Conv2D(width, 3, padding="same", activation="relu", name="mixing2")(x)
     weights = ops.stack(
         [perceptron(queries[:, 1 + mask], (features, features, width), f"mask{mask}") for mask in range(MASKS)],
         axis=1,
