@@ -50,7 +50,8 @@ def answer(labels, recipe):
     if recipe.targets == "stars":
         stars = star_targets(labels, 32, GRID)
         stars[..., 0] *= 0.9 + 0.1 * np.random.default_rng(1).random(stars.shape[:2])  # no two are equal
-        return stars.repeat(GRID, axis=0).repeat(GRID, axis=1).astype(np.float32)
+        stars = stars.repeat(GRID, axis=0).repeat(GRID, axis=1).astype(np.float32)
+        return stars[: labels.shape[0], : labels.shape[1]]
     if recipe.targets == "prompts":
         return map_targets(labels)
     if recipe.targets == "border":
