@@ -18,7 +18,8 @@ from bmzpack.bundle.archive import unpacked
 from bmzpack.bundle.contents import opened
 from bmzpack.errors import UserError
 from bmzpack.settings import read_yaml
-from bmzpack.testing.fiji import ENGINES, axes_of, outputs_in_fiji
+from bmzpack.testing.fiji import ENGINES, outputs_in_fiji
+from bmzpack.testing.parts import axes_of
 from bmzpack.testing.test import test as prove
 from kerazoo.configuration.write import write_config
 from kerazoo.examples.glyphs import write_digits
