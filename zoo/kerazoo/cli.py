@@ -358,10 +358,9 @@ def export(
     form: Annotated[
         str,
         typer.Option(
-            help="Output of a network for single objects: maps (what the network gives, for the programs' plugins), raw "
-            "(an operation of the BioImage Model Zoo makes labels in Python), labels (the graph itself ends in the label "
-            "image), or mask (objects that touch lie apart, for ilastik and QuPath); of Segment Anything also prompts "
-            "(boxes to masks, for Python) and embedding."
+            help="Of networks for single objects: maps (what the network gives, for plugins), raw (an operation of the "
+            "zoo makes labels in Python), labels (the graph ends in the label image), or mask (objects that touch lie "
+            "apart, for ilastik and QuPath); of Segment Anything also prompts (boxes to masks) and embedding."
         ),
     ] = "maps",
     overwrite: Overwrite = False,
