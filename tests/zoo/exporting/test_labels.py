@@ -147,7 +147,8 @@ def test_a_mask_keeps_objects_apart():
     assert np.argwhere(lost[0, ..., 0]).tolist() == [[1, 2], [2, 2], [2, 3], [3, 2]]
 
 
-@pytest.mark.parametrize("name", ["border", pytest.param("stars", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["border", "stars"])
 def test_a_mask_has_the_same_objects_in_every_program_and_tile(name, masks, tmp_path):
     recipe = recipe_of(name)
     model = full_resolution(network_of(recipe), recipe.geometry.grid)
