@@ -13,7 +13,7 @@ import numpy as np
 
 from bmzpack.bundle.contents import Contents
 from bmzpack.errors import UserError
-from bmzpack.testing.parts import Span, halos_of, outputs_of_parts
+from bmzpack.testing.parts import Span, halos_of, outputs_of_parts, pieces
 
 BLOCK = 512
 """Pixels that a side of a block has at least where the description leaves its size open (MIN_SIZE_2D)."""
@@ -31,8 +31,7 @@ def outputs_in_ilastik(contents: Contents, images: Sequence[np.ndarray]) -> list
     def cut(axis: str, length: int) -> list[Span]:
         size, halo = sizes[axis], halos[axis]
         spans = []
-        for first in range(0, length, size - 2 * halo):
-            last = min(first + size - 2 * halo, length)
+        for first, last in pieces(length, size, halo):
             start = first - halo - (size - 2 * halo - (last - first) + 1) // 2  # a smaller block lies in the middle
             spans.append(Span(start, start + size, first, last))
         return spans

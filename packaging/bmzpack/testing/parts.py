@@ -159,6 +159,11 @@ def _joined(
     return whole
 
 
+def pieces(length: int, size: int, halo: int) -> list[tuple[int, int]]:
+    """First pixel and one after the last of what parts of a size give, their halo cut off; the last may be smaller."""
+    return [(first, min(first + size - 2 * halo, length)) for first in range(0, length, size - 2 * halo)]
+
+
 def halos_of(entry: Mapping[str, Any]) -> dict[str, int]:
     """Pixels of a result that are cut off on each side, by axis."""
     return {str(axis["id"]): axis.get("halo", 0) for axis in entry["axes"] if axis["type"] == "space"}

@@ -13,7 +13,7 @@ import numpy as np
 from bmzpack.bundle.contents import Contents
 from bmzpack.consumers.qupath import ORDER
 from bmzpack.errors import UserError
-from bmzpack.testing.parts import Span, halos_of, outputs_of_parts
+from bmzpack.testing.parts import Span, halos_of, outputs_of_parts, pieces
 from bmzpack.weights.tensorflow_saved_model_bundle import SAVED_MODEL
 
 ENGINES = {"torchscript": "torch", SAVED_MODEL: "tensorflow", "onnx": "onnxruntime"}
@@ -34,8 +34,7 @@ def outputs_in_qupath(contents: Contents, images: Sequence[np.ndarray]) -> list[
     def cut(axis: str, length: int) -> list[Span]:
         size, halo = sizes[axis], halos[axis]
         spans = []
-        for first in range(0, length, size - 2 * halo):
-            last = min(first + size - 2 * halo, length)
+        for first, last in pieces(length, size, halo):
             lacking = size - 2 * halo - (last - first)  # a smaller tile lies in the middle
             spans.append(Span(first - halo, last + halo, first, last, lacking // 2, lacking - lacking // 2))
         return spans

@@ -12,6 +12,7 @@ import yaml
 from corpus import clean, old
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mutations import places
 
 from bmzpack import check
 from bmzpack.consumers.registry import CONSUMERS
@@ -122,14 +123,6 @@ def no_network(monkeypatch):
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-
-
-def places(value, path=()):
-    """All places in a description."""
-    yield path
-    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, entry in entries:
-        yield from places(entry, (*path, key))
 
 
 def mutate(rdf, draw):

@@ -30,22 +30,8 @@ from kerazoo.models.configure import make_config, read_config
 from kerazoo.models.registry import family_of_model
 from kerazoo.runs.run import Run
 from sam_run import sam_run
+from small_networks import SMALL
 
-VIT = {
-    **{"image_size": 64, "patch": 16, "width": 16, "depth": 2, "heads": 2, "window": 3, "global_blocks": [1]},
-    **{"features": 16, "hidden": 16, "instances": 8},
-}
-SMALL = {
-    "unet2d": {"filters": 4},
-    "stardist2d": {"filters": 4, "features": 8},
-    "patch_cnn": {"filters": 4},
-    "classifier2d": {"alpha": 0.35},
-    "sam_tiny": {"features": 16, "depth": 1, "hidden": 16},
-    "sam_vit_b": VIT,
-    "sam_vit_l": VIT,
-    "sam_vit_h": VIT,
-}
-"""Arguments that keep the tests short."""
 PATCH = {"unet2d_2015": 204, "lenet1989": 28, "sam_tiny": 256}
 NETWORKS = [entry.name for entry in kerazoo.list_models() if entry.builder and family_of_model(entry.name).kinds]
 ANSWERS = {

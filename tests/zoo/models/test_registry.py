@@ -13,26 +13,12 @@ from kerazoo.models.configure import family_of, make_config
 from kerazoo.models.registry import IMAGENET_BACKBONES, baseline, create_model, family_of_model, get_model, list_models
 from kerazoo.models.shared.class_loss import ClassLoss
 from kerazoo.models.shared.without_numbers import without_numbers
+from small_networks import SMALL
 
 NAMES = [entry.name for entry in list_models() if entry.builder is not None]
 PIXELS = [entry.name for entry in list_models() if entry.task == "semantic"]
 OBJECTS = [entry.name for entry in list_models() if entry.task == "instances"]
 PATCHES = [entry.name for entry in list_models() if entry.task == "classification"]
-VIT = {
-    **{"image_size": 64, "patch": 16, "width": 16, "depth": 2, "heads": 2, "window": 3, "global_blocks": [1]},
-    **{"features": 16, "hidden": 16, "instances": 8},
-}
-SMALL = {
-    "unet2d": {"filters": 4},
-    "stardist2d": {"filters": 4, "features": 8},
-    "patch_cnn": {"filters": 4},
-    "classifier2d": {"alpha": 0.35},
-    "sam_tiny": {"features": 16, "depth": 1, "hidden": 16},
-    "sam_vit_b": VIT,
-    "sam_vit_l": VIT,
-    "sam_vit_h": VIT,
-}
-"""Arguments that keep the tests short."""
 PATCH = {"lenet1989": (28, 28, 1)}
 """Shapes of the patches of networks that have no choice."""
 
