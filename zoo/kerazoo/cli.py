@@ -103,7 +103,7 @@ def init(
     folder: Folder = None,
     table: Table = None,
     backbone: Annotated[str | None, typer.Option(help="An ImageNet encoder of the network.")] = None,
-    weights: Annotated[str | None, typer.Option(help="`imagenet` or a weights file.")] = None,
+    weights: Annotated[str | None, typer.Option(help="`imagenet`, a weights file, a trained network, or none.")] = None,
     annotation: Annotated[
         str | None, typer.Option(help="What a mask's values mean: labels, classes or binary; else it is measured.")
     ] = None,

@@ -15,10 +15,11 @@ from kerazoo.examples.synthetic import write_nuclei
 from kerazoo.models import trained
 from kerazoo.models.configure import make_config, read_config
 from kerazoo.runs import run as runs
-from kerazoo.runs.shipping import Data, ship
+from kerazoo.runs.records import Origin
+from kerazoo.runs.shipping import ship
 from kerazoo.runs.trained import find_run, open_run
 
-DATA = Data("synthetic nuclei", "CC0-1.0", "drawn by kerazoo")
+DATA = Origin(name="synthetic nuclei", licence="CC0-1.0", source="drawn by kerazoo")
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,9 @@ def test_nothing_of_the_machine_is_left(folder, shipped):
         if path.suffix in (".json", ".yaml", ".csv"):
             assert str(folder.parent) not in path.read_text(encoding="utf-8"), path
     record = find_run("unet2d/nuclei").record
-    assert record.data == {"name": "synthetic nuclei", "licence": "CC0-1.0", "source": "drawn by kerazoo"}
+    known = record.data.as_json()
+    assert 5 < known.pop("diameter") < 40
+    assert known == DATA.as_json()
 
 
 def test_it_is_used_like_a_run(folder, shipped, tmp_path):
@@ -84,8 +87,21 @@ def bmz_opens(bundle):
 
 
 def test_training_starts_from_it(folder, tmp_path):
-    path = kerazoo.init("unet2d", folder / "images", folder / "masks", "config.yaml", weights="unet2d/nuclei")
-    assert read_config(path).model.weights == "unet2d/nuclei"
+    """Also where nobody asked for it; its arguments are those of the trained network."""
+    for name, given in (("config", {}), ("named", {"weights": "unet2d/nuclei"})):
+        path = kerazoo.init("unet2d", folder / "images", folder / "masks", f"{name}.yaml", **given)
+        config = read_config(path)
+        assert config.model.weights == "unet2d/nuclei"
+        assert config.model.arguments == {"filters": 4, "depth": 1}
+        assert config.training.learning_rate == pytest.approx(0.0003)
+        assert config.training.transfer == "initialise"
+        assert "trained on synthetic nuclei; its objects have a diameter of" in path.read_text(encoding="utf-8")
+    alone = kerazoo.init("unet2d", folder / "images", folder / "masks", "alone.yaml", weights="none")
+    assert read_config(alone).model.weights is None
+    assert read_config(alone).training.learning_rate == 0.001
+    other = kerazoo.init("unet2d", folder / "images", folder / "masks", "other.yaml", annotation="binary")
+    assert read_config(other).model.weights is None
+    path = kerazoo.init("unet2d", folder / "images", folder / "masks", "config.yaml", overwrite=True)
     overridden = read_config(path, ["model.weights=unet2d/nuclei", "model.arguments={filters: 4, depth: 1}"])
     assert overridden.model.weights == "unet2d/nuclei"
     network = kerazoo.create_model("unet2d", filters=4, depth=1, weights="unet2d/nuclei")

@@ -13,6 +13,7 @@ from bmzpack.errors import UserError
 from bmzpack.files import new_file, refuse_existing
 from bmzpack.settings import validate
 from kerazoo.config import DataConfig, ModelConfig
+from kerazoo.configuration import head_start
 from kerazoo.configuration.division import propose_class_split, propose_split
 from kerazoo.configuration.measured import data_lines
 from kerazoo.configuration.schema import SCHEMA
@@ -56,7 +57,9 @@ def write_config(
     table
         Instead of folders: a CSV file with the columns `image`, `mask`, or `file`, `class`.
     backbone, weights
-        As in `kerazoo.config.ModelConfig`.
+        As in `kerazoo.config.ModelConfig`. Without them the training starts from the trained network of this kind that
+        comes with the package for such images, see `kerazoo.configuration.head_start`; with ``weights="none"`` from
+        random numbers.
     overwrite
         Whether an existing file may be replaced.
     show
@@ -87,7 +90,7 @@ def write_config(
                 else f"It takes measurements: train it in Python with kerazoo.create_model({model!r}).fit(x, y)."
             )
         )
-    start = _start(entry, backbone, family.default_backbone(entry), weights)
+    start = _start(entry, backbone, family.default_backbone(entry), None if weights == head_start.NONE else weights)
     named = {"images": images, "masks": masks, "folder": folder, "table": table}
     places: dict[str, Any] = {name: Path(place).absolute() for name, place in named.items() if place is not None}
     known = {name: value for name, value in data.items() if value not in (None, [])}
@@ -97,7 +100,12 @@ def write_config(
     settings = validate(DataConfig, places | known, "the options")
     measured = survey(settings, patches=by_patch)
     show(measured)
+    trained = start.weights if start.weights in trained_networks() else None
+    if weights is None and backbone is None:
+        trained = head_start.nearest(entry, measured)
+    start = start if trained is None else head_start.start_from(trained)
     proposal = family.propose(start, entry, measured, recipe_beside(start.weights))
+    proposal = proposal if trained is None else head_start.continued(proposal, trained, measured)
     text = _text(entry, settings, measured, proposal, output.parent.absolute())
     make_config(yaml.safe_load(text), str(output))
     with new_file(output, overwrite) as new:

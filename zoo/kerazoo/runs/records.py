@@ -35,6 +35,19 @@ class SplitRecord(_Content):
     validation: list[SplitEntry] = []
 
 
+class Origin(_Content):
+    """The images of which a trained network was made that comes with the package."""
+
+    name: str
+    """Of the data set, as it is published."""
+    licence: str
+    """An SPDX identifier: what may be done with images and masks."""
+    source: str
+    """Where they come from, with who is to be cited."""
+    diameter: float | None = None
+    """Median diameter of the objects in pixels."""
+
+
 class Record(_Content):
     """record.json: what became of a training."""
 
@@ -51,6 +64,7 @@ class Record(_Content):
     """Scores of all validation images together, by name; see `kerazoo.evaluation.scores`."""
     validation: dict[str, Any] = {}
     """What else `kerazoo.evaluation.evaluate` gives for the validation images."""
+    data: Origin | None = None
 
 
 class Environment(_Content):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 import zipfile
 from pathlib import Path
@@ -14,26 +13,16 @@ import yaml
 
 from bmzpack.errors import UserError
 from bmzpack.files import temporary_folder
+from kerazoo.data.survey import survey
 from kerazoo.models.trained import FOLDER
+from kerazoo.runs.records import Origin
 from kerazoo.runs.run import Run
 
 LARGEST = 15_000_000
 """Bytes of a trained network."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Data:
-    """The images of which a network was made."""
-
-    name: str
-    """Of the data set, as it is published."""
-    licence: str
-    """An SPDX identifier: what may be done with images and masks."""
-    source: str
-    """Where they come from, with who is to be cited."""
-
-
-def ship(run: Run, name: str, sample: str, data: Data, root: Path = FOLDER) -> Path:
+def ship(run: Run, name: str, sample: str, data: Origin, root: Path = FOLDER) -> Path:
     """Write a trained network.
 
     Parameters
@@ -86,7 +75,9 @@ def ship(run: Run, name: str, sample: str, data: Data, root: Path = FOLDER) -> P
         )
         record = run.record.as_json()
         new.write("record", {key: value for key, value in record.items() if key != "validation"})
-        new.update_record(data=dataclasses.asdict(data))
+        objects = survey(run.config.data).objects
+        known = data.model_copy(update={"diameter": round(objects.diameter, 1)}) if objects else data
+        new.update_record(data=known.as_json())
         shutil.copyfile(run.history_path, new.history_path)
         if target.exists():
             shutil.rmtree(target)

@@ -8,7 +8,7 @@ from bmzpack.errors import UserError
 from kerazoo.inference.network import compiled
 from kerazoo.models.sam.feed import prompts_of
 from kerazoo.models.sam.mask_decoder import mask_decoder
-from kerazoo.models.sam.network import image_network, sam_tiny
+from kerazoo.models.sam.network import image_network, sam_tiny, sam_vit
 from kerazoo.models.sam.prompted import Embedding, PromptedNetwork
 from kerazoo.models.sam.training import prompted
 
@@ -139,3 +139,54 @@ def test_the_mask_decoder_has_the_published_parameters():
     count = sum(int(np.prod(weight.shape)) for weight in decoder.trainable_weights)
     assert count == 4_058_340 + 6_220
     assert sum(int(np.prod(weight.shape)) for weight in decoder.non_trainable_weights) == 256
+
+
+@pytest.mark.slow
+def test_a_training_in_less_memory_is_the_same(monkeypatch):
+    """Losses, gradients and statistics, of the decoder of all objects and of prompts."""
+    from kerazoo.models.sam import training
+
+    small = {"width": 24, "depth": 1, "heads": 2, "global_blocks": (0,), "features": 16}
+    random = np.random.default_rng(0)
+    inputs = {
+        "raw": random.random((1, 64, 64, 1), np.float32),
+        "label_image": np.kron(random.integers(0, 9, (4, 4)), np.ones((16, 16)))[None].astype("float32"),
+        "objects": np.array([[1, 2]], np.float32),
+        "points": random.uniform(0, 64, (1, 2, 2, 2)).astype(np.float32),
+        "labels": np.array([[[1, -1], [2, 3]]], np.int32),
+        "noise": random.random((1, 2, 1, 2), np.float32),
+    }
+
+    def step():
+        import tensorflow as tf
+
+        keras.utils.set_random_seed(0)
+        network = sam_vit("vit_b", (64, 64, 1), hidden=32, instances=8, **small)
+        model = prompted(network, 64, 2, 1)
+
+        @tf.function
+        def gradients():
+            with tf.GradientTape() as tape:
+                found = dict(zip(model.output_names, model(inputs, training=True), strict=True))
+                loss = tf.reduce_mean(found["maps"] ** 2) + tf.reduce_mean(found["prompts"])
+            return loss, tape.gradient(loss, [variable.value for variable in model.trainable_variables])
+
+        loss, values = gradients()
+        by_name = {
+            variable.path: tf.convert_to_tensor(value).numpy()
+            for variable, value in zip(model.trainable_variables, values, strict=True)
+            if value is not None
+        }
+        return float(loss), by_name, {weight.path: weight.numpy() for weight in network.non_trainable_variables}
+
+    loss, gradients, statistics = step()
+    monkeypatch.setattr(training.unetr, "trained_maps", lambda embedding, network: network.get_layer("maps").output)
+    monkeypatch.setattr(training, "ComputedAgain", keras.Model)
+    expected_loss, expected, expected_statistics = step()
+    assert loss == pytest.approx(expected_loss, rel=1e-6)
+    assert gradients.keys() == expected.keys()
+    largest = max(np.abs(value).max() for value in expected.values())
+    for name, value in expected.items():
+        np.testing.assert_allclose(gradients[name], value, rtol=1e-3, atol=1e-5 * largest, err_msg=name)
+    for name, value in expected_statistics.items():
+        np.testing.assert_allclose(statistics[name], value, rtol=1e-5, atol=1e-6, err_msg=name)

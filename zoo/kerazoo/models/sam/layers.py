@@ -51,3 +51,31 @@ def relative_positions(side: int) -> np.ndarray:
     """Row of a table of relative positions for every pair of places on an axis, int (side, side)."""
     places = np.arange(side)
     return places[:, None] - places[None, :] + side - 1
+
+
+class ComputedAgain(layers.Layer):
+    """A part of a network in a training, that is computed again for the gradients and not kept (Chen et al. 2016).
+
+    Parameters
+    ----------
+    inputs, outputs
+        A list of Keras tensors, and what follows from them: the part between them shares all layers. None of these may
+        change a state, as batch normalisation does: it would change twice.
+    """
+
+    def __init__(self, inputs: Any, outputs: Any) -> None:
+        super().__init__()
+        self._part: Any = keras.Model(inputs, outputs)
+
+    def call(self, inputs: list[Any]) -> Any:
+        learned = [keras.backend.is_float_dtype(keras.backend.standardize_dtype(tensor.dtype)) for tensor in inputs]
+
+        def part(*tensors: Any) -> Any:
+            others = iter(tensors)
+            return self._part([next(others) if own else tensor for own, tensor in zip(learned, inputs, strict=True)])
+
+        # keras.RematScope passes keywords on, which TensorFlow refuses in a graph
+        return keras.remat(part)(*[tensor for own, tensor in zip(learned, inputs, strict=True) if own])
+
+    def compute_output_spec(self, inputs: list[Any]) -> Any:
+        return self._part.compute_output_spec(inputs)

@@ -12,6 +12,8 @@ from typing import Any
 import keras
 from keras import layers
 
+from kerazoo.models.sam import unetr
+from kerazoo.models.sam.layers import ComputedAgain
 from kerazoo.models.sam.network import image_network
 from kerazoo.models.sam.prompts import FOREGROUND, PADDING
 
@@ -42,9 +44,13 @@ def prompted(network: keras.Model, image_size: int, objects: int, corrections: i
         (batch, object): the loss of an object's masks, a mean over all prompts.
     """
     encoder, decoder = image_network(network, "maps", "image_embedding"), network.get_layer("mask_decoder")
-    size = decoder.output_shape[0][-1]
+    size, (_, side, _, channels) = decoder.output_shape[0][-1], encoder.inputs[0].shape
+    if side is not None:  # the large networks
+        _, embedding = encoder.outputs
+        encoder = keras.Model(encoder.inputs, [unetr.trained_maps(embedding, network), embedding])
+        decoder = ComputedAgain(decoder.inputs, decoder.outputs)
     inputs = [
-        keras.Input((image_size, image_size, encoder.inputs[0].shape[-1]), name="raw"),
+        keras.Input((image_size, image_size, channels), name="raw"),
         keras.Input((image_size, image_size), name="label_image"),
         keras.Input((objects,), name="objects"),
         keras.Input((objects, 2, 2), name="points"),
@@ -52,8 +58,9 @@ def prompted(network: keras.Model, image_size: int, objects: int, corrections: i
         keras.Input((objects, corrections, 2), name="noise"),
     ]
     image, label_image, chosen, points, labels, noise = inputs
-    seen = encoder.inputs[0].shape[1] or image_size  # what a network of one size has images brought to
-    maps, embedding = encoder(image if seen == image_size else ops.image.resize(image, (seen, seen)))
+    seen = side or image_size  # what a network of one size has images brought to
+    image = image if seen == image_size else ops.image.resize(image, (seen, seen))
+    maps, embedding = encoder(image)
     maps = maps if seen == image_size else ops.image.resize(maps, (image_size, image_size))
     embedding = ops.repeat(embedding, objects, axis=0)
     truth = _masks_of(label_image, chosen, size)

@@ -5,12 +5,14 @@ It enlarges the embedding four times, and on a second way joins what it has enla
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import layers
 
 from kerazoo.models.sam.instances import MAPS
+from kerazoo.models.sam.normalisation import BatchNormalised, normalised
 
 ops: Any = keras.ops
 
@@ -35,40 +37,63 @@ def instance_maps(embedding: Any, width: int = 64, transposed: bool = False) -> 
     Keras tensor
         (batch, y, x, 3), between 0 and 1: see `kerazoo.models.sam.instances.MAPS`.
     """
+
+    def layer(kind: Any, name: str, *settings: Any, **more: Any) -> Any:
+        return kind(*settings, name=name, **more)
+
+    return _decoder(embedding, width, transposed, layer)
+
+
+def trained_maps(embedding: Any, network: keras.Model) -> Any:
+    """The same of a network that has it, and whose layers it shares, for a training: it takes half of the memory.
+
+    Parameters
+    ----------
+    embedding
+        Keras tensor, as above.
+    network
+        Has layers of these names.
+    """
+
+    def layer(kind: Any, name: str, *settings: Any, **more: Any) -> Any:
+        known = network.get_layer(name)
+        return BatchNormalised(known) if kind is layers.BatchNormalization else known
+
+    width, first = network.get_layer("all_last_convolution2").filters, network.get_layer("all_path0_up")
+    return _decoder(embedding, width, isinstance(first, layers.Conv2DTranspose), layer, in_training=True)
+
+
+def _decoder(embedding: Any, width: int, transposed: bool, layer: Callable[..., Any], in_training: bool = False) -> Any:
+    """The decoder, of what gives a layer for its kind, name and settings."""
+
+    def enlarge(x: Any, features: int, name: str) -> Any:
+        """Twice as high and wide."""
+        if transposed:
+            return layer(layers.Conv2DTranspose, name, features, 2, strides=2)(x)
+        # the package enlarges first: the same, but for four times the work
+        x = layer(layers.Conv2D, name, features, 1)(x)
+        # in bfloat16 Keras clips to its range, and two more maps are kept for the gradients
+        return layers.UpSampling2D(interpolation="bilinear", dtype="float32")(x)
+
+    def convolve(x: Any, features: int, name: str) -> Any:
+        for number in (1, 2):
+            settings = {"padding": "same", "activation": "relu"}
+            x = layer(layers.Conv2D, f"{name}_convolution{number}", features, 3, **settings)(normalised(x, in_training))
+        return x
+
     widths = [8 * width, 4 * width, 2 * width, width]
     enlarged, x = [], embedding
     for number, features in enumerate(widths):
-        x = _enlarged(x, features, f"all_path{number}_up", transposed)
-        x = layers.Conv2D(features, 3, padding="same", name=f"all_path{number}_convolution")(x)
-        x = layers.ReLU()(layers.BatchNormalization(epsilon=1e-5, momentum=0.9, name=f"all_path{number}_norm")(x))
+        name = f"all_path{number}"
+        x = enlarge(x, features, f"{name}_up")
+        x = layer(layers.Conv2D, f"{name}_convolution", features, 3, padding="same")(x)
+        x = layers.ReLU()(layer(layers.BatchNormalization, f"{name}_norm", epsilon=1e-5, momentum=0.9)(x))
         enlarged.append(x)
-    x = _convolutions(embedding, widths[0], "all_base")
+    x = convolve(embedding, widths[0], "all_base")
     for number, (features, other) in enumerate(zip(widths[1:], enlarged, strict=False)):
-        x = _enlarged(x, features, f"all_level{number}_up", transposed)
+        x = enlarge(x, features, f"all_level{number}_up")
         # the package takes the features in the middle of twice as many
         x = layers.Concatenate()([x, other[..., features // 2 : features + features // 2]])
-        x = _convolutions(x, features, f"all_level{number}")
-    x = layers.Concatenate()([_enlarged(x, width, "all_last_up", transposed), enlarged[-1]])
-    x = _convolutions(x, width, "all_last")
-    return layers.Conv2D(len(MAPS), 1, activation="sigmoid", dtype="float32", name="maps")(x)
-
-
-def _enlarged(x: Any, features: int, name: str, transposed: bool) -> Any:
-    """Twice as high and wide."""
-    if transposed:
-        return layers.Conv2DTranspose(features, 2, strides=2, name=name)(x)
-    # the package enlarges first: the same, but for four times the work
-    return layers.UpSampling2D(interpolation="bilinear")(layers.Conv2D(features, 1, name=name)(x))
-
-
-def _convolutions(x: Any, features: int, name: str) -> Any:
-    for number in (1, 2):
-        x = _normalised(x)
-        x = layers.Conv2D(features, 3, padding="same", activation="relu", name=f"{name}_convolution{number}")(x)
-    return x
-
-
-def _normalised(x: Any) -> Any:
-    """Every map to a mean of 0 and a deviation of 1 (Ulyanov et al. 2016)."""
-    mean, variance = ops.moments(ops.cast(x, "float32"), axes=(1, 2), keepdims=True)
-    return (x - ops.cast(mean, x.dtype)) * ops.cast(ops.rsqrt(variance + 1e-5), x.dtype)
+        x = convolve(x, features, f"all_level{number}")
+    x = convolve(layers.Concatenate()([enlarge(x, width, "all_last_up"), enlarged[-1]]), width, "all_last")
+    return layer(layers.Conv2D, "maps", len(MAPS), 1, activation="sigmoid", dtype="float32")(x)
