@@ -1,7 +1,7 @@
 """Fixtures for all tests: real data where it lies beside the checkout, else a skip that says so."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,14 @@ LONGEST = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first, so that at the end no process is left alone with one of them."""
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _from_random_numbers() -> Iterator[None]:
+    """Configurations of tests start from random numbers, with small networks, whatever trained networks there are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kerazoo.configuration.head_start.nearest", lambda entry, measured: None)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -67,7 +67,6 @@ def test_from_images_to_a_bundle(user_folder):
             path = user_folder / "nuclei.yaml"
             config = yaml.safe_load(path.read_text(encoding="utf-8"))
             config["training"] |= {"epochs": 2, "steps_per_epoch": 4, "patch_size": 64, "batch_size": 4}
-            config["model"]["arguments"] = {"filters": 4, "depth": 2}
             path.write_text(yaml.safe_dump(config), encoding="utf-8")
     assert (user_folder / "run" / "report.html").stat().st_size > 10_000
     import tifffile

@@ -10,6 +10,7 @@ import typer
 
 from bmzpack.cli import check, repair, upload
 from bmzpack.commands import guarded, import_tensorflow, shown_steps, weights_formats
+from kerazoo.cli_options import Axes, Channel, Fill, Folder, Images, Masks, Overwrite, RefineWith, Series, Table
 
 app = typer.Typer(
     name="kerazoo",
@@ -18,37 +19,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")]
-Images = Annotated[Path | None, typer.Option("--images", help="Folder of images (TIFF, PNG, JPEG).")]
-Masks = Annotated[
-    Path | None,
-    typer.Option(
-        "--masks",
-        help="Folder of masks, or of annotations of ImageJ, QuPath, LabelMe or Cellpose, named like the images; or one "
-        "COCO file.",
-    ),
-]
-Folder = Annotated[
-    Path | None,
-    typer.Option("--folder", help="For classifiers, instead of images and masks: one folder of images per class."),
-]
-Table = Annotated[
-    Path | None,
-    typer.Option("--table", help="Instead of folders: a CSV file with the columns image, mask, or file, class."),
-]
-Axes = Annotated[
-    str | None,
-    typer.Option("--axes", help="Axes of the image files, such as YX, YXC, CYX, ZYX, where they are ambiguous."),
-]
-Channel = Annotated[
-    list[int] | None,
-    typer.Option("--channel", help="A channel to be used, counted from 1; may be repeated. By default all are."),
-]
-Series = Annotated[
-    int | None, typer.Option("--series", help="Which image of files that hold several of different size, from 1 on.")
-]
-Fill = Annotated[float | None, typer.Option("--fill", help="The value that NaN and infinite pixels get.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -66,12 +36,6 @@ def options(
     ] = False,
 ) -> None:
     """Train Keras networks on your microscopy images and pack them for Fiji, ilastik and QuPath."""
-
-
-RefineWith = Annotated[
-    Path | None,
-    typer.Option("--refine-with", help="A run of Segment Anything: its masks take the place of the objects."),
-]
 
 
 @app.command()
@@ -121,6 +85,7 @@ def init(
     channel: Channel = None,
     series: Series = None,
     fill: Fill = None,
+    minutes: Annotated[float, typer.Option(help="How long the training may take on this machine.")] = 20,
     overwrite: Overwrite = False,
 ) -> None:
     """Measure annotated images, and write a commented configuration."""
@@ -146,7 +111,9 @@ def init(
         channel=channel,
         series=series,
         fill=fill,
+        minutes=minutes,
         overwrite=overwrite,
+        say=typer.echo,
         show=show,
     )
     typer.echo(f"{path} is written. Check its settings, then: kerazoo train {path}")

@@ -57,7 +57,6 @@ def continued(proposal: Proposal, name: str, measured: Survey) -> Proposal:
     rate = float(_value(proposal.training, "learning_rate")) * LEARNING_RATE
     training = proposal.training | {
         "learning_rate": (f"{rate:g}", "a third of that of a network without a head start"),
-        "transfer": ("initialise", "trained further are all weights"),
     }
     normalisation: Settings = config.normalisation.model_dump(exclude_unset=True)
     return dataclasses.replace(

@@ -16,6 +16,7 @@ from kerazoo.config import DataConfig, ModelConfig
 from kerazoo.configuration import head_start
 from kerazoo.configuration.division import propose_class_split, propose_split
 from kerazoo.configuration.measured import data_lines
+from kerazoo.configuration.planned import planned
 from kerazoo.configuration.schema import SCHEMA
 from kerazoo.data.survey import Survey, survey
 from kerazoo.files.pairs import pairs_of
@@ -38,7 +39,9 @@ def write_config(
     table: str | Path | None = None,
     backbone: str | None = None,
     weights: str | None = None,
+    minutes: float | None = None,
     overwrite: bool = False,
+    say: Callable[[str], None] = lambda sentence: None,
     show: Callable[[Survey], None] = lambda measured: None,
     **data: Any,
 ) -> Path:
@@ -60,8 +63,12 @@ def write_config(
         As in `kerazoo.config.ModelConfig`. Without them the training starts from the trained network of this kind that
         comes with the package for such images, see `kerazoo.configuration.head_start`; with ``weights="none"`` from
         random numbers.
+    minutes
+        How long the training may take: a step is measured on this machine. None: as long as is proposed for two cores.
     overwrite
         Whether an existing file may be replaced.
+    say
+        Told what the minutes became, and what the training starts from.
     show
         Called with what was measured, before anything is written.
     **data
@@ -106,8 +113,14 @@ def write_config(
     start = start if trained is None else head_start.start_from(trained)
     proposal = family.propose(start, entry, measured, recipe_beside(start.weights))
     proposal = proposal if trained is None else head_start.continued(proposal, trained, measured)
+    if trained is not None:
+        say(f"Starts from {trained}, {head_start.about(trained, measured)}. Without: --weights none.")
     text = _text(entry, settings, measured, proposal, output.parent.absolute())
-    make_config(yaml.safe_load(text), str(output))
+    content = yaml.safe_load(text)
+    make_config(content, str(output))
+    if minutes is not None:
+        proposal = planned(proposal, content, minutes, output.parent.absolute(), say)
+        text = _text(entry, settings, measured, proposal, output.parent.absolute())
     with new_file(output, overwrite) as new:
         new.write_text(text, encoding="utf-8")
     return output

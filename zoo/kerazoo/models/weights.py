@@ -91,7 +91,8 @@ def load_weights(
         total = sum(len(_variables(layer)) for layer in needed)
         raise UserError(
             f"The weights {source} have {total - len(missing)} of the {total} tensors of {backbone or model.name} "
-            f"({missing[0]} is missing or has another shape): choose the file of the same network and width."
+            f"({missing[0]} is missing or has another shape): choose the file of the same network and width, "
+            "or set model.weights to null."
         )
     for variable, array in found:
         variable.assign(array)

@@ -13,7 +13,7 @@ from kerazoo.config import Config
 from kerazoo.data.feed import Feed
 from kerazoo.data.normalise import Normalisation, fit_normalisation
 from kerazoo.data.rescale import Scale, rescaled_to, typical_diameter
-from kerazoo.data.split import split_pairs
+from kerazoo.data.split import Split, split_pairs
 from kerazoo.files.pairs import Pair, load_pair, pairs_of, separated, sha256_of
 from kerazoo.models.configure import family_of
 from kerazoo.models.family import Family
@@ -62,8 +62,17 @@ class Job:
         return make_recipe(self.config, self.family, self.normalisation, self.geometry, self.scale)
 
 
-def prepare(config: Config, workers: Workers) -> Job:
+def prepare(config: Config, workers: Workers, pairs: Split | None = None) -> Job:
     """Read the data, build the network, and find out all that can be wrong.
+
+    Parameters
+    ----------
+    config
+        With absolute paths.
+    workers
+        The processes that train together.
+    pairs
+        The images of both sides; by default those of the configuration.
 
     Raises
     ------
@@ -85,7 +94,7 @@ def prepare(config: Config, workers: Workers) -> Job:
     if name == "mixed_float16" and workers.count > 1:
         raise UserError("training.precision float16 is not supported with several workers: choose bfloat16.")
 
-    pairs = split_pairs(pairs_of(config.data), config.split)
+    pairs = pairs or split_pairs(pairs_of(config.data), config.split)
     split = SplitRecord(
         train=[_entry(pair) for pair in pairs.train], validation=[_entry(pair) for pair in pairs.validation]
     )
