@@ -41,6 +41,8 @@ def load_model(path: Path) -> keras.Model:
     return model
 
 
+LARGE = 50_000_000
+"""Parameters: a network with more gains little by constants, and takes gigabytes for them."""
 Batch = dict[str, np.ndarray]
 """Arrays (batch, ...), float32, by the id of an input or output."""
 
@@ -50,7 +52,8 @@ def compiled(model: keras.Model, size: int | None = None) -> Callable[[Batch], B
 
     On TensorFlow the network is traced once for all sizes, and its variables become constants: then the graph optimiser
     folds batch normalisation into the convolutions and fuses bias and activation with them, which it cannot do with
-    variables. Outputs change by rounding only. On other backends Keras compiles the network.
+    variables. Outputs change by rounding only. The variables of a large network stay variables, as the optimiser copies
+    constants many times. On other backends Keras compiles the network.
 
     Parameters
     ----------
@@ -93,10 +96,11 @@ def compiled(model: keras.Model, size: int | None = None) -> Callable[[Batch], B
         result = model(inputs[0] if len(names) == 1 else list(inputs), training=False)
         return [tf.cast(tensor, tf.float32) for tensor in keras.tree.flatten(result)]
 
-    constant = frozen(forward.get_concrete_function())
+    traced = forward.get_concrete_function()
+    function = frozen(traced) if model.count_params() < LARGE else traced
 
     def computed(batch: Batch) -> Batch:
-        results = constant(*(tf.constant(array) for array in arranged(batch)))
+        results = function(*(tf.constant(array) for array in arranged(batch)))
         # the buffers of the results, which numpy() would copy
         return {name: np.asarray(memoryview(tensor)) for name, tensor in zip(outputs, results, strict=True)}
 
