@@ -87,11 +87,11 @@ def ship(run: Run, name: str, sample: str, data: Origin, root: Path = FOLDER) ->
 
 
 def _configuration(run: Run) -> dict[str, Any]:
-    """The configuration with the last folders of its paths only."""
+    """The configuration with the names of its files and folders only."""
     content = run.config.model_dump(mode="json", exclude_unset=True)
     for key in ("images", "masks", "folder", "table"):
         if content["data"].get(key):
-            content["data"][key] = "/".join(Path(content["data"][key]).parts[-3:])
+            content["data"][key] = Path(content["data"][key]).name
     return content
 
 
