@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help install demo notebooks test test-slow parity contract lint format schema bench clean
+.PHONY: help install demo notebooks test test-slow parity contract lint format schema bench animals clean
 
 help:
 	@echo "make demo   train, evaluate, pack, check and predict on the built-in example"
@@ -12,6 +12,7 @@ help:
 	@echo "make parity   compare with the official packages, each in an environment of its own"
 	@echo "make contract   confusion matrices of bmzpack check over published models"
 	@echo "make lint   formatting, lint, types and rooms  make bench   ratios against peers"
+	@echo "make animals  train what comes with the package, by model_cards/recipes (hours)"
 	@echo "make schema   write the schema of configurations anew"
 
 install: $(STAMP)
@@ -59,6 +60,9 @@ contract: install $(CORES:%=.venv/core/%/.installed)
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check bioimageio.core==$* onnxruntime==1.32.0 'pydantic<2.14'
 	@touch $@
+
+animals: install
+	$(BIN)/python model_cards/animals.py
 
 lint: install
 	$(BIN)/ruff format --check zoo packaging tests
