@@ -66,6 +66,7 @@ def places(verdict):
     return {finding["where"] for finding in verdict["findings"] if finding["severity"] != "advice"}
 
 
+@pytest.mark.slow
 def test_declared_operation(folder):
     entry, readme, consumers = packed("ToySigmoid", folder)
     assert entry["preprocessing"] == [{"id": "sigmoid"}]
@@ -76,6 +77,7 @@ def test_declared_operation(folder):
         assert "inputs.0.preprocessing.0" in places(consumers[program])
 
 
+@pytest.mark.slow
 def test_operation_in_the_graph(folder):
     entry, readme, consumers = packed("ToySigmoidInGraph", folder)
     assert "preprocessing" not in entry

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pytest
 import yaml
 from keras import layers
 
@@ -28,6 +29,7 @@ for words in (
 """
 
 
+@pytest.mark.slow
 def test_new_format(tmp_path):
     raw = keras.Input((None, None, 2), name="raw")
     keras.Model(raw, layers.Conv2D(3, 1, name="probability")(raw)).save(tmp_path / "model.keras")

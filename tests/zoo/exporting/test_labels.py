@@ -183,6 +183,7 @@ def test_labels_in_the_engines_of_fiji(engine, graph_bundle, masks):
         assert disagreement(labels, labels_of(output, recipe)) < 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("targets", BOTH)
 def test_an_operation_is_declared(targets, masks, tmp_path):
     recipe = recipe_of(targets)
