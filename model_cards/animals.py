@@ -6,6 +6,7 @@ KERAZOO_DATA says.
 
 from __future__ import annotations
 
+import copy
 import csv
 import os
 import sys
@@ -49,9 +50,13 @@ def main() -> None:
 
 
 def train(recipe: dict[str, Any], folder: Path) -> Run:
-    """The finished run of a recipe."""
+    """The finished run of a recipe; one that has a first part starts from the network of that."""
     folder.parent.mkdir(exist_ok=True)
-    images, content = recipe["images"], dict(recipe["configuration"])
+    images, content = recipe["images"], copy.deepcopy(recipe["configuration"])
+    if "first" in recipe:
+        before = {"images": recipe["first"]["images"], "configuration": copy.deepcopy(content)}
+        before["configuration"]["training"] |= recipe["first"]["training"]
+        content["model"]["weights"] = str(train(before, folder.with_name(f"{folder.name}-first")).model_path)
     if "split" in images:
         places = {kind: str(DATA / images["split"] / kind) for kind in ("images", "masks")}
     else:

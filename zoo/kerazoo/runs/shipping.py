@@ -92,6 +92,8 @@ def _configuration(run: Run) -> dict[str, Any]:
     for key in ("images", "masks", "folder", "table"):
         if content["data"].get(key):
             content["data"][key] = Path(content["data"][key]).name
+    if content["model"].get("weights") != "imagenet":
+        content["model"]["weights"] = None  # it has its own
     return content
 
 
