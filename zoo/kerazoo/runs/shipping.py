@@ -65,7 +65,8 @@ def ship(run: Run, name: str, sample: str, data: Origin, root: Path = FOLDER) ->
         for kind, file in kept.items():
             shutil.copyfile(files[kind], new.path / file)
         seen = [{"id": entry.id, "image": Path(entry.image).name, "sha256": entry.sha256} for entry in run.split.train]
-        new.write("split", {"train": seen, "validation": [{"id": pair.id, **kept}]})
+        known = kept | ({} if pair.category is None else {"class": pair.category})
+        new.write("split", {"train": seen, "validation": [{"id": pair.id, **known}]})
         (new.path / "config.yaml").write_text(yaml.safe_dump(_configuration(run), sort_keys=False), encoding="utf-8")
         new.write("recipe", run.recipe.model_dump(mode="json"))
         machine = run.environment.as_json()
@@ -76,8 +77,8 @@ def ship(run: Run, name: str, sample: str, data: Origin, root: Path = FOLDER) ->
         record = run.record.as_json()
         new.write("record", {key: value for key, value in record.items() if key != "validation"})
         objects = survey(run.config.data).objects
-        known = data.model_copy(update={"diameter": round(objects.diameter, 1)}) if objects else data
-        new.update_record(data=known.as_json())
+        measured = data.model_copy(update={"diameter": round(objects.diameter, 1)}) if objects else data
+        new.update_record(data=measured.as_json())
         shutil.copyfile(run.history_path, new.history_path)
         if target.exists():
             shutil.rmtree(target)
