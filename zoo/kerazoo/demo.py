@@ -16,7 +16,7 @@ from bmzpack.files import refuse_existing
 COMMANDS = (
     "kerazoo init unet2d --images train/images --masks train/masks -o nuclei.yaml --overwrite",
     "kerazoo train nuclei.yaml -o run --set training.epochs=12 --set training.steps_per_epoch=10 "
-    "--set model.arguments.filters=16 --set 'publication.name=Demo U-Net for synthetic nuclei' "
+    "--set 'publication.name=Demo U-Net for synthetic nuclei' "
     "--set 'publication.authors=[{name: The kerazoo developers}]' --overwrite",
     "kerazoo evaluate run --images new/images --masks new/masks --json scores.json --overwrite",
     "kerazoo export run -o nuclei.zip --overwrite",
