@@ -140,6 +140,7 @@ def test_check_that_runs(tmp_path, monkeypatch):
         assert "Toy Viewer opens this model, but would compute wrong results" in text
 
 
+@pytest.mark.slow
 def test_bundle(tmp_path, monkeypatch):
     """README.md, links and tags of what is packed."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

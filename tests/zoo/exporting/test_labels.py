@@ -91,6 +91,7 @@ def test_a_graph_ends_in_labels(graph_bundle, masks):
                 assert disagreement(found, labels) < 0.1
 
 
+@pytest.mark.slow
 def test_a_graph_of_labels_passes_the_test_of_the_zoo(graph_bundle):
     report = prove(graph_bundle[0])
     assert report.passed, report

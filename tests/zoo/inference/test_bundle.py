@@ -104,6 +104,7 @@ def test_bundle_of_the_zoo(model, image, tmp_path):
     assert predictor.recipe.model_copy(update={"normalisation": recipe.normalisation}) == recipe
 
 
+@pytest.mark.slow
 def test_bundle_of_valid_convolutions(image, tmp_path):
     """Packed with a rim of zeros, which is not part of any result."""
     keras.utils.set_random_seed(1)

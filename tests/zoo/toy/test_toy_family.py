@@ -14,6 +14,7 @@ import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
+import kerazoo
 from bmzpack.bundle.archive import unpacked
 from bmzpack.settings import read_yaml
 from kerazoo import cli
@@ -54,8 +55,7 @@ def call(*words):
 
 @pytest.fixture(scope="module")
 def run(folder):
-    places = "--images", folder / "images", "--masks", folder / "masks"
-    call("init", "two_inputs", *places, "-o", folder / "toy.yaml")
+    kerazoo.init("two_inputs", folder / "images", folder / "masks", folder / "toy.yaml")
     call("train", folder / "toy.yaml", "-o", folder / "run", "--set", "training.precision=float32")
     return Run.open(folder / "run")
 

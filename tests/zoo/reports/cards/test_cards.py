@@ -176,6 +176,7 @@ def test_the_cards_of_classifiers_say_what_is_true(texts):
         assert "percentile" not in texts[f"{name}.md"]
 
 
+@pytest.mark.slow
 def test_check_says_which_card_and_what_to_do(tmp_path):
     folder = shutil.copytree(CARDS, tmp_path / "cards")
     (folder / "mlp.md").write_text("typed by hand\n")
