@@ -40,13 +40,11 @@ Row = tuple[str, str, str]
 def main() -> None:
     """Train what is missing, or the networks that are named."""
     for path in sorted(HERE.glob("recipes/*/*.yaml")):
-        model, name = path.parent.name, path.stem
-        wanted = sys.argv[1:] or [each for each in [f"{model}/{name}"] if each not in trained_networks()]
-        if f"{model}/{name}" in wanted:
+        name = f"{path.parent.name}/{path.stem}"
+        if name in sys.argv[1:] or not (sys.argv[1:] or name in trained_networks()):
             recipe = read_yaml(path, "recipe")
-            run = train(recipe, RUNS / f"{model}-{name}")
-            sample = recipe["sample"] or run.held_out()[0].id
-            print(f"{ship(run, name, sample, Origin(**recipe['origin']))} is written")
+            run = train(recipe, RUNS / name.replace("/", "-"))
+            print(f"{ship(run, path.stem, recipe['sample'], Origin(**recipe['origin']))} is written")
 
 
 def train(recipe: dict[str, Any], folder: Path) -> Run:

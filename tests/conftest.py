@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _from_random_numbers() -> Iterator[None]:
     """Configurations of tests start from random numbers, with small networks, whatever trained networks there are."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kerazoo.configuration.head_start.nearest", lambda entry, measured: None)
+        patch.setattr("kerazoo.configuration.head_start.start_of", lambda entry, weights, backbone, measured: None)
         yield
 
 

@@ -20,7 +20,7 @@ from kerazoo.runs.records import Origin
 from kerazoo.runs.shipping import ship
 from kerazoo.runs.trained import find_run, open_run
 
-NEAREST = head_start.nearest
+START_OF = head_start.start_of
 DATA = Origin(name="synthetic nuclei", licence="CC0-1.0", source="drawn by kerazoo")
 
 
@@ -43,7 +43,7 @@ def folder(tmp_path_factory):
 def shipped(folder, monkeypatch, tmp_path):
     for module in (trained, runs):
         monkeypatch.setattr(module, "FOLDER", folder / "trained")
-    monkeypatch.setattr(head_start, "nearest", NEAREST)
+    monkeypatch.setattr(head_start, "start_of", START_OF)
     monkeypatch.chdir(tmp_path)
     return folder / "trained" / "unet2d" / "nuclei"
 
@@ -62,7 +62,7 @@ def test_nothing_of_the_machine_is_left(folder, shipped):
         if path.suffix in (".json", ".yaml", ".csv"):
             assert str(folder.parent) not in path.read_text(encoding="utf-8"), path
     record = find_run("unet2d/nuclei").record
-    known = record.data.as_json()
+    known = record.origin.as_json()
     assert 5 < known.pop("diameter") < 40
     assert known == DATA.as_json()
 
@@ -109,6 +109,20 @@ def test_training_starts_from_it(folder, tmp_path):
     network = kerazoo.create_model("unet2d", filters=4, depth=1, weights="unet2d/nuclei")
     given = keras.saving.load_model(folder / "trained" / "unet2d" / "nuclei" / "best.keras", compile=False)
     np.testing.assert_array_equal(network.get_weights()[0], given.get_weights()[0])
+
+
+@pytest.mark.parametrize(
+    ("network", "options", "match"),
+    [
+        ("stardist2d", {}, "unet2d/nuclei is no start for stardist2d on these images .1 channel, labels.: leave"),
+        ("unet2d", {"annotation": "binary"}, "1 channel, binary.: leave --weights out"),
+        ("unet2d", {"backbone": "mobilenet_v2"}, "no start for unet2d with mobilenet_v2"),
+    ],
+)
+def test_a_trained_network_that_does_not_fit_is_refused(network, options, match, folder, tmp_path):
+    with pytest.raises(UserError, match=match):
+        kerazoo.init(network, folder / "images", folder / "masks", "config.yaml", weights="unet2d/nuclei", **options)
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_folder_of_that_name_comes_first(folder, tmp_path):

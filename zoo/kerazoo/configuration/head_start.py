@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
+from bmzpack.errors import UserError
 from kerazoo.config import ModelConfig
 from kerazoo.data.survey import Survey
 from kerazoo.models.entry import Model
@@ -15,17 +16,44 @@ from kerazoo.runs.trained import open_run
 
 NONE = "none"
 """As `weights`: start from random numbers, whatever trained networks there are."""
-LEARNING_RATE = 0.3
-"""Part of the learning rate of a training from random numbers."""
+RATE_FACTOR = 0.3
+"""What the learning rate of a training from random numbers is multiplied by."""
 FAR = 2.0
 """Objects that are larger or smaller by this factor are said to be far from those of the trained network."""
 
 
-def nearest(entry: Model, measured: Survey) -> str | None:
-    """The trained network for such images whose objects are most alike in size; None where there is none."""
-    named = {name: open_run(name) for name in trained_networks() if name.startswith(f"{entry.name}/")}
-    fitting = [name for name, run in named.items() if _fits(run, measured)]
-    return min(fitting, key=lambda name: abs(math.log(_ratio(named[name], measured) or 1.0)), default=None)
+def start_of(entry: Model, weights: str | None, backbone: str | None, measured: Survey) -> str | None:
+    """The trained network from which a training starts; None where it starts from something else.
+
+    Parameters
+    ----------
+    entry
+        The network that is trained.
+    weights, backbone
+        What was asked for: a trained network by its name, `NONE`, or a file; if nothing, the trained network for such
+        images whose objects are most alike in size.
+    measured
+        The data set.
+
+    Raises
+    ------
+    UserError
+        A trained network was asked for, but it is another network, or one for other images.
+    """
+    fitting = {name: run for name in trained_networks() if _fits(run := open_run(name), entry, measured)}
+    if weights in trained_networks():
+        if weights not in fitting or backbone is not None:
+            channels = f"{measured.channels} channel{'s' * (measured.channels > 1)}"
+            wanted = entry.name if backbone is None else f"{entry.name} with {backbone}"
+            raise UserError(
+                f"{weights} is no start for {wanted} on these images ({channels}, {measured.annotation}): "
+                + (f"choose {' or '.join(fitting)}, " if fitting and backbone is None else "")
+                + "leave --weights out, or set it to none."
+            )
+        return weights
+    if weights is not None or backbone is not None:
+        return None
+    return min(fitting, key=lambda name: abs(math.log(_ratio(fitting[name], measured) or 1.0)), default=None)
 
 
 def start_from(name: str) -> ModelConfig:
@@ -54,7 +82,7 @@ def continued(proposal: Proposal, name: str, measured: Survey) -> Proposal:
     """
     run = open_run(name)
     config = run.config
-    rate = float(_value(proposal.training, "learning_rate")) * LEARNING_RATE
+    rate = float(_value(proposal.training, "learning_rate")) * RATE_FACTOR
     training = proposal.training | {
         "learning_rate": (f"{rate:g}", "a third of that of a network without a head start"),
     }
@@ -75,19 +103,21 @@ def continued(proposal: Proposal, name: str, measured: Survey) -> Proposal:
 def about(name: str, measured: Survey) -> str:
     """What a trained network is, and how the objects of a data set compare with its own, on one line."""
     run = open_run(name)
-    data, ratio = run.record.data, _ratio(run, measured)
+    origin, ratio = run.record.origin, _ratio(run, measured)
     sizes = ""
-    if ratio is not None and measured.objects is not None and data is not None and data.diameter:
-        sizes = f"; its objects have a diameter of {data.diameter:.0f} pixels, these of {measured.objects.diameter:.0f}"
+    if ratio is not None and measured.objects is not None and origin is not None and origin.diameter:
+        sizes = (
+            f"; its objects have a diameter of {origin.diameter:.0f} pixels, these of {measured.objects.diameter:.0f}"
+        )
         if not 1 / FAR < ratio < FAR:
             sizes += ": far from each other, so compare with --weights none"
-    return f"trained on {data.name if data else 'other images'}{sizes}"
+    return f"trained on {origin.name if origin else 'other images'}{sizes}"
 
 
-def _fits(run: Run, measured: Survey) -> bool:
-    """Whether a network was trained on images and annotations of such a kind."""
+def _fits(run: Run, entry: Model, measured: Survey) -> bool:
+    """Whether it is this network, trained on images and annotations of such a kind."""
     data = run.config.data
-    if (data.channels, data.annotation) != (measured.channels, measured.annotation):
+    if (run.config.model.name, data.channels, data.annotation) != (entry.name, measured.channels, measured.annotation):
         return False
     classes = measured.settings.get("classes") if measured.categories is None else measured.categories.names
     return data.annotation == "labels" or data.classes == list(classes or ())
@@ -95,10 +125,10 @@ def _fits(run: Run, measured: Survey) -> bool:
 
 def _ratio(run: Run, measured: Survey) -> float | None:
     """How much larger the objects of a data set are than those of a trained network."""
-    data = run.record.data
-    if measured.objects is None or data is None or not data.diameter:
+    origin = run.record.origin
+    if measured.objects is None or origin is None or not origin.diameter:
         return None
-    return measured.objects.diameter / data.diameter
+    return measured.objects.diameter / origin.diameter
 
 
 def _value(settings: Settings, key: str) -> str | float:

@@ -65,7 +65,7 @@ def planned(
             f"give at least --minutes {needed:.0f}, or lower training.patch_size or training.batch_size."
         )
     longest = epochs * (steps * duration.step + duration.validation) / 60
-    told = f"{min(minutes, longest):.0f} minutes, as a step takes {duration.step:.2g} s on this machine"
-    say(f"{epochs} epochs of {steps} steps: {told}. More minutes find more objects, up to a few hours: --minutes.")
+    told = f"{min(minutes, longest):.2g} minutes, as a step takes {duration.step:.2g} s on this machine"
+    say(f"{epochs} epochs of {steps} steps: {told}. More minutes give better scores, up to a few hours: --minutes.")
     training = proposal.training | {"epochs": (epochs, told), "steps_per_epoch": steps}
     return dataclasses.replace(proposal, training=training)

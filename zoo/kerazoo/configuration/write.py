@@ -107,13 +107,11 @@ def write_config(
     settings = validate(DataConfig, places | known, "the options")
     measured = survey(settings, patches=by_patch)
     show(measured)
-    trained = start.weights if start.weights in trained_networks() else None
-    if weights is None and backbone is None:
-        trained = head_start.nearest(entry, measured)
+    trained = head_start.start_of(entry, weights, backbone, measured)
     start = start if trained is None else head_start.start_from(trained)
     proposal = family.propose(start, entry, measured, recipe_beside(start.weights))
-    proposal = proposal if trained is None else head_start.continued(proposal, trained, measured)
     if trained is not None:
+        proposal = head_start.continued(proposal, trained, measured)
         say(f"Starts from {trained}, {head_start.about(trained, measured)}. Without: --weights none.")
     text = _text(entry, settings, measured, proposal, output.parent.absolute())
     content = yaml.safe_load(text)

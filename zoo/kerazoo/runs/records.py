@@ -64,7 +64,7 @@ class Record(_Content):
     """Scores of all validation images together, by name; see `kerazoo.evaluation.scores`."""
     validation: dict[str, Any] = {}
     """What else `kerazoo.evaluation.evaluate` gives for the validation images."""
-    data: Origin | None = None
+    origin: Origin | None = None
 
 
 class Environment(_Content):

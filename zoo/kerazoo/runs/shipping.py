@@ -22,7 +22,7 @@ LARGEST = 15_000_000
 """Bytes of a trained network."""
 
 
-def ship(run: Run, name: str, sample: str, data: Origin, root: Path = FOLDER) -> Path:
+def ship(run: Run, name: str, sample: str, origin: Origin, root: Path = FOLDER) -> Path:
     """Write a trained network.
 
     Parameters
@@ -33,7 +33,7 @@ def ship(run: Run, name: str, sample: str, data: Origin, root: Path = FOLDER) ->
         Such as ``nuclei``; the network is then called ``model/nuclei``.
     sample
         Id of the validation image that comes with it.
-    data
+    origin
         The images of which it was made.
     root
         Where the networks of all models lie.
@@ -77,8 +77,8 @@ def ship(run: Run, name: str, sample: str, data: Origin, root: Path = FOLDER) ->
         record = run.record.as_json()
         new.write("record", {key: value for key, value in record.items() if key != "validation"})
         objects = survey(run.config.data).objects
-        measured = data.model_copy(update={"diameter": round(objects.diameter, 1)}) if objects else data
-        new.update_record(data=measured.as_json())
+        measured = origin.model_copy(update={"diameter": round(objects.diameter, 1)}) if objects else origin
+        new.update_record(origin=measured.as_json())
         shutil.copyfile(run.history_path, new.history_path)
         if target.exists():
             shutil.rmtree(target)

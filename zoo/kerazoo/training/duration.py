@@ -8,7 +8,6 @@ import time
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from kerazoo.config import Config
 from kerazoo.data.pipeline import one_thread_per_batch
@@ -57,7 +56,7 @@ def measure(config: Config) -> Duration:
     phase = phases_of(config, job.model)[-1]
     choose_trainable(job.model, config, phase.frozen)
     fitted: Any = job.family.fitted(job.model, config)
-    fitted.compile(make_optimiser(config.training), job.loss, jit_compile=bool(tf.config.list_logical_devices("GPU")))
+    job.compile(fitted, make_optimiser(config.training), [])
     with one_thread_per_batch():
         batches = iter(job.training(job.feed, step=0))
         times = [_timed(lambda: fitted.train_on_batch(*next(batches))) for _ in range(WARMING + MEASURED)]

@@ -146,13 +146,7 @@ def _fit(job: Job, run: Run, state: State | None, position: Position, console: C
         fitted, feed = _head_or_all(job, phase)
         with job.strategy.scope():
             optimiser = make_optimiser(config.training)
-            fitted.compile(
-                optimiser,
-                job.loss,
-                metrics=job.family.metrics(config) if len(job.feed.counts) else [],
-                # XLA's kernels for the CPU are several times slower than oneDNN's.
-                jit_compile=bool(tf.config.list_logical_devices("GPU")),
-            )
+            job.compile(fitted, optimiser, job.family.metrics(config) if len(job.feed.counts) else [])
             # Else the first step makes the optimiser's variables, and is traced twice for it.
             fitted.optimizer.build(fitted.trainable_variables)
         workers.share(job.model, optimiser)

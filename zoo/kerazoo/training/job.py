@@ -57,6 +57,12 @@ class Job:
         """The batches of the validation, in the form that Keras takes."""
         return _for_keras(feed.validation())
 
+    def compile(self, fitted: Any, optimiser: keras.optimizers.Optimizer, metrics: list[Any]) -> None:
+        """Prepare what is fitted for its training."""
+        # XLA's kernels for the CPU are several times slower than oneDNN's
+        compiled = bool(tf.config.list_logical_devices("GPU"))
+        fitted.compile(optimiser, self.loss, metrics=metrics, jit_compile=compiled)
+
     def recipe(self) -> Recipe:
         """What is kept of a training beside the network."""
         return make_recipe(self.config, self.family, self.normalisation, self.geometry, self.scale)

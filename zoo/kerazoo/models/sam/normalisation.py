@@ -1,6 +1,6 @@
 """Scaling of large maps to a mean of 0 and a deviation of 1; in a training with a gradient that keeps only the maps.
 
-The usual gradient keeps several copies of a map in single precision: at 1024 x 1024 pixels each takes a gigabyte.
+The usual gradient keeps several copies of a map in single precision: at 1024 x 1024 pixels each takes half a gigabyte.
 """
 
 from __future__ import annotations
